@@ -1,0 +1,172 @@
+"""DuckDB behind Ibis: expressions in; Arrow, Parquet files or nothing out.
+
+DuckDB 2 allows one open result a connection, so every query takes a cursor of its own over one in-memory database;
+tables made here (`load`, `keep`) are ordinary tables of that database, seen by all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import ibis
+import pyarrow as pa
+
+from huaxiang.errors import ShopError
+from huaxiang.settings import ShopSettings
+
+Query = ibis.Table | str
+
+
+class Engine:
+    """One DuckDB database in memory, spilling to `temp`; use as a context manager or call `close`."""
+
+    def __init__(self, *, memory_gb: float = 1.5, threads: int = 2, temp: Path | None = None) -> None:
+        config: dict[str, Any] = {
+            "threads": threads,
+            "memory_limit": f"{int(memory_gb * 1000)}MB",
+            "preserve_insertion_order": False,  # lets COPY stream; an order that matters is asked for
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+        if temp is not None:
+            config["temp_directory"] = str(temp)
+        self._connection = duckdb.connect(config=config)
+        self._connection.execute("SET TimeZone = 'UTC'")
+        self._names = (f"t{number}" for number in itertools.count())
+
+    @classmethod
+    def of(cls, settings: ShopSettings, temp: Path | None = None) -> Engine:
+        return cls(memory_gb=settings.memory_gb, threads=settings.threads, temp=temp)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def sql(self, query: Query) -> str:
+        """The DuckDB SQL of an Ibis expression (a string passes as it is)."""
+        return query if isinstance(query, str) else str(ibis.to_sql(query, dialect="duckdb"))
+
+    def run(self, sql: str) -> None:
+        """Run a statement that gives nothing back."""
+        with self._cursor() as cursor:
+            cursor.execute(sql)
+
+    def arrow(self, query: Query) -> pa.Table:
+        """The whole result in memory: for results known to be small, or bounded by the caller."""
+        with self._cursor() as cursor:
+            return cursor.sql(self.sql(query)).to_arrow_table()
+
+    def rows(self, query: Query) -> list[dict[str, Any]]:
+        """The result as Python dicts: for a handful of rows."""
+        return self.arrow(query).to_pylist()
+
+    def value(self, query: Query) -> Any:
+        """The single value of a one-row, one-column result (None for an empty one)."""
+        rows = self.arrow(query)
+        return rows.column(0)[0].as_py() if rows.num_rows else None
+
+    def batches(self, query: Query, rows: int = 100_000) -> Iterator[pa.RecordBatch]:
+        """The result, batch by batch."""
+        with self._cursor() as cursor:
+            yield from cursor.sql(self.sql(query)).to_arrow_reader(rows)
+
+    def load(self, table: pa.Table | pa.RecordBatchReader) -> ibis.Table:
+        """Arrow data as a table of this engine."""
+        name = next(self._names)
+        with self._cursor() as cursor:
+            cursor.register("arrow_in", table)
+            cursor.execute(f"CREATE TABLE {name} AS SELECT * FROM arrow_in")
+            cursor.unregister("arrow_in")
+        return self.table(name)
+
+    def keep(self, query: Query) -> ibis.Table:
+        """The result as a table of this engine, computed once (spills to disk beyond the memory limit)."""
+        name = next(self._names)
+        self.run(f"CREATE TABLE {name} AS {self.sql(query)}")
+        return self.table(name)
+
+    def view(self, sql: str) -> ibis.Table:
+        """A SQL query as a table of this engine, computed each time it is read."""
+        name = next(self._names)
+        self.run(f"CREATE VIEW {name} AS {sql}")
+        return self.table(name)
+
+    def drop(self, table: ibis.Table) -> None:
+        """Forget what `load`, `keep` or `view` made."""
+        name = table.get_name()
+        with self._cursor() as cursor:
+            kind = cursor.execute(f"SELECT table_type FROM information_schema.tables WHERE table_name = '{name}'").fetchone()
+            cursor.execute(f"DROP {'VIEW' if kind and kind[0] == 'VIEW' else 'TABLE'} IF EXISTS {name}")
+
+    def table(self, name: str) -> ibis.Table:
+        """The Ibis table named `name`. Unbound: ibis 12's own look-up uses DuckDB calls that version 2 is retiring."""
+        return ibis.table(ibis.Schema.from_pyarrow(self.schema(f"SELECT * FROM {name}")), name=name)
+
+    def parquet(self, paths: Sequence[Path | str], schema: pa.Schema | None = None) -> ibis.Table:
+        """Parquet files as one table; with no files, an empty one of `schema`."""
+        if not paths:
+            assert schema is not None, "an empty table needs its schema"
+            return self.load(schema.empty_table())
+        files = ", ".join(quote(str(path)) for path in paths)
+        return self.view(f"SELECT * FROM read_parquet([{files}])")
+
+    def write(self, query: Query, folder: Path, *, file_mb: int = 256) -> list[tuple[Path, int]]:
+        """Write the result as Parquet files into `folder` (new or existing); gives each file and its rows."""
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"part-{next(self._names)}-{{uuid}}"
+        with self._cursor() as cursor:
+            cursor.execute(
+                f"COPY ({self.sql(query)}) TO {quote(str(folder))} (FORMAT parquet, COMPRESSION zstd, PER_THREAD_OUTPUT true, "
+                f"FILENAME_PATTERN {quote(name)}, OVERWRITE_OR_IGNORE true, RETURN_FILES true)"
+            )
+            found = cursor.fetchone()
+            files = [Path(path) for path in (found[1] if found else [])]
+            counts = [
+                (path, int(cursor.execute(f"SELECT num_rows FROM parquet_file_metadata({quote(str(path))})").fetchone()[0]))  # type: ignore[index]
+                for path in files
+            ]
+        for path, rows in counts:
+            if rows == 0:
+                path.unlink()
+        return [(path, rows) for path, rows in counts if rows]
+
+    def schema(self, query: Query) -> pa.Schema:
+        """The Arrow schema of a result, without computing it."""
+        with self._cursor() as cursor:
+            return cursor.sql(f"SELECT * FROM ({self.sql(query)}) LIMIT 0").to_arrow_table().schema
+
+    @contextlib.contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute("SET TimeZone = 'UTC'")
+            yield cursor
+        except duckdb.OutOfMemoryException as error:
+            raise ShopError("engine.memory") from error
+        except duckdb.IOException as error:
+            if "No space left" in str(error):
+                raise ShopError("engine.disk_full") from error
+            raise
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise ShopError("engine.disk_full") from error
+            raise
+        finally:
+            cursor.close()
+
+
+def quote(text: str) -> str:
+    """A SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,40 @@
+"""[features]: features of the shop's own beside the standard set; [outcomes]: what to predict."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from huaxiang.settings.base import Section
+
+
+class FeatureSettings(Section):
+    """[features.mine.spend_weekend]: one feature, declared as data."""
+
+    agg: str = Field(description="count, sum, mean, min, max, first, last, any, distinct, recency, share, top …")
+    column: str = Field(default="", description="column aggregated")
+    where: str = Field(default="", description="only events where this holds, such as event == 'purchase' and price > 100")
+    window: str = Field(default="", description="such as 30d; empty: all history")
+    unit: str = ""
+    meaning: str = ""
+    owner: str = ""
+
+
+class OutcomeSettings(Section):
+    """[outcomes.churn_30d]: the same algebra looking forward, or a declared attribute of users."""
+
+    agg: str = Field(default="any", description="any, none, count, sum")
+    column: str = ""
+    where: str = Field(default="", description="events that count")
+    within: str = Field(default="", description="how far ahead, such as 30d")
+    among: str = Field(default="", description="only users for whom this holds at the as-of time, such as purchases_90d > 0")
+    attribute: str = Field(default="", description="a declared attribute to predict for users who did not declare it, such as users.age_band")
+    meaning: str = ""
+    value: float | None = Field(default=None, description="what acting on a true case brings, in money (for the business figure)")
+    cost: float | None = Field(default=None, description="what acting on one user costs, in money")
+
+
+class FeaturesSection(Section):
+    standard: bool = Field(default=True, description="compute the standard shop set")
+    skip: tuple[str, ...] = Field(default=(), description="standard features not wanted")
+    session_gap_min: int = Field(default=30, ge=1)
+    mine: dict[str, FeatureSettings] = Field(default_factory=dict)

@@ -1,0 +1,17 @@
+"""[train]: as-of dates, folds and the seed of the exam."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from huaxiang.settings.base import Section
+
+
+class TrainSettings(Section):
+    seed: int = 20260101
+    as_of_count: int = Field(default=6, ge=2, description="training dates before the validation date")
+    as_of_step_days: int = Field(default=28, ge=1)
+    folds: int = Field(default=5, ge=2)
+    max_rows: int = Field(default=200_000, ge=100, description="rows of a training set; more are sampled by user")
+    value: float = Field(default=10.0, description="default value of acting on a true case, in money")
+    cost: float = Field(default=1.0, description="default cost of acting on one user, in money")

@@ -9,7 +9,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -94,10 +94,13 @@ def _plain(value: str) -> Any:
 def _names_at(place: tuple[int | str, ...]) -> list[str]:
     """The names that may stand in the section at `place`."""
     model: Any = Settings
+    key_follows = False  # a mapping's key names no field: the next part is inside its value
     for part in place:
-        if isinstance(part, int) or not (isinstance(model, type) and issubclass(model, BaseModel)):
+        if isinstance(part, int) or key_follows or not (isinstance(model, type) and issubclass(model, BaseModel)):
+            key_follows = False
             continue
         field = next((field for name, field in model.model_fields.items() if part in (name, field.alias)), None)
+        key_follows = field is not None and get_origin(field.annotation) is dict
         model = _section_in(field.annotation) if field else None
     if isinstance(model, type) and issubclass(model, BaseModel):
         return [field.alias or name for name, field in model.model_fields.items()]

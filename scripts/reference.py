@@ -1,0 +1,99 @@
+"""Write docs/reference/*.md from the code itself: tables, settings, features, command line.
+
+Run by `make docs`; a test fails when a page is not what this script writes.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "docs" / "reference"
+
+
+def main() -> None:
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (OUT / name).write_text(text, encoding="utf-8")
+
+
+def pages() -> dict[str, str]:
+    """File name -> Markdown of each reference page."""
+    return {"tables.md": tables(), "settings.md": settings(), "features.md": features(), "events.md": events()}
+
+
+def tables() -> str:
+    from huaxiang.tables import LINEAGE, TABLES
+
+    parts = ["# The five tables", "", "Everything enters as these; every later stage reads only these. Times are UTC, money is in the shop's currency.", ""]
+    for table in TABLES.values():
+        parts += [f"## {table.name}", "", f"{table.en} · {table.zh}", "", "| column | type | unit | meaning | 含义 |", "|---|---|---|---|---|"]
+        for column in table.columns:
+            marks = "".join((" **required**" if column.required else "", " *pseudonym*" if column.pseudonym else "", " *vault*" if column.personal else ""))
+            parts.append(f"| `{column.name}`{marks} | {column.type} | {column.unit} | {column.en} | {column.zh} |")
+        parts.append("")
+    parts += ["## On every row", "", "| column | type | meaning | 含义 |", "|---|---|---|---|"]
+    parts += [f"| `{column.name}` | {column.type} | {column.en} | {column.zh} |" for column in LINEAGE]
+    parts += ["", "*pseudonym*: stored as a keyed pseudonym. *vault*: encrypted in the vault, never in the lake.", ""]
+    return "\n".join(parts)
+
+
+def events() -> str:
+    from huaxiang.tables import EVENT_NAMES
+
+    parts = ["# The event vocabulary", "", "Our name, and the names other systems use that are understood as it (any case).", "", "| event | also known as |", "|---|---|"]
+    parts += [f"| `{ours}` | {', '.join(others)} |" for ours, others in EVENT_NAMES.items()]
+    return "\n".join([*parts, ""])
+
+
+def features() -> str:
+    from huaxiang.features import list_standard
+
+    parts = ["# The standard features", "", "| feature | unit | group | meaning | 含义 |", "|---|---|---|---|---|"]
+    for feature in list_standard():
+        parts.append(f"| `{feature['name']}` | {feature['unit']} | {feature['group']} | {feature['meaning_en']} | {feature['meaning_zh']} |")
+    return "\n".join([*parts, ""])
+
+
+def settings() -> str:
+    from huaxiang.settings import Settings
+
+    parts = ["# huaxiang.toml", "", "Every setting, its default and meaning. `HUAXIANG_SECTION__NAME` in the environment overrides one.", ""]
+    parts += section(Settings, "")
+    return "\n".join(parts)
+
+
+def section(model: type[BaseModel], path: str) -> list[str]:
+    """The fields of a settings section as a table, then the sections inside it."""
+    rows, inner = [], []
+    for name, field in model.model_fields.items():
+        shown = field.alias or name
+        below, kind = found(field.annotation)
+        if below is not None:
+            place = f"{path}.{shown}" if path else shown
+            heading = {"many": f"[[{place}]]", "named": f"[{place}.NAME]"}.get(kind, f"[{place}]")
+            inner += [f"## {heading}", "", " ".join((below.__doc__ or "").split()), "", *section(below, f"{place}.NAME" if kind == "named" else place)]
+        else:
+            default = "" if field.is_required() else repr(field.get_default(call_default_factory=True))
+            rows.append(f"| `{shown}` | {default.replace('|', '∣')} | {field.description or ''} |")
+    return [*(["| name | default | meaning |", "|---|---|---|", *rows, ""] if rows else []), *inner]
+
+
+def found(annotation: Any) -> tuple[type[BaseModel] | None, str]:
+    """The section inside an annotation, and whether it stands once, "many" times or by a "named" key."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, ""
+    kind = {tuple: "many", list: "many", dict: "named"}.get(get_origin(annotation), "")
+    for part in get_args(annotation):
+        below, _ = found(part)
+        if below is not None:
+            return below, kind
+    return None, ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,266 @@
+"""A shop is a folder; `Shop` walks it through the journey, one method a step, in order.
+
+    shop = Shop.init("myshop", ["orders.csv", "users.csv"])   # looks at the files, writes huaxiang.toml
+    shop.run()                                                # collect → clean → build → train → profiles → report
+    shop.profile("17850")                                     # one customer
+
+Each step reads what the one before left in the lake and may be repeated; one that fails or is killed leaves the shop as it
+was before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from huaxiang.engine import Engine, Lake, Step
+from huaxiang.engine.lake import write_atomically
+from huaxiang.errors import ShopError
+from huaxiang.progress import SILENT, Progress
+from huaxiang.settings import Settings, load_settings
+from huaxiang.words import Lang
+
+if TYPE_CHECKING:
+    from huaxiang.clean import QualityReport
+    from huaxiang.collect import CollectReport
+    from huaxiang.features import BuildReport
+    from huaxiang.models import ScoreCard
+    from huaxiang.profile import Profile, ProfileReport
+    from huaxiang.trust import Pseudonyms, Vault
+
+log = logging.getLogger(__name__)
+
+SETTINGS = "huaxiang.toml"
+STEPS = ("collect", "clean", "build", "train", "profile", "report")
+
+
+class Shop:
+    """One shop, opened. Close it (or use `with`) to let go of the query engine."""
+
+    def __init__(self, folder: Path, settings: Settings, *, progress: Progress = SILENT) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.progress = progress
+        self.engine = Engine.of(settings.shop, temp=folder / "lake" / "tmp")
+        self.lake = Lake(folder / "lake", self.engine)
+
+    @classmethod
+    def init(
+        cls,
+        folder: str | Path,
+        sources: Sequence[str],
+        *,
+        third_party: Sequence[str] = (),
+        lang: Lang = "en",
+        force: bool = False,
+        progress: Progress = SILENT,
+    ) -> Shop:
+        """A new shop: looks at the files or database URLs in `sources` and writes `folder`/huaxiang.toml."""
+        from huaxiang.collect.propose import init_shop
+
+        init_shop(Path(folder), list(sources), third_party=list(third_party), lang=lang, force=force)
+        return cls.open(folder, progress=progress)
+
+    @classmethod
+    def open(cls, folder: str | Path, *, environ: Mapping[str, str] | None = None, progress: Progress = SILENT) -> Shop:
+        """The shop in `folder`; raises ShopError or SettingsError where it cannot be opened."""
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise ShopError("shop.no_folder", folder=folder)
+        settings = load_settings(folder / SETTINGS, os.environ if environ is None else environ)
+        return cls(folder, settings, progress=progress)
+
+    def close(self) -> None:
+        self.engine.close()
+        shutil.rmtree(self.folder / "lake" / "tmp", ignore_errors=True)
+
+    def __enter__(self) -> Shop:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Shop({str(self.folder)!r}, {self.settings.shop.name!r}: {', '.join(self.lake.names()) or 'empty'})"
+
+    # ---- the journey ----------------------------------------------------------------------------------------------
+
+    def collect(self, *, now: datetime | None = None) -> CollectReport:
+        """Read every source of huaxiang.toml into the lake; what is there already adds nothing."""
+        from huaxiang.collect import collect_sources
+
+        with self._step("collect") as step:
+            return collect_sources(
+                step,
+                self.settings,
+                folder=self.folder,
+                pseudonyms=self.pseudonyms(create=True),
+                vault=self.vault(create=True),
+                now=now or _now(),
+                progress=self.progress,
+            )
+
+    def clean(self, *, now: datetime | None = None) -> QualityReport:
+        """Judge every raw row: into the trusted tables, or into the quarantine with its reason."""
+        from huaxiang.clean import clean_tables
+
+        with self._step("clean") as step:
+            report = clean_tables(step, self.settings, now=now or _now(), progress=self.progress)
+        self._save("quality.json", report.to_json())
+        return report
+
+    def build(self, *, as_of: date | None = None, now: datetime | None = None) -> BuildReport:
+        """Join identities, then compute the features, and the training sets of every outcome."""
+        from huaxiang.features import build_features
+        from huaxiang.identity import link_users
+
+        with self._step("build") as step:
+            link_users(step, self.settings, progress=self.progress)
+            return build_features(step, self.settings, as_of=as_of, now=now or _now(), progress=self.progress)
+
+    def train(self) -> list[ScoreCard]:
+        """Put the models of each declared outcome through the exam; the winners predict for every customer."""
+        from huaxiang.models import train_outcomes
+
+        with self._step("train") as step:
+            return train_outcomes(step, self.settings, folder=self.folder / "models", progress=self.progress)
+
+    def profiles(self) -> ProfileReport:
+        """Turn features and predictions into one row of traits a customer."""
+        from huaxiang.profile import build_profiles
+
+        with self._step("profile") as step:
+            return build_profiles(step, self.settings, progress=self.progress)
+
+    def report(self, *, lang: Lang | None = None, out: Path | None = None) -> Path:
+        """Write the shop's self-contained HTML report; gives its path."""
+        from huaxiang.report import write_report
+
+        out = out or self.folder / "reports" / "report.html"
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with self.progress.task("report", out.name):
+            return write_report(
+                self.lake,
+                self.settings,
+                quality=self.quality(),
+                cards=self.cards(),
+                profiles=[self.profile(user).to_dict() for user in self.examples()],
+                out=out,
+                lang=lang or self.settings.shop.language,
+            )
+
+    def run(self, *, full: bool = False, show: Callable[[str, Any], None] | None = None) -> Path:
+        """Every step in order, those skipped whose input has not changed (`full` repeats all); gives the report's path.
+
+        show: called after each step with its name and what it returned (None: the step was skipped).
+        """
+        for name, step in (
+            ("collect", self.collect),
+            ("clean", self.clean),
+            ("build", self.build),
+            ("train", self.train),
+            ("profile", self.profiles),
+        ):
+            fresh = name != "collect" and not full and self._is_fresh(name)
+            result = None if fresh else step()
+            if show is not None:
+                show(name, result)
+        out = self.folder / "reports" / "report.html"
+        stamp = self.folder / "reports" / ".report"
+        mark = self._mark("report")
+        if full or not out.exists() or not stamp.exists() or stamp.read_text(encoding="utf-8") != mark:
+            self.report(out=out)
+            write_atomically(stamp, mark)
+        return out
+
+    # ---- what it knows --------------------------------------------------------------------------------------------
+
+    def profile(self, user: str) -> Profile:
+        """The profile of one customer, by the shop's own id or by pseudonym; raises UnknownUserError."""
+        from huaxiang.profile import find_user, profile_document
+
+        return profile_document(self.lake, self.settings, find_user(self.lake, self.pseudonyms(), user))
+
+    def examples(self, n: int = 3) -> list[str]:
+        """`n` customers worth reading first, unlike one another (pseudonyms)."""
+        from huaxiang.profile import pick_examples
+
+        return pick_examples(self.lake, n)
+
+    def features(self) -> list[dict[str, Any]]:
+        """The features of the last build: name, unit, meaning_en, meaning_zh, group, version, type."""
+        if "features" not in self.lake.note("build"):
+            self.lake.table("features")  # raises: no build yet
+        return list(self.lake.note("build")["features"])
+
+    def export(self, path: str | Path, *, what: str = "traits") -> int:
+        """Write all profiles to a .parquet, .csv or .jsonl file; gives the customers written."""
+        from huaxiang.profile import export_profiles
+
+        with self.progress.task("export", Path(path).name):
+            return export_profiles(self.lake, self.settings, Path(path), what=what)
+
+    def quality(self) -> QualityReport | None:
+        """The quality report of the last clean (None before the first)."""
+        from huaxiang.clean import QualityReport
+
+        path = self.folder / "reports" / "quality.json"
+        return QualityReport.from_json(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def cards(self) -> list[ScoreCard]:
+        """The score cards of the last training, one an outcome."""
+        from huaxiang.models import ScoreCard
+
+        paths = self.lake.note("train").get("cards", {}).values()
+        return [ScoreCard.from_json((self.folder / "models" / path).read_text(encoding="utf-8")) for path in paths]
+
+    def pseudonyms(self, *, create: bool = False) -> Pseudonyms:
+        from huaxiang.trust import Pseudonyms, load_key
+
+        return Pseudonyms(load_key(self.folder / "keys" / "pseudonym.key", create=create))
+
+    def vault(self, *, create: bool = False) -> Vault:
+        from huaxiang.trust import Vault, load_key
+
+        return Vault(self.folder / "vault.db", load_key(self.folder / "keys" / "vault.key", create=create))
+
+    # ---- how a step is taken --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[Step]:
+        with self.lake.step(name) as step:
+            mark = self._mark(name)
+            yield step
+            step.note["mark"] = mark
+            log.info("%s: %s", name, ", ".join(f"{table} {entry.rows}" for table, entry in step.written.items()) or "nothing new")
+
+    def _is_fresh(self, name: str) -> bool:
+        return self.lake.note(name).get("mark") == self._mark(name)
+
+    def _mark(self, name: str) -> str:
+        """What a step's result depends on: the tables before it, the settings, and this version of huaxiang."""
+        from huaxiang import __version__
+
+        before = STEPS[: STEPS.index(name)]
+        inputs = {step: self.lake.note(step).get("mark", "") for step in before[-1:]}
+        if name in ("collect", "clean"):
+            inputs["raw"] = {table: vars(entry) for table, entry in self.lake.manifest().tables.items() if table.startswith("raw.")}
+        text = json.dumps([__version__, inputs, self.settings.model_dump(mode="json")], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _save(self, name: str, text: str) -> None:
+        (self.folder / "reports").mkdir(exist_ok=True)
+        write_atomically(self.folder / "reports" / name, text)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

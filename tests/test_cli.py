@@ -1,0 +1,94 @@
+"""The command line as a person meets it: a whole small shop, both languages, and every refusal with its mend."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from conftest import run_huaxiang, write_shop_files
+
+
+def test_small_shop_goes_the_whole_way(small_shop: Path) -> None:
+    shown = run_huaxiang("profile", str(small_shop), "1007")
+    assert shown.returncode == 0, shown.stderr
+    assert len(shown.stdout.splitlines()) > 20
+    assert (small_shop / "reports" / "report.html").stat().st_size > 20_000
+
+
+def test_profile_json_fits_its_published_schema(small_shop: Path) -> None:
+    schema = json.loads(run_huaxiang("profile", "--schema").stdout)
+    document = json.loads(run_huaxiang("profile", str(small_shop), "1007", "--json").stdout)
+    jsonschema.validate(document, schema)
+    assert document["currency"]
+
+
+def test_profile_speaks_chinese_when_asked_or_by_locale(small_shop: Path) -> None:
+    asked = run_huaxiang("--lang", "zh", "profile", str(small_shop), "1007")
+    after = run_huaxiang("profile", str(small_shop), "1007", "--lang=zh")
+    local = run_huaxiang("profile", str(small_shop), "1007", lang="zh_CN.UTF-8")
+    assert asked.stdout == after.stdout == local.stdout
+    assert sum("\u4e00" <= sign <= "\u9fff" for sign in asked.stdout) > 50
+
+
+def test_second_run_keeps_what_has_not_changed(small_shop: Path) -> None:
+    again = run_huaxiang("run", str(small_shop))
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("kept") == 4
+
+
+def test_unknown_customer_is_refused_with_a_mend(small_shop: Path) -> None:
+    refused = run_huaxiang("profile", str(small_shop), "999999")
+    assert refused.returncode == 1
+    assert "→" in refused.stderr
+    assert refused.stdout == ""
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_export_writes_one_row_a_customer(small_shop: Path, tmp_path: Path, suffix: str) -> None:
+    done = run_huaxiang("export", str(small_shop), str(tmp_path / f"all.{suffix}"))
+    assert done.returncode == 0, done.stderr
+    assert "60" in done.stdout
+    assert (tmp_path / f"all.{suffix}").stat().st_size > 1000
+
+
+def test_html_profile_is_written(small_shop: Path) -> None:
+    done = run_huaxiang("profile", str(small_shop), "1007", "--html")
+    assert done.returncode == 0, done.stderr
+    [page] = (small_shop / "reports").glob("profile-*.html")
+    assert "<html" in page.read_text(encoding="utf-8")
+
+
+def test_features_are_listed_with_unit_and_meaning(small_shop: Path) -> None:
+    listed = json.loads(run_huaxiang("features", str(small_shop), "--json").stdout)
+    assert len(listed) >= 60
+    assert all(feature["meaning_en"] and feature["meaning_zh"] for feature in listed)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("run", "nowhere"), "no shop at nowhere"),
+        (("collect", "."), "there is no huaxiang.toml"),
+        (("init", "new", "--from", "nothing.csv"), "nothing.csv"),
+        (("table", "nothing.csv"), "nothing.csv"),
+        (("frobnicate",), "frobnicate"),
+        (("--lang", "fr", "run", "x"), "en | zh"),
+    ],
+    ids=["no folder", "no settings", "no source", "no table", "no command", "no language"],
+)
+def test_refusal_says_what_and_how_to_mend(tmp_path: Path, words: tuple[str, ...], says: str) -> None:
+    refused = run_huaxiang(*words, cwd=tmp_path)
+    assert refused.returncode != 0
+    assert says in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_step_called_too_early_names_the_step_before(tmp_path: Path) -> None:
+    orders, users, _ = write_shop_files(tmp_path / "files", users=5, days=30)
+    run_huaxiang("init", str(tmp_path / "shop"), "--from", str(orders), "--from", str(users))
+    for step in ("clean", "build", "train", "profile", "report"):
+        refused = run_huaxiang(step, str(tmp_path / "shop"))
+        assert refused.returncode == 1, (step, refused.stdout, refused.stderr)
+        assert "huaxiang run" in refused.stderr, step

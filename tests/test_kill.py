@@ -1,0 +1,98 @@
+"""kill -9 in the middle of every step, and a full disk: the shop still opens, and nothing is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import run_huaxiang, write_shop_files
+
+from huaxiang.shop import STEPS, Shop
+
+AT = (0.15, 0.4, 0.6, 0.75, 0.85, 0.95)  # of the step's own running time
+
+
+def content(folder: Path) -> dict[str, str]:
+    """A digest of the rows of every table, whatever their order and when they were written."""
+    with Shop.open(folder, environ={}) as shop:
+        digests = {}
+        for name in shop.lake.names():
+            table = shop.lake.table(name)
+            kept = [column for column in table.columns if column not in ("collected_at", "at")]
+            rows = shop.engine.arrow(table.select(kept)).to_pylist()
+            digests[name] = hashlib.sha256("\n".join(sorted(map(repr, rows))).encode()).hexdigest()
+        return digests
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, float]]:
+    """For each step: a shop that has had the steps before it, and the seconds the step takes here."""
+    base = tmp_path_factory.mktemp("kill")
+    files = write_shop_files(base / "files", users=30, days=220)
+    shop = base / "shop"
+    run_huaxiang("init", str(shop), *(word for file in files for word in ("--from", str(file))))
+    found = {}
+    for step in STEPS:
+        shutil.copytree(shop, base / f"before-{step}")
+        start = time.perf_counter()
+        done = run_huaxiang(step, str(shop))
+        assert done.returncode == 0, done.stderr
+        found[step] = (base / f"before-{step}", time.perf_counter() - start)
+    return found
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_step_leaves_a_shop_that_finishes_with_the_same_result(
+    stages: dict[str, tuple[Path, float]], tmp_path: Path, step: str
+) -> None:
+    before, seconds = stages[step]
+    calm = shutil.copytree(before, tmp_path / "calm")
+    assert run_huaxiang(step, str(calm)).returncode == 0
+    for number, share in enumerate(AT):
+        shop = shutil.copytree(before, tmp_path / f"shop-{number}")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "huaxiang.cli", step, str(shop)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "HUAXIANG_SHOP__MEMORY_GB": "0.6"},
+        )
+        time.sleep(seconds * share)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert content(shop) in (content(before), content(calm))  # all of the step or nothing of it
+        again = run_huaxiang(step, str(shop))
+        assert again.returncode == 0, again.stderr
+        assert content(shop) == content(calm)
+        shutil.rmtree(shop)
+
+
+def test_full_disk_is_named_and_leaves_the_shop_as_it_was(tmp_path: Path) -> None:
+    """On a real file system of 3 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(disk)], capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        files = write_shop_files(tmp_path / "files", users=300, days=280)
+        run_huaxiang("init", str(disk / "shop"), *(word for file in files for word in ("--from", str(file))))
+        refused = None
+        for step in STEPS:
+            refused = run_huaxiang(step, str(disk / "shop"))
+            if refused.returncode:
+                break
+        assert refused is not None
+        assert refused.returncode == 1, refused.stderr
+        assert "disk is full" in refused.stderr
+        held = content(disk / "shop")
+        subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
+        assert content(disk / "shop") == held
+        assert run_huaxiang("run", str(disk / "shop")).returncode == 0
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

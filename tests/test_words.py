@@ -1,0 +1,47 @@
+"""The catalogue: both languages, always."""
+
+from __future__ import annotations
+
+import ast
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+from huaxiang.errors import HuaxiangError
+from huaxiang.words import Words, catalogue
+
+SOURCE = Path(__file__).resolve().parent.parent / "src" / "huaxiang"
+
+
+def test_every_text_stands_in_both_languages() -> None:
+    lacking = [key for key, texts in catalogue().items() if not all(texts[lang].strip() for lang in ("en", "zh"))]
+    assert lacking == []
+
+
+def test_both_languages_have_the_same_places() -> None:
+    def places(text: str) -> set[str]:
+        return {re.split(r"[.\[!:]", name)[0] for _, name, _, _ in string.Formatter().parse(text) if name}
+
+    differing = {key: texts for key, texts in catalogue().items() if places(texts["en"]) != places(texts["zh"])}
+    assert differing == {}
+
+
+def test_every_error_raised_has_its_texts() -> None:
+    kinds = {kind.__name__ for kind in HuaxiangError.__subclasses__()} | {"HuaxiangError"}
+    lacking = []
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds and node.args
+            if named and isinstance(node.args[0], ast.Constant):
+                for part in ("what", "mend"):
+                    key = f"errors.{node.args[0].value}.{part}"
+                    if key not in catalogue():
+                        lacking.append(f"{path.name}: {key}")
+    assert lacking == []
+
+
+def test_unknown_text_names_the_nearest() -> None:
+    with pytest.raises(KeyError, match=r"cli\.about"):
+        Words("en")("cli.abuot")

@@ -37,6 +37,7 @@ class Engine:
         }
         if temp is not None:
             config["temp_directory"] = str(temp)
+            config["temp_file_encryption"] = True  # what spills may hold raw ids on their way to pseudonyms
         self._connection = duckdb.connect(config=config)
         self._connection.execute("SET TimeZone = 'UTC'")
         self._names = (f"t{number}" for number in itertools.count())
@@ -62,6 +63,24 @@ class Engine:
         """Run a statement that gives nothing back."""
         with self._cursor() as cursor:
             cursor.execute(sql)
+
+    def attempt(self, sql: str) -> str | None:
+        """What DuckDB says is wrong with the data that a statement reads (None: it ran)."""
+        try:
+            self.run(sql)
+        except (duckdb.DataError, duckdb.InvalidInputException, duckdb.BinderException, duckdb.IOException) as error:
+            return str(error)
+        return None
+
+    @contextlib.contextmanager
+    def attach(self, path: Path | str) -> Iterator[str]:
+        """The name under which the tables of another DuckDB file can be read inside the block."""
+        name = next(self._names)
+        self.run(f"ATTACH {quote(str(path))} AS {name} (READ_ONLY)")
+        try:
+            yield name
+        finally:
+            self.run(f"DETACH {name}")
 
     def arrow(self, query: Query) -> pa.Table:
         """The whole result in memory: for results known to be small, or bounded by the caller."""

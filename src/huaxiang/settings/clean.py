@@ -40,7 +40,9 @@ class TrimSettings(Section):
     """[clean.outliers."events.price"]: values beyond the bound become the bound."""
 
     how: Trim
-    by: float = Field(default=3.0, gt=0, description="quantile: share cut on each side (0.001); iqr, mad: how many of them")
+    by: float = Field(
+        default=3.0, gt=0, description="quantile: share cut on each side (0.001); iqr, mad: how many of them"
+    )
 
 
 class CleanSettings(Section):
@@ -136,5 +138,7 @@ def _find(section: str, place: str) -> Column:
     if column is None or column.personal:
         known = [f"{found.name}.{stored.name}" for found in TABLES.values() for stored in found.stored]
         near = difflib.get_close_matches(place, known, n=1, cutoff=0.5)
-        raise SettingsError("clean.unknown_column", section=section, place=place, near=near[0] if near else "users.birth_year")
+        raise SettingsError(
+            "clean.unknown_column", section=section, place=place, near=near[0] if near else "users.birth_year"
+        )
     return column

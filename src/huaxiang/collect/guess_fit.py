@@ -1,0 +1,42 @@
+"""Whether a column's values agree with what its name promises."""
+
+from __future__ import annotations
+
+from huaxiang.collect.sniff_values import ColumnLook
+
+_TIMES = ("ts", "since", "registered_at", "received_at")
+_NUMBERS = ("quantity", "price", "amount_line", "amount_order", "discount", "rating", "list_price")
+
+
+def fits_role(role: str, column: ColumnLook) -> bool:
+    """Whether the sampled values of `column` can be `role`."""
+    if column.kind == "empty":
+        return False
+    if role in _TIMES:
+        return column.is_time
+    if role in _NUMBERS:
+        return column.is_number and not (role == "rating" and (column.high or 0) > 100)
+    if role == "birth_year":
+        return column.kind == "int" and 1900 <= (column.low or 0) and (column.high or 0) <= 2030
+    if role == "birth_date":
+        return column.is_time or column.kind in ("code", "text")
+    if role == "age":
+        return column.kind in ("category", "code", "text") or (column.is_number and 0 <= (column.high or 0) <= 150)
+    if role in ("gender", "marital_status", "education", "kind", "status"):
+        return column.distinct <= 40 and not column.is_time
+    if role in ("user_id", "anonymous_id", "item_id", "other_id", "order_id", "id"):
+        return column.kind in ("int", "code", "category", "text", "email", "phone", "epoch") or _whole(column)
+    if role == "email":
+        return column.kind in ("email", "code", "text")
+    if role in ("title", "name", "surname", "text"):
+        return not column.is_number and not column.is_time and column.kind != "bool"
+    if role == "coupon_id":
+        return column.kind not in ("float", "money", "comma")
+    if role in ("category", "brand", "channel", "device", "campaign_id", "session_id", "event_id"):
+        return not (column.is_time and column.kind != "epoch") and column.kind not in ("list", "money", "comma")
+    return not column.is_time or role in ("value", "address_part")
+
+
+def _whole(column: ColumnLook) -> bool:
+    """Whether a float column holds ids that passed through a spreadsheet: 17850.0. Some may be codes with letters."""
+    return column.kind == "float" and all("." not in value or value.endswith(".0") for value in column.words)

@@ -1,0 +1,125 @@
+"""SQL that reads text as the contract's types: times, numbers, purposes, event names. NULL where a text is none of them."""
+
+from __future__ import annotations
+
+from huaxiang.engine.duck import quote
+from huaxiang.settings import ColumnFrom
+from huaxiang.tables import EVENT_NAMES, event_vocabulary
+from huaxiang.trust.pseudonyms import SPACES
+
+MISSING = ("NULL", "null", "\\N", "NaN", "nan", "NaT", "None", "N/A", "#N/A", "<NA>")
+YES = ("true", "t", "yes", "y", "1", "agree", "agreed", "all", "是", "同意", "已同意")
+NO = ("false", "f", "no", "n", "0", "none", "withdrawn", "否", "不同意", "未同意", "已撤回")
+
+_MICROSECONDS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3, "days": 864e8}
+_LATEST = 2.5e17  # microseconds: the year 9892; beyond it DuckDB's own times end
+_OTHER_TIMES = (
+    "%Y/%m/%d %H:%M:%S",
+    "%Y/%m/%d %H:%M",
+    "%Y.%m.%d",
+    "%Y.%m.%d %H:%M:%S",
+    "%Y%m%d",
+    "%Y%m%d%H%M%S",
+    "%Y%m%d %H:%M:%S",
+    "%Y%m%dT%H%M%S",
+    "%Y年%m月%d日",
+    "%Y年%m月%d日 %H:%M",
+    "%Y年%m月%d日 %H:%M:%S",
+    "%d %b %Y",
+    "%d %b %Y %H:%M:%S",
+    "%d-%b-%Y",
+    "%b %d, %Y",
+    "%b %d, %Y %H:%M:%S",
+)
+
+
+def text_sql(sql: str, origin: ColumnFrom) -> str:
+    """The text of a source value: trimmed; what means 'not known' is NULL; `values` applied."""
+    text = f"nullif(trim({sql}, {quote(SPACES)}), '')"
+    absent = {spelled for value in (*MISSING, *origin.empty) for spelled in _spellings(value)}
+    text = f"CASE WHEN {text} IN ({', '.join(map(quote, sorted(absent)))}) THEN NULL ELSE {text} END"
+    if origin.values:
+        cases = " ".join(
+            f"WHEN {quote(spelled)} THEN {quote(ours)}" for theirs, ours in origin.values.items() for spelled in _spellings(theirs)
+        )
+        text = f"nullif(CASE {text} {cases} ELSE {text} END, '')"
+    return text
+
+
+def _spellings(value: str) -> tuple[str, ...]:
+    """A code, and the same code as a float (pandas writes 1 as 1.0 beside a hole)."""
+    return (value, f"{value}.0") if value.lstrip("-").isdigit() else (value,)
+
+
+def event_sql(sql: str) -> str:
+    """Our name of an event where the vocabulary knows it; else the name as it is."""
+    ours = ", ".join(quote(name) for name in EVENT_NAMES)
+    others = " ".join(f"WHEN {quote(name)} THEN {quote(our)}" for name, our in event_vocabulary().items() if name != our)
+    return f"CASE WHEN {sql} IN ({ours}) THEN {sql} ELSE CASE lower({sql}) {others} ELSE {sql} END END"
+
+
+def number_sql(sql: str, scale: float | None = None) -> str:
+    """A number, or money as people write it: ¥1,234.50, 1.234,50 €, (12.00). What could be read two ways is none."""
+    bare = f"regexp_replace({sql}, '[¥￥$€£\\s\\x{{a0}}元]|CNY|RMB|USD|EUR|GBP', '', 'g')"
+    money = f"""CASE
+        WHEN regexp_full_match({bare}, '[+-]?\\d{{1,3}}(,\\d{{3}})+(\\.\\d+)?') THEN replace({bare}, ',', '')
+        WHEN regexp_full_match({bare}, '[+-]?\\d{{1,3}}(\\.\\d{{3}})+,\\d+') THEN replace(replace({bare}, '.', ''), ',', '.')
+        WHEN regexp_full_match({bare}, '[+-]?\\d{{1,3}}(\\.\\d{{3}}){{2,}}') THEN replace({bare}, '.', '')
+        WHEN regexp_full_match({bare}, '[+-]?\\d+,\\d{{1,2}}') THEN replace({bare}, ',', '.')
+        WHEN regexp_full_match({bare}, '\\(\\d+(\\.\\d+)?\\)') THEN '-' || {bare}[2:-2]
+        ELSE {bare} END"""
+    number = f"coalesce(TRY_CAST({sql} AS DOUBLE), TRY_CAST({money} AS DOUBLE))"
+    finite = f"CASE WHEN isfinite({number}) THEN {number} END"
+    return finite if scale is None else f"({finite}) * {scale!r}::DOUBLE"
+
+
+def whole_sql(sql: str) -> str:
+    """A whole number, with or without a zero fraction."""
+    return f"CASE WHEN TRY_CAST({sql} AS DOUBLE) = trunc(TRY_CAST({sql} AS DOUBLE)) THEN TRY_CAST(TRY_CAST({sql} AS DOUBLE) AS BIGINT) END"
+
+
+def time_sql(sql: str, origin: ColumnFrom, zone: str) -> str:
+    """A time in UTC. An offset within the text wins; a time without one is of `zone`."""
+    ways = [] if origin.unit is None else [_epoch(sql, origin.unit, zone)]
+    if origin.format:
+        parsed = f"try_strptime({sql}, {quote(origin.format)})"
+        offset = "%z" in origin.format.lower()
+        ways.append(f"{parsed} AT TIME ZONE 'UTC'" if offset else _to_utc(parsed, zone))
+    ways.append(_iso(sql, zone))
+    if origin.unit is None and not origin.format:
+        others = ", ".join(map(quote, _OTHER_TIMES))
+        ways.append(_to_utc(f"try_strptime({sql}, [{others}])", zone))
+        ways += [
+            f"CASE WHEN regexp_full_match({sql}, '[0-9]{{{digits}}}(\\.[0-9]+)?') THEN {_epoch(sql, unit, zone)} END"
+            for digits, unit in ((10, "s"), (13, "ms"), (16, "us"))
+        ]
+    return f"coalesce({', '.join(ways)})"
+
+
+def _iso(sql: str, zone: str) -> str:
+    offset = f"regexp_matches({sql}, ':[0-9.]+ ?(Z|z|UTC|GMT|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$')"
+    spelled = f"regexp_replace(regexp_replace({sql}, ' ?(Z|z|UTC|GMT)$', '+00'), ' ?([+-][0-9]{{2}}):?([0-9]{{2}})$', '\\1:\\2')"
+    aware = f"TRY_CAST({spelled} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"
+    plain = f"TRY_CAST({sql} AS TIMESTAMP)"
+    dated = f"regexp_matches({sql}, '^[0-9]{{4}}[-/][0-9]')"
+    return f"CASE WHEN NOT {dated} THEN NULL WHEN {offset} THEN {aware} ELSE {_to_utc(plain, zone)} END"
+
+
+def _to_utc(sql: str, zone: str) -> str:
+    return sql if zone.upper() == "UTC" else f"{sql} AT TIME ZONE {quote(zone)} AT TIME ZONE 'UTC'"
+
+
+def _epoch(sql: str, unit: str, zone: str) -> str:
+    count = f"round(TRY_CAST({sql} AS DOUBLE) * {_MICROSECONDS[unit]!r})"
+    made = f"CASE WHEN abs({count}) < {_LATEST!r} THEN make_timestamp({count}::BIGINT) END"
+    return f"({_to_utc(f'({made})', zone)})" if unit == "days" else made
+
+
+def purposes_sql(sql: str, purpose: str) -> str:
+    """The purposes agreed to: a list written as text or JSON; a plain yes means `purpose`, a plain no none."""
+    inner = f"regexp_replace({sql}, '[\\[\\]\"'']', '', 'g')"
+    parts = f"list_filter(list_transform(regexp_split_to_array({inner}, '[,;|，；、]'), x -> lower(trim(x))), x -> x <> '')"
+    return (
+        f"CASE WHEN lower({sql}) IN ({', '.join(map(quote, YES))}) THEN [{quote(purpose)}] "
+        f"WHEN {sql} IS NULL OR lower({sql}) IN ({', '.join(map(quote, NO))}) THEN []::VARCHAR[] ELSE {parts} END"
+    )

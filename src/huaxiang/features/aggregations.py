@@ -1,0 +1,245 @@
+"""Aggregations that fold day tiles: counts, sums, means, shares, trends, recency, gaps, sessions, histograms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from huaxiang.errors import DefinitionError
+from huaxiang.features.algebra import Aggregation, FeatureType, Place
+from huaxiang.features.filters import Expression
+from huaxiang.features.windows import AS_OF, parse_hours
+
+
+@dataclass(frozen=True)
+class Count(Aggregation):
+    """How many events."""
+
+    def plan(self, at: Place) -> str:
+        return f"coalesce({at.plan.fold(f'sum({at.count()})', at.window)}, 0)"
+
+
+@dataclass(frozen=True)
+class AnyEvent(Aggregation):
+    """1 where there is such an event, else 0."""
+
+    def plan(self, at: Place) -> str:
+        return f"(coalesce({at.plan.fold(f'sum({at.count()})', at.window)}, 0) > 0)::INT::DOUBLE"
+
+
+@dataclass(frozen=True)
+class ActiveDays(Aggregation):
+    """Local days with such an event."""
+
+    def plan(self, at: Place) -> str:
+        return f"coalesce({at.plan.fold('count(*)', at.window, f'{at.count()} > 0')}, 0)::DOUBLE"
+
+
+@dataclass(frozen=True)
+class Sum(Aggregation):
+    """Sum of a value; 0 where there is none."""
+
+    column: str = ""
+
+    def plan(self, at: Place) -> str:
+        value = at.plan.value(self.column, at.name)
+        held = at.plan.tile("sum", value.sql, at.where)
+        return f"coalesce({at.plan.fold(f'sum({held})', at.window)}, 0)"
+
+
+@dataclass(frozen=True)
+class Mean(Aggregation):
+    """Mean of a value over the events that have it."""
+
+    column: str = ""
+
+    def plan(self, at: Place) -> str:
+        value = at.plan.value(self.column, at.name)
+        total = at.plan.fold(f"sum({at.plan.tile('sum', value.sql, at.where)})", at.window)
+        present = at.count(Expression(f"{value.sql} IS NOT NULL"))
+        return f"{total} / nullif({at.plan.fold(f'sum({present})', at.window)}, 0)"
+
+
+@dataclass(frozen=True)
+class _Extreme(Aggregation):
+    column: str = ""
+    how: ClassVar[str] = "min"
+
+    def plan(self, at: Place) -> str:
+        value = at.plan.value(self.column, at.name)
+        return at.plan.fold(f"{self.how}({at.plan.tile(self.how, value.sql, at.where)})", at.window)
+
+
+@dataclass(frozen=True)
+class Min(_Extreme):
+    """Smallest value."""
+
+
+@dataclass(frozen=True)
+class Max(_Extreme):
+    """Largest value."""
+
+    how: ClassVar[str] = "max"
+
+
+@dataclass(frozen=True)
+class _End(Aggregation):
+    column: str = ""
+    how: ClassVar[str] = "arg_min"
+
+    def plan(self, at: Place) -> str:
+        value = at.plan.value(self.column, at.name)
+        at.plan.columns |= {"ts", "event_id"}
+        kept = at.where & Expression(f"{value.sql} IS NOT NULL")
+        edge = "min" if self.how == "arg_min" else "max"
+        when = at.plan.tile(edge, "{'ts': ts, 'id': event_id}", kept)
+        held = at.plan.tile(self.how, f"{value.sql}, {{'ts': ts, 'id': event_id}}", kept)
+        return at.plan.fold(f"{self.how}({held}, {when})", at.window)
+
+
+@dataclass(frozen=True)
+class First(_End):
+    """The value of the first event that has one (ties on time: by event id)."""
+
+
+@dataclass(frozen=True)
+class Last(_End):
+    """The value of the last event that has one (ties on time: by event id)."""
+
+    how: ClassVar[str] = "arg_max"
+
+
+@dataclass(frozen=True)
+class Ratio(Aggregation):
+    """One aggregation over another; unknown where the lower is 0. `top_where`, `bottom_where`: further conditions."""
+
+    top: Aggregation = Count()
+    bottom: Aggregation = Count()
+    top_where: str = ""
+    bottom_where: str = ""
+
+    def plan(self, at: Place) -> str:
+        if any(isinstance(part, Ratio) for part in (self.top, self.bottom)):
+            raise DefinitionError("features.ratio_of_ratio", name=at.name)
+        top, bottom = self.top.plan(at.narrowed(self.top_where)), self.bottom.plan(at.narrowed(self.bottom_where))
+        return f"({top}) / nullif({bottom}, 0)"
+
+    def evidence(self, at: Place) -> Expression:
+        return self.top.evidence(at.narrowed(self.top_where)) | self.bottom.evidence(at.narrowed(self.bottom_where))
+
+
+def Share(of: str, agg: Aggregation | None = None) -> Ratio:  # noqa: N802 - reads as one of the aggregations
+    """The share of events (or of `agg`) for which `of` also holds."""
+    return Ratio(agg or Count(), agg or Count(), top_where=of)
+
+
+@dataclass(frozen=True)
+class Trend(Aggregation):
+    """(this window − the one before it) / their sum: −1 … 1; unknown where both are 0."""
+
+    agg: Aggregation = Count()
+
+    def plan(self, at: Place) -> str:
+        if not at.window.days:
+            raise DefinitionError("features.trend_window", name=at.name)
+        now, then = self.agg.plan(at), self.agg.plan(at.over(at.window.before))
+        return f"(({now}) - ({then})) / nullif(({now}) + ({then}), 0)"
+
+
+@dataclass(frozen=True)
+class Recency(Aggregation):
+    """Days since the last such event (`first=True`: since the first)."""
+
+    first: bool = False
+
+    def plan(self, at: Place) -> str:
+        edge = "min" if self.first else "max"
+        return f"({AS_OF} - {at.plan.fold(f'{edge}(day)', at.window, f'{at.count()} > 0')})::DOUBLE"
+
+
+@dataclass(frozen=True)
+class Tenure(Aggregation):
+    """Days since the registration or the first event, whichever came first."""
+
+    def plan(self, at: Place) -> str:
+        first = at.plan.fold("min(day)", at.window, f"{at.count()} > 0")
+        registered = f"CASE WHEN u.registered_day < {AS_OF} THEN u.registered_day END"
+        return f"({AS_OF} - least({registered}, {first}))::DOUBLE"
+
+
+@dataclass(frozen=True)
+class Gap(Aggregation):
+    """Mean or standard deviation (n − 1) of the days between one day with such events and the next; `overdue`: how
+    many mean gaps have passed since the last."""
+
+    how: Literal["mean", "std", "overdue"] = "mean"
+
+    def plan(self, at: Place) -> str:
+        count = at.count()
+        gap = at.plan.gap(count)
+        if self.how == "std":
+            return at.plan.fold(f"stddev_samp({gap})", at.window)
+        mean = f"{at.plan.fold(f'sum({gap})', at.window)} / nullif({at.plan.fold(f'count({gap})', at.window)}, 0)"
+        if self.how == "mean":
+            return mean
+        last = at.plan.fold("max(day)", at.window, f"{count} > 0")
+        return f"({AS_OF} - {last}) / nullif({mean}, 0)"
+
+
+@dataclass(frozen=True)
+class DecayedSum(Aggregation):
+    """Sum of a value (or of 1), halved for every `half_life` of age in days."""
+
+    column: str = "1"
+    half_life: str = "30d"
+
+    def plan(self, at: Place) -> str:
+        value = at.plan.value(self.column, at.name)
+        days = half_life_days(self.half_life, at.name)
+        held = at.plan.tile("sum", f"{value.sql}::DOUBLE", at.where)
+        return f"coalesce({at.plan.fold(f'sum({held} * pow(0.5, ({AS_OF} - day) / {days!r}))', at.window)}, 0)"
+
+
+@dataclass(frozen=True)
+class Sessions(Aggregation):
+    """Sessions begun (count), or minutes (minutes) or events (events) in a session on average.
+
+    A session ends after the settings' gap (30 minutes) without an event, or where the source's session id changes."""
+
+    how: Literal["count", "minutes", "events"] = "count"
+
+    def plan(self, at: Place) -> str:
+        begun = Count().plan(at.narrowed("session_start"))
+        if self.how == "count":
+            return begun
+        above = f"{Sum('session_gap_s').plan(at)} / 60" if self.how == "minutes" else Count().plan(at)
+        return f"({above}) / nullif({begun}, 0)"
+
+
+@dataclass(frozen=True)
+class Weekdays(Aggregation):
+    """Shares of the seven weekdays, Monday first; where no event is kept, of all events. `top`: the commonest, 0 = Monday."""
+
+    top: bool = False
+    type: ClassVar[FeatureType] = "list"
+
+    def plan(self, at: Place) -> str:
+        everything = Place(at.plan, at.name, Expression(), at.window)
+        counts = []
+        for place in (at, everything):
+            days = [at.plan.fold(f"sum({place.count()})", at.window, f"isodow(day) = {day}") for day in range(1, 8)]
+            counts.append(f"[{', '.join(f'coalesce({day}, 0)' for day in days)}]")
+        return histogram(*counts, top=self.top)
+
+
+def histogram(chosen: str, otherwise: str, *, top: bool) -> str:
+    """SQL of the shares of the counts `chosen` (where all are 0: of `otherwise`; NULL where those are 0 too)."""
+    counts = f"CASE WHEN list_sum({chosen}) > 0 THEN {chosen} ELSE {otherwise} END"
+    if top:
+        return f"CASE WHEN list_sum({otherwise}) > 0 THEN list_position({counts}, list_max({counts})) - 1 END::DOUBLE"
+    return f"CASE WHEN list_sum({otherwise}) > 0 THEN list_transform({counts}, lambda n: n / list_sum({counts})) END"
+
+
+def half_life_days(text: str, name: str) -> float:
+    """The half-life in days; raises DefinitionError for zero."""
+    return parse_hours(text, name=name) / 24

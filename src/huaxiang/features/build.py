@@ -1,0 +1,210 @@
+"""The build step's second half: ready tables, today's features, the training sets and labels of every outcome."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import ibis
+
+from huaxiang.engine import Step
+from huaxiang.engine.duck import quote
+from huaxiang.features.algebra import Feature
+from huaxiang.features.compile import Dims, plan_features
+from huaxiang.features.mine import declared_features
+from huaxiang.features.outcomes import Outcome, Schedule, declare_outcome, labels_sql, schedule
+from huaxiang.features.plan import ITEM_KEYS, Plan
+from huaxiang.features.ready import Span, write_ready
+from huaxiang.features.scores import SCORES, scored_sql
+from huaxiang.features.slices import Slice, open_slice
+from huaxiang.features.users import BUCKETS
+from huaxiang.progress import SILENT, Progress
+from huaxiang.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SLICE_EVENTS = 4_000_000  # events of the buckets worked on at once: what bounds the memory
+CATEGORIES = 20
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build made. `skipped`: outcome -> why it has no labels (too_short, no_rows)."""
+
+    as_of: date
+    users: int
+    events: int
+    features: int
+    training_rows: int
+    label_rows: dict[str, int]
+    skipped: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def build_features(
+    step: Step, settings: Settings, *, as_of: date | None = None, now: datetime, progress: Progress = SILENT
+) -> BuildReport:
+    """Writes ready.users, ready.items, ready.events, features, training and labels, and the step's note.
+
+    as_of: features as of this local midnight; default [shop] as_of, else the day after the last event
+    raises: DefinitionError for a feature or outcome that is not well declared; nothing is written then
+    """
+    from huaxiang.identity import canonical_events
+
+    start = time.perf_counter()
+    check_definitions(settings)
+    with progress.task("build", "ready", None):
+        span = write_ready(step, settings, step.lake.engine.sql(canonical_events(step)), progress=progress)
+    asked = as_of or (date.fromisoformat(settings.shop.as_of) if settings.shop.as_of else None)
+    made = build_from_ready(step, settings, span, as_of=asked or span.last + timedelta(days=1), progress=progress)
+    seconds = round(time.perf_counter() - start, 3)
+    log.info("build: %d events in, %d users, %d features out, %.1f s", span.events, made.users, made.features, seconds)
+    return BuildReport(**(vars(made) | {"seconds": seconds}))
+
+
+def check_definitions(settings: Settings) -> tuple[list[Feature], list[Outcome]]:
+    """The declared features and outcomes; raises DefinitionError for the first that is not well declared."""
+    features = declared_features(settings.features)
+    plan_features([feature for feature in features if feature.name not in SCORES], Plan())
+    kinds = {
+        feature.name: "string" if feature.agg.type == "text" else "float"
+        for feature in features
+        if feature.agg.type != "list"
+    }
+    return features, [declare_outcome(name, declared, kinds) for name, declared in settings.outcomes.items()]
+
+
+def build_from_ready(
+    step: Step, settings: Settings, span: Span, *, as_of: date, progress: Progress = SILENT
+) -> BuildReport:
+    """Features, training and labels from the ready tables, as of the local midnight `as_of`."""
+    engine = step.lake.engine
+    categories = top_categories(step, as_of)
+    features = declared_features(settings.features, categories)
+    _, outcomes = check_definitions(settings)
+    dates, short = schedule(outcomes, settings, span.first, as_of)
+    skipped = dict.fromkeys(short, "too_short")
+    for name in short:
+        log.warning("build: outcome %s needs more than the %d days of data", name, (as_of - span.first).days)
+    with ExitStack() as stack:
+        scratch = stack.enter_context(_scratch(step))
+        dims, plan, dropped = _dims(step, features)
+        for table in dropped:
+            stack.callback(engine.drop, table)
+        slices = -(-span.events // SLICE_EVENTS)
+        past = sorted({day for found in dates.values() for day in found.dates})
+        sample = _sampled_buckets(settings, span, len(past))
+        with progress.task("build", "features", slices) as advance:
+            rows = Path(scratch) / "features"
+            for buckets in _ranges(0, BUCKETS, slices):
+                with open_slice(step, plan, dims, buckets, settings) as found:
+                    engine.write(found.at(as_of, everyone=True), rows)
+                advance(1)
+            users = step.replace("features", _scored(rows, features))
+        trained = 0
+        if past:
+            parts = max(1, -(-span.events * sample // BUCKETS // SLICE_EVENTS))
+            with progress.task("build", "training", parts * len(past)) as advance:
+                rows = Path(scratch) / "training"
+                for buckets in _ranges(0, sample, parts):
+                    with open_slice(step, plan, dims, buckets, settings) as found:
+                        for day in past:
+                            engine.write(found.at(day, everyone=False), rows)
+                            advance(1)
+                trained = step.replace("training", _scored(rows, features)) if any(rows.glob("*.parquet")) else 0
+        labels = _write_labels(step, outcomes, dates, sample) if trained else {}
+    skipped |= {name: "no_rows" for name in dates if not labels.get(name)}
+    step.note |= {
+        "as_of": as_of.isoformat(),
+        "categories": list(categories),
+        "features": [feature.note() for feature in features],
+        "outcomes": [outcome.note(settings.train) for outcome in outcomes if labels.get(outcome.name)],
+        "skipped_outcomes": skipped,
+    }
+    return BuildReport(as_of, users, span.events, len(features), trained, labels, skipped)
+
+
+def top_categories(step: Step, as_of: date) -> list[str]:
+    """The top-level categories with the most spend known before `as_of`."""
+    events = step.lake.engine.sql(step.table("ready.events"))
+    found = step.lake.engine.rows(
+        f"""SELECT category_top FROM ({events}) WHERE event = 'purchase' AND category_top IS NOT NULL AND known_day < DATE '{as_of}'
+        GROUP BY category_top ORDER BY sum(amount) DESC NULLS LAST, category_top LIMIT {CATEGORIES}"""
+    )
+    return [row["category_top"] for row in found]
+
+
+def _scratch(step: Step) -> TemporaryDirectory[str]:
+    folder = step.lake.folder / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    return TemporaryDirectory(dir=folder, prefix="build-")
+
+
+def _dims(step: Step, features: Sequence[Feature]) -> tuple[Dims, Plan, list[ibis.Table]]:
+    """The names behind codes as engine tables, and the plan of `features` with the codes it names."""
+    engine = step.lake.engine
+    items = engine.keep(f"SELECT * EXCLUDE (title, price) FROM ({engine.sql(step.table('ready.items'))})")
+    made, names = [items], {}
+    for key in (*ITEM_KEYS, "item_id"):
+        code = ITEM_KEYS.get(key, "item_no")
+        table = engine.keep(
+            f"SELECT DISTINCT {code} AS no, {key} AS name FROM {items.get_name()} WHERE {key} IS NOT NULL"
+        )
+        names[key] = table.get_name()
+        made.append(table)
+    tops = engine.rows(f"SELECT no, name FROM {names['category_top']}")
+    plan = Plan(codes={"category_top": {row["name"]: row["no"] for row in tops}})
+    plan_features([feature for feature in features if feature.name not in SCORES], plan)
+    return Dims(items.get_name(), names), plan, made
+
+
+def _ranges(first: int, last: int, parts: int) -> Iterator[tuple[int, int]]:
+    """`parts` ranges [low, high) that together are [first, last)."""
+    edges = [first + (last - first) * part // parts for part in range(parts + 1)]
+    return ((low, high) for low, high in pairwise(edges) if high > low)
+
+
+def _sampled_buckets(settings: Settings, span: Span, dates: int) -> int:
+    """How many buckets of users the training set may hold within [train] max_rows."""
+    rows = span.users * max(dates, 1)
+    return BUCKETS if rows <= settings.train.max_rows else max(1, BUCKETS * settings.train.max_rows // rows)
+
+
+def _scored(rows: Path, features: Sequence[Feature]) -> str:
+    return scored_sql(f"read_parquet({quote(str(rows / '*.parquet'))})", list(features))
+
+
+def _write_labels(step: Step, outcomes: Sequence[Outcome], dates: dict[str, Schedule], sample: int) -> dict[str, int]:
+    """Writes labels; gives the rows of each outcome."""
+    engine = step.lake.engine
+    training = engine.view(engine.sql(step.table("training")))
+    users = engine.view(engine.sql(step.table("ready.users")))
+    columns = sorted(
+        {column for outcome in outcomes for column in outcome.where.columns | outcome.value.columns} - {"day", "event"}
+    )
+    events = engine.keep(
+        f"SELECT user_id, day, event_no{''.join(f', {column}' for column in columns)} "
+        f"FROM ({engine.sql(step.table('ready.events'))}) WHERE bucket < {sample} AND day >= DATE '{min(min(found.dates) for found in dates.values())}'"
+    )
+    parts = [
+        labels_sql(
+            outcome, dates[outcome.name], training=training.get_name(), events=events.get_name(), users=users.get_name()
+        )
+        for outcome in outcomes
+        if outcome.name in dates
+    ]
+    step.replace("labels", "\nUNION ALL\n".join(parts))
+    for table in (training, users, events):
+        engine.drop(table)
+    found = engine.rows(f"SELECT outcome, count(*) AS n FROM ({engine.sql(step.table('labels'))}) GROUP BY outcome")
+    return {row["outcome"]: row["n"] for row in found}
+
+
+__all__ = ["BuildReport", "Slice", "build_features", "build_from_ready", "check_definitions", "top_categories"]

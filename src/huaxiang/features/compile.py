@@ -1,0 +1,119 @@
+"""A Plan as SQL: few passes over the events, however many features.
+
+For a range of user buckets: one narrow table of the events, one tile table (a row a user and day) for all as-of dates;
+then for each date one query over the tiles, and one grouping of the events for each kind of key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from huaxiang.features.algebra import Feature
+from huaxiang.features.plan import CODED, ITEM_KEYS, MERGE, KeyPlan, Plan, filtered
+from huaxiang.features.windows import AS_OF
+
+ALWAYS = ("user_no", "day", "known_day")
+
+
+@dataclass(frozen=True)
+class Dims:
+    """SQL relations of the names behind codes: `items` has item_no, item_id and every ITEM_KEYS code; `names[key]` no, name."""
+
+    items: str
+    names: dict[str, str]
+
+
+def plan_features(features: list[Feature], plan: Plan) -> Plan:
+    """The plan of all `features`; raises DefinitionError for the first that is not well declared."""
+    for feature in features:
+        feature.compile(plan)
+    for key in ITEM_KEYS:
+        if key in plan.keys:  # folded from user × item rows
+            for how, value, where in plan.keys[key].measures:
+                plan.key("item_id").measure(how, value, where)
+    return plan
+
+
+def narrow_columns(plan: Plan) -> list[str]:
+    """The columns of ready.events that the plan reads."""
+    wanted = {CODED.get(column, column) for column in plan.columns if column not in ALWAYS}
+    return [*ALWAYS, *sorted(wanted)]
+
+
+def tile_sql(plan: Plan, events: str) -> str:
+    """One row a user and day: every tile measure, and the gaps between days that have some event."""
+    measures = "".join(
+        f", {filtered(how, value, where)} AS {alias}" for (how, value, where), alias in plan.tiles.items()
+    )
+    tiles = f"SELECT user_no, day{measures} FROM {events} GROUP BY user_no, day"
+    if not plan.gaps:
+        return tiles
+    gaps = "".join(
+        f", CASE WHEN {count} > 0 THEN day - max(CASE WHEN {count} > 0 THEN day END) OVER earlier END::DOUBLE AS {alias}"
+        for count, alias in plan.gaps.items()
+    )
+    return (
+        f"SELECT *{gaps} FROM ({tiles}) "
+        "WINDOW earlier AS (PARTITION BY user_no ORDER BY day ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+    )
+
+
+def at_date(sql: str, as_of: date) -> str:
+    """`sql` with its as-of filled in."""
+    return sql.replace(AS_OF, f"DATE '{as_of.isoformat()}'")
+
+
+def key_sql(key: str, measures: KeyPlan, events: str) -> str:
+    """One row a user and value of `key`, from the events before as-of."""
+    column = CODED.get(key, key)
+    made = "".join(
+        f", {filtered(how, value, where)} AS {alias}" for (how, value, where), alias in measures.measures.items()
+    )
+    return f"SELECT user_no, {column} AS key{made} FROM {events} WHERE day < {AS_OF} AND {column} IS NOT NULL GROUP BY user_no, {column}"
+
+
+def item_key_sql(key: str, plan: Plan, items: str, dims: Dims) -> str:
+    """One row a user and value of a key that the item determines, from the user × item rows `items`."""
+    at_item = plan.keys["item_id"].measures
+    made = "".join(
+        f", {MERGE[how]}({at_item[how, value, where]}) AS {alias}"
+        for (how, value, where), alias in plan.keys[key].measures.items()
+    )
+    code = ITEM_KEYS[key]
+    return (
+        f"SELECT user_no, {code} AS key{made} FROM {items} AS k JOIN {dims.items} AS i ON k.key = i.item_no "
+        f"WHERE {code} IS NOT NULL GROUP BY user_no, {code}"
+    )
+
+
+def fold_key_sql(key: str, plan: Plan, rows: str, dims: Dims) -> str:
+    """One row a user: the folds over the rows of `key`."""
+    found = plan.keys[key]
+    folds = "".join(f", {sql} AS {alias}" for sql, alias in found.folds.items())
+    if found.named and key in dims.names:
+        rows = f"(SELECT k.*, n.name FROM {rows} AS k JOIN {dims.names[key]} AS n ON k.key = n.no)"
+    elif found.named:
+        rows = f"(SELECT *, key AS name FROM {rows})"
+    return f"SELECT user_no{folds} FROM {rows} GROUP BY user_no"
+
+
+def fold_sql(plan: Plan, tiles: str) -> str:
+    """One row a user: the folds over the tiles before as-of."""
+    folds = "".join(f", {sql} AS {alias}" for sql, alias in plan.folds.items())
+    return f"SELECT user_no{folds} FROM {tiles} WHERE day < {AS_OF} GROUP BY user_no"
+
+
+def exact_sql(plan: Plan, events: str) -> str:
+    exacts = "".join(f", {sql} AS {alias}" for sql, alias in plan.exacts.items())
+    return f"SELECT user_no{exacts} FROM {events} WHERE day < {AS_OF} GROUP BY user_no"
+
+
+def final_sql(plan: Plan, *, users: str, folded: str, keys: dict[str, str], exact: str | None, everyone: bool) -> str:
+    """One row a user: user_no, user_id, as_of and every feature. `everyone`: users without an earlier event too."""
+    finals = ",\n ".join(f"{sql} AS {name}" for name, sql in plan.finals.items())
+    join = "LEFT JOIN" if everyone else "JOIN"
+    joins = f"{join} {folded} AS d USING (user_no)"
+    joins += "".join(f" LEFT JOIN {table} AS k_{key} USING (user_no)" for key, table in keys.items())
+    joins += f" LEFT JOIN {exact} AS e USING (user_no)" if exact else ""
+    return f"SELECT u.user_no, u.user_id, {AS_OF} AS as_of,\n {finals}\nFROM {users} AS u {joins}"

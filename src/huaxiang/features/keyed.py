@@ -1,0 +1,244 @@
+"""Aggregations over a key (item, order, category, channel …): distinct counts, tastes, baskets; and exact ones.
+
+A distinct count over any window comes from one row a user and key: the keys whose last day lies in the window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from huaxiang.errors import DefinitionError
+from huaxiang.features.aggregations import half_life_days, histogram
+from huaxiang.features.algebra import Aggregation, FeatureType, Place
+from huaxiang.features.filters import EVENT_CODES, Expression
+from huaxiang.features.plan import EVENT_COLUMNS, both
+from huaxiang.features.windows import AS_OF, Window
+
+# What an event says about taste: a purchase as much as five views.
+TASTE_WEIGHTS: dict[str, float] = {
+    "view": 1.0,
+    "click": 1.0,
+    "wish": 3.0,
+    "add_to_cart": 3.0,
+    "purchase": 5.0,
+    "review": 2.0,
+}
+
+
+def _checked(key: str, name: str) -> str:
+    if EVENT_COLUMNS.get(key) not in ("string", "int"):
+        raise DefinitionError("features.unknown_key", name=name, key=key)
+    return key
+
+
+@dataclass(frozen=True)
+class _Keyed(Aggregation):
+    key: str = "item_id"
+
+    def last(self, at: Place) -> str:
+        """The key row's column with the last day of the events kept."""
+        return at.plan.key(_checked(self.key, at.name)).measure("max", "day", at.where.sql)
+
+    def within(self, at: Place, how: str, value: str = "") -> str:
+        """The key row's column with `how` of `value` over the events kept in the window."""
+        return at.plan.key(_checked(self.key, at.name)).measure(how, value, both(at.where.sql, at.window.sql()))
+
+    def touched(self, at: Place, window: Window) -> str:
+        """The condition that the key was met within `window`, which ends at as-of."""
+        last = self.last(at)
+        return f"{last} >= {AS_OF} - {window.days}" if window.days else f"{last} IS NOT NULL"
+
+
+@dataclass(frozen=True)
+class Distinct(_Keyed):
+    """Distinct values of a key met in the window."""
+
+    def plan(self, at: Place) -> str:
+        # keys met in a window that ended earlier are counted on a measure of their own
+        met = f"{self.within(at, 'count')} > 0" if at.window.shift else self.touched(at, at.window)
+        return f"coalesce({at.plan.fold_key(self.key, f'count(*) FILTER (WHERE {met})')}, 0)::DOUBLE"
+
+
+@dataclass(frozen=True)
+class NewShare(_Keyed):
+    """Of the distinct values met in the window, the share never met before it; where no event passes the filter at
+    all, of the events `otherwise` keeps."""
+
+    otherwise: str = ""
+
+    def plan(self, at: Place) -> str:
+        share = self.share(at)
+        if self.otherwise:
+            share = f"coalesce({share}, {self.share(Place(at.plan, at.name, at.plan.where(self.otherwise, at.name), at.window))})"
+        return share
+
+    def share(self, at: Place) -> str:
+        first = at.plan.key(_checked(self.key, at.name)).measure("min", "day", at.where.sql)
+        new = at.plan.fold_key(self.key, f"count(*) FILTER (WHERE {first} >= {AS_OF} - {at.window.days})")
+        met = at.plan.fold_key(self.key, f"count(*) FILTER (WHERE {self.touched(at, at.window)})")
+        return f"{new} / nullif({met}, 0)::DOUBLE"
+
+
+@dataclass(frozen=True)
+class TopShare(_Keyed):
+    """The share of the commonest value of the key among the events that have one."""
+
+    def plan(self, at: Place) -> str:
+        count = self.within(at, "count")
+        fold = at.plan.fold_key
+        return f"{fold(self.key, f'max({count})')} / nullif({fold(self.key, f'sum({count})')}, 0)"
+
+
+@dataclass(frozen=True)
+class ValueShare(_Keyed):
+    """The share of a column's sum that fell on one value of the key."""
+
+    value: str = ""
+    column: str = "amount"
+
+    def plan(self, at: Place) -> str:
+        column = at.plan.value(self.column, at.name)
+        total = self.within(at, "sum", column.sql)
+        code = at.plan.codes.get(self.key, {}).get(self.value, -1)
+        chosen = at.plan.fold_key(self.key, f"sum({total}) FILTER (WHERE key = {code})")
+        whole = at.plan.fold_key(self.key, f"sum({total})")
+        return f"coalesce({chosen}, 0) / nullif({whole}, 0)"
+
+    def evidence(self, at: Place) -> Expression:
+        return at.where & at.plan.where(f"{self.key} == {self.value!r}", at.name)
+
+
+@dataclass(frozen=True)
+class Mode(_Keyed):
+    """The commonest value of the key; ties: the one met last, then the greater name."""
+
+    type: ClassVar[FeatureType] = "text"
+
+    def plan(self, at: Place) -> str:
+        count, last = self.within(at, "count"), self.within(at, "max", "day")
+        at.plan.key(self.key).named = True
+        best = f"max({{'n': {count}, 'day': {last}, 'key': name}}) FILTER (WHERE {count} > 0)"
+        return f"{at.plan.fold_key(self.key, best)}.key"
+
+
+@dataclass(frozen=True)
+class DecayedTop(_Keyed):
+    """The `k` strongest values of the key: list of {key, share, score}, strongest first.
+
+    score: Σ weight(event) · ½^(age in days / half_life); share: of the user's score over all values; ties: the later name.
+    """
+
+    half_life: str = "30d"
+    k: int = 5
+    weights: Mapping[str, float] = field(default_factory=lambda: dict(TASTE_WEIGHTS), hash=False)
+    type: ClassVar[FeatureType] = "list"
+
+    def plan(self, at: Place) -> str:
+        if self.k < 1:
+            raise DefinitionError("features.top_k", name=at.name, k=self.k)
+        days = half_life_days(self.half_life, at.name)
+        unknown = [event for event in self.weights if event not in EVENT_CODES]
+        if unknown or not self.weights:
+            raise DefinitionError(
+                "features.unknown_event", name=at.name, value=", ".join(unknown), near=", ".join(EVENT_CODES)
+            )
+        at.plan.columns.add("event")
+        cases = " ".join(f"WHEN {EVENT_CODES[event]} THEN {weight!r}" for event, weight in self.weights.items())
+        score = self.within(
+            at, "sum", f"(CASE event_no {cases} ELSE 0.0 END)::DOUBLE * pow(0.5, ({AS_OF} - day) / {days!r})"
+        )
+        at.plan.key(self.key).named = True
+        best = at.plan.fold_key(
+            self.key, f"max({{'score': {score}, 'key': name}}, {self.k}) FILTER (WHERE {score} > 0)"
+        )
+        whole = at.plan.fold_key(self.key, f"sum({score})")
+        return f"list_transform({best}, lambda t: {{'key': t.key, 'share': t.score / {whole}, 'score': t.score}})"
+
+    def evidence(self, at: Place) -> Expression:
+        listed = ", ".join(repr(event) for event in self.weights)
+        return at.where & at.plan.where(f"event in ({listed},) and {self.key} is not null", at.name)
+
+
+@dataclass(frozen=True)
+class Basket(Aggregation):
+    """Mean or max over orders of a column's sum (an order without an id: the user's purchases of one local day)."""
+
+    column: str = "amount"
+    how: Literal["mean", "max"] = "mean"
+
+    def plan(self, at: Place) -> str:
+        value = at.plan.value(self.column, at.name)
+        orders = at.plan.key("order_key")
+        total = orders.measure("sum", value.sql, both(at.where.sql, at.window.sql()))
+        return at.plan.fold_key("order_key", f"{'avg' if self.how == 'mean' else 'max'}({total})")
+
+
+@dataclass(frozen=True)
+class Orders(Aggregation):
+    """Distinct orders with such an event. `having`: a further condition that one of the order's events meets."""
+
+    having: str = ""
+
+    def plan(self, at: Place) -> str:
+        narrowed = at.narrowed(self.having)
+        if not at.window.shift:  # one measure serves every window: the order's last day
+            last = at.plan.key("order_key").measure("max", "day", narrowed.where.sql)
+            met = f"{last} >= {AS_OF} - {at.window.days}" if at.window.days else f"{last} IS NOT NULL"
+            return f"coalesce({at.plan.fold_key('order_key', f'count(*) FILTER (WHERE {met})')}, 0)::DOUBLE"
+        count = at.plan.key("order_key").measure("count", "", both(narrowed.where.sql, at.window.sql()))
+        return f"coalesce({at.plan.fold_key('order_key', f'count(*) FILTER (WHERE {count} > 0)')}, 0)::DOUBLE"
+
+    def evidence(self, at: Place) -> Expression:
+        return at.narrowed(self.having).where
+
+
+@dataclass(frozen=True)
+class Hours(Aggregation):
+    """Shares of the 24 local hours; where no event passes the filter, of all events. `top`: the commonest hour."""
+
+    top: bool = False
+    type: ClassVar[FeatureType] = "list"
+
+    def plan(self, at: Place) -> str:
+        hours = at.plan.key("hour")
+        counts = []
+        for where in (at.where.sql, ""):
+            count = hours.measure("count", "", both(where, at.window.sql()))
+            parts = [at.plan.fold_key("hour", f"sum({count}) FILTER (WHERE key = {hour})") for hour in range(24)]
+            counts.append(f"[{', '.join(f'coalesce({part}, 0)' for part in parts)}]")
+        return histogram(*counts, top=self.top)
+
+
+@dataclass(frozen=True)
+class Quantile(Aggregation):
+    """The exact quantile of a value, interpolated. Batch only: it has no small exact state."""
+
+    column: str = ""
+    q: float = 0.5
+    live: ClassVar[bool] = False
+
+    def plan(self, at: Place) -> str:
+        if not 0 <= self.q <= 1:
+            raise DefinitionError("features.quantile", name=at.name, q=self.q)
+        value = at.plan.value(self.column, at.name)
+        kept = both(at.where.sql, at.window.sql())
+        return at.plan.exact(f"quantile_cont({value.sql}, {self.q!r})" + (f" FILTER (WHERE {kept})" if kept else ""))
+
+
+@dataclass(frozen=True)
+class Sequence(Aggregation):
+    """The last `n` values of a column, newest first (ties on time: by event id)."""
+
+    column: str = "item_id"
+    n: int = 20
+    type: ClassVar[FeatureType] = "list"
+
+    def plan(self, at: Place) -> str:
+        if self.n < 1:
+            raise DefinitionError("features.top_k", name=at.name, k=self.n)
+        value = at.plan.value(self.column, at.name)
+        at.plan.columns |= {"ts", "event_id"}
+        kept = both(at.where.sql, f"{value.sql} IS NOT NULL", at.window.sql())
+        return at.plan.exact(f"arg_max({value.sql}, {{'ts': ts, 'id': event_id}}, {self.n}) FILTER (WHERE {kept})")

@@ -1,0 +1,208 @@
+"""Outcomes: the algebra looking forward. Declared in [outcomes.NAME]; labels at several as-of dates, split by time.
+
+    [outcomes.churn_30d]
+    agg = "none"
+    where = "event == 'purchase'"
+    within = "30d"
+    among = "purchases_90d > 0"
+
+With horizon h and the last as-of `end`: the test date is T = end − h, the validation date V = T − max(h, step), the training
+dates V − max(h, step) − k·step. So no label window of a training date reaches past V, and V's does not reach past T.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal
+
+from huaxiang.errors import DefinitionError
+from huaxiang.features.filters import Expression, compile_filter, compile_value
+from huaxiang.features.plan import EVENT_COLUMNS
+from huaxiang.features.users import ATTRIBUTES
+from huaxiang.features.windows import Window
+from huaxiang.settings import OutcomeSettings, Settings, TrainSettings
+from huaxiang.words import Words
+
+Kind = Literal["binary", "number", "class"]
+Split = Literal["train", "valid", "test"]
+HISTORY_DAYS = 60  # history wanted before the first training date; a quarter of the span where that is shorter
+_NUMERIC = ("birth_year",)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One outcome, checked. `among`: a condition over feature columns at as-of. `attribute`: a column of ready.users."""
+
+    name: str
+    kind: Kind
+    agg: str
+    where: Expression
+    value: Expression
+    days: int
+    among: Expression
+    attribute: str
+    version: str
+    settings: OutcomeSettings
+
+    def note(self, train: TrainSettings) -> dict[str, object]:
+        """What the build step's note says of it."""
+        key = f"features.outcome.{'attribute' if self.attribute else self.agg}"
+        say = {
+            lang: self.settings.meaning
+            or Words(lang)(key, what=self.attribute or self.settings.where, column=self.settings.column, days=self.days)
+            for lang in ("en", "zh")
+        }
+        return {
+            "name": self.name, "kind": self.kind, "within_days": self.days or None, "among": self.settings.among,
+            "meaning_en": say["en"], "meaning_zh": say["zh"], "version": self.version, "attribute": self.attribute or None,
+            "value": self.settings.value if self.settings.value is not None else train.value,
+            "cost": self.settings.cost if self.settings.cost is not None else train.cost,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The as-of dates of one outcome and what each is for; `step`: days between training dates (0: attributes)."""
+
+    dates: dict[date, Split]
+    step: int
+
+
+def declare_outcome(name: str, settings: OutcomeSettings, features: Mapping[str, str]) -> Outcome:
+    """The outcome of one [outcomes.NAME] entry, checked against the columns of events and the features (name -> type).
+
+    raises: DefinitionError where it is not well declared
+    """
+    import hashlib
+
+    if not (name.isidentifier() and name.isascii()):
+        raise DefinitionError("features.name", name=name)
+    version = hashlib.sha256(
+        repr(
+            (settings.agg, settings.column, settings.where, settings.within, settings.among, settings.attribute)
+        ).encode()
+    ).hexdigest()[:12]
+    among = compile_filter(settings.among, features, name=name)
+    if settings.attribute:
+        attribute = settings.attribute.removeprefix("users.")
+        if not settings.attribute.startswith("users.") or not attribute:
+            raise DefinitionError(
+                "features.attribute", name=name, attribute=settings.attribute, known=", ".join(ATTRIBUTES)
+            )
+        kind: Kind = "number" if attribute in _NUMERIC else "class"
+        return Outcome(name, kind, "", Expression(), Expression(), 0, among, attribute, version, settings)
+    if settings.agg not in ("any", "none", "count", "sum"):
+        raise DefinitionError("features.outcome_agg", name=name, agg=settings.agg)
+    if not settings.within:
+        raise DefinitionError("features.outcome_within", name=name)
+    days = Window.parse(settings.within, name=name).days
+    where = compile_filter(settings.where, EVENT_COLUMNS, name=name)
+    value = compile_value(settings.column, EVENT_COLUMNS, name=name) if settings.agg == "sum" else Expression()
+    return Outcome(
+        name,
+        "binary" if settings.agg in ("any", "none") else "number",
+        settings.agg,
+        where,
+        value,
+        days,
+        among,
+        "",
+        version,
+        settings,
+    )
+
+
+def schedule(
+    outcomes: list[Outcome], settings: Settings, first: date, end: date
+) -> tuple[dict[str, Schedule], list[str]]:
+    """The dates of each outcome, and the names of those the data is too short for.
+
+    The training dates of outcomes with one step are shared: those of the longest horizon serve the shorter ones too.
+    """
+    found: dict[str, Schedule] = {}
+    short: list[str] = []
+    grids: dict[int, list[date]] = {}
+    for outcome in sorted(outcomes, key=lambda outcome: -outcome.days):
+        if outcome.attribute:
+            found[outcome.name] = Schedule({end: "train"}, 0)
+            continue
+        made = _dates(outcome.days, settings.train, first, end)
+        if made is None:
+            short.append(outcome.name)
+            continue
+        step, test, valid, train = made
+        shared = grids.setdefault(step, train)
+        if len([day for day in shared if day <= train[0]]) >= len(train):
+            train = [day for day in shared if day <= train[0]][: len(train)]
+        splits: dict[date, Split] = dict.fromkeys(train, "train")
+        found[outcome.name] = Schedule(splits | {valid: "valid", test: "test"}, step)
+    return found, short
+
+
+def _dates(days: int, settings: TrainSettings, first: date, end: date) -> tuple[int, date, date, list[date]] | None:
+    """(step, test date, validation date, training dates, newest first), or None where the data is too short."""
+    span = (end - first).days
+    history = min(HISTORY_DAYS, span // 4)
+    best: tuple[int, date, date, list[date]] | None = None
+    step = settings.as_of_step_days
+    while True:
+        apart = max(days, step)
+        test = end - timedelta(days=days)
+        valid = test - timedelta(days=apart)
+        newest = valid - timedelta(days=apart)
+        room = (newest - first).days - history
+        train = (
+            [newest - timedelta(days=k * step) for k in range(min(settings.as_of_count, room // step + 1))]
+            if room >= 0
+            else []
+        )
+        if train and (best is None or len(train) > len(best[3])):
+            best = (step, test, valid, train)
+        if len(train) >= min(3, settings.as_of_count) or step == 1:
+            return best
+        step = max(1, step // 2)
+
+
+def labels_sql(outcome: Outcome, found: Schedule, *, training: str, events: str, users: str) -> str:
+    """user_id, as_of, outcome, split, number, label: one row a user and date of `training` that the outcome speaks of."""
+    if outcome.attribute:
+        return _attribute_sql(outcome, training=training, users=users, end=next(iter(found.dates)))
+    return "\nUNION ALL\n".join(
+        _date_sql(outcome, day, split, training, events) for day, split in sorted(found.dates.items())
+    )
+
+
+def _date_sql(outcome: Outcome, day: date, split: Split, training: str, events: str) -> str:
+    until = day + timedelta(days=outcome.days)
+    kept = f" AND {outcome.where.sql}" if outcome.where.sql else ""
+    made = f"sum({outcome.value.sql})" if outcome.agg == "sum" else "count(*)"
+    number = {
+        "any": "(coalesce(n, 0) > 0)::INTEGER::DOUBLE",
+        "none": "(coalesce(n, 0) = 0)::INTEGER::DOUBLE",
+    }.get(outcome.agg, "coalesce(n, 0)::DOUBLE")
+    among = f" AND {outcome.among.sql}" if outcome.among.sql else ""
+    return f"""
+        SELECT t.user_id, t.as_of, '{outcome.name}' AS outcome, '{split}' AS split, {number} AS number, NULL::VARCHAR AS label
+        FROM (SELECT user_id, as_of FROM {training} WHERE as_of = DATE '{day}'{among}) AS t
+        LEFT JOIN (SELECT user_id, {made} AS n FROM {events} WHERE day >= DATE '{day}' AND day < DATE '{until}'{kept} GROUP BY user_id) AS a
+        USING (user_id)"""
+
+
+def _attribute_sql(outcome: Outcome, *, training: str, users: str, end: date) -> str:
+    """Users who declared the attribute themselves (what cleaning filled in does not count), split 60/20/20 by hash."""
+    if outcome.attribute in ATTRIBUTES:
+        value = f"CASE WHEN NOT list_contains(filled, '{outcome.attribute}') THEN {outcome.attribute} END"
+    else:
+        path = outcome.attribute.replace('"', "").replace("'", "''")
+        value = f"""json_extract_string(extra, '$."{path}"')"""
+    chosen = ("value::DOUBLE", "NULL::VARCHAR") if outcome.kind == "number" else ("NULL::DOUBLE", "value::VARCHAR")
+    among = f" AND {outcome.among.sql}" if outcome.among.sql else ""
+    return f"""
+        SELECT t.user_id, t.as_of, '{outcome.name}' AS outcome,
+            CASE WHEN dice % 100 < 60 THEN 'train' WHEN dice % 100 < 80 THEN 'valid' ELSE 'test' END AS split,
+            {chosen[0]} AS number, {chosen[1]} AS label
+        FROM (SELECT user_id, as_of FROM {training} WHERE as_of = DATE '{end}'{among}) AS t
+        JOIN (SELECT user_id, dice, {value} AS value FROM {users}) AS u USING (user_id)
+        WHERE value IS NOT NULL AND trim(value::VARCHAR) <> ''"""

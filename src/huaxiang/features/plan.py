@@ -1,0 +1,115 @@
+"""What a set of features needs from the events, level by level; asking twice for the same thing gives the same column.
+
+    events ──► tile   one row a user and local day: counts, sums … of the events a filter keeps   (as-of plays no part)
+           │     └──► fold   one row a user: tiles of a window put together
+           ├─► key    one row a user and key (item, order, channel …) as of one date
+           │     └──► fold   one row a user: keys counted, ranked …
+           └─► exact  one row a user straight from the events: what no tile can hold (quantiles, the last n events)
+
+Aggregations (algebra.py) write into a Plan; compile.py turns it into SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from huaxiang.features.filters import Expression, compile_filter, compile_value
+from huaxiang.features.windows import Window
+
+# The columns of ready.events that filters and aggregations may name. `refunded` is left out: it knows the future.
+EVENT_COLUMNS: dict[str, str] = {
+    "event": "string", "item_id": "string", "order_id": "string", "coupon_id": "string", "campaign_id": "string",
+    "category": "string", "category_top": "string", "category_2": "string", "brand": "string", "channel": "string",
+    "device": "string", "text": "string", "quantity": "float", "price": "float", "amount": "float", "discount": "float",
+    "price_ratio": "float", "rating": "float", "session": "int", "order_key": "int", "hour": "int", "weekday": "int",
+    "visitor": "bool", "ts": "timestamp", "day": "date", "session_start": "bool", "session_gap_s": "float",
+}  # fmt: skip
+
+# Keys an item determines: folded from the user × item rows instead of from the events again. key -> its code column.
+ITEM_KEYS = {
+    "category": "category_no",
+    "category_top": "category_top_no",
+    "category_2": "category_2_no",
+    "brand": "brand_no",
+}
+# Where a key is held as a whole number, the column that holds it.
+CODED = {"item_id": "item_no", "event": "event_no"}
+# What puts parts of a measure together.
+MERGE = {"count": "sum", "sum": "sum", "min": "min", "max": "max"}
+
+
+@dataclass
+class KeyPlan:
+    """Measures for each user and key, and the folds of them for each user."""
+
+    measures: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    folds: dict[str, str] = field(default_factory=dict)
+    named: bool = False  # whether a fold reads `name`, the key's own name, beside `key`, its code
+
+    def measure(self, how: str, value: str, where: str) -> str:
+        """The column that holds `how` (count, sum, min, max) of `value` over the events that `where` keeps."""
+        return self.measures.setdefault((how, value, where), f"m{len(self.measures)}")
+
+    def fold(self, sql: str) -> str:
+        return self.folds.setdefault(sql, f"f{len(self.folds)}")
+
+
+@dataclass
+class Plan:
+    """`codes`: key -> name -> code, for keys whose single values features name; `weights` are baked into measures."""
+
+    codes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    columns: set[str] = field(default_factory=set)
+    tiles: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    gaps: dict[str, str] = field(default_factory=dict)
+    folds: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, KeyPlan] = field(default_factory=dict)
+    exacts: dict[str, str] = field(default_factory=dict)
+    finals: dict[str, str] = field(default_factory=dict)
+
+    def where(self, text: str, name: str) -> Expression:
+        made = compile_filter(text, EVENT_COLUMNS, name=name)
+        self.columns |= made.columns
+        return made
+
+    def value(self, text: str, name: str) -> Expression:
+        made = compile_value(text, EVENT_COLUMNS, name=name)
+        self.columns |= made.columns
+        return made
+
+    def tile(self, how: str, value: str, where: Expression) -> str:
+        """The tile column that holds `how` of `value` over the day's events that `where` keeps."""
+        return self.tiles.setdefault((how, value, where.sql), f"t{len(self.tiles)}")
+
+    def gap(self, count: str) -> str:
+        """The tile column that holds the days since the last earlier day on which `count` was above zero."""
+        return self.gaps.setdefault(count, f"g{len(self.gaps)}")
+
+    def fold(self, sql: str, window: Window, also: str = "") -> str:
+        """The column that holds the aggregate `sql` over the tiles of `window` for which `also` holds."""
+        kept = " AND ".join(part for part in (window.sql(), also) if part)
+        return self.folds.setdefault(f"{sql} FILTER (WHERE {kept})" if kept else sql, f"d{len(self.folds)}")
+
+    def key(self, key: str) -> KeyPlan:
+        if key not in ITEM_KEYS:
+            self.columns.add(key)
+        return self.keys.setdefault(key, KeyPlan())
+
+    def fold_key(self, key: str, sql: str) -> str:
+        """The joined column that holds the aggregate `sql` over the rows of `key`."""
+        return f"k_{key}.{self.key(key).fold(sql)}"
+
+    def exact(self, sql: str) -> str:
+        return "e." + self.exacts.setdefault(sql, f"e{len(self.exacts)}")
+
+
+def filtered(how: str, value: str, where: str) -> str:
+    """SQL of one measure. Counts and sums are DOUBLE: exact up to 2^53, and DuckDB adds whole numbers as 128 bits."""
+    kept = f" FILTER (WHERE {where})" if where else ""
+    return f"count(*){kept}::DOUBLE" if how == "count" else f"{how}({value}){kept}"
+
+
+def both(*conditions: str) -> str:
+    """The conditions joined by AND; empty ones left out."""
+    return " AND ".join(condition for condition in conditions if condition)

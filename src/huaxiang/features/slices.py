@@ -1,0 +1,109 @@
+"""A slice: the users of a range of buckets, their events held narrow and their day tiles made once for every as-of date.
+
+At a date, users with an event that happened before it but was not yet known are worked out again from what was known:
+their tiles (and sessions) would otherwise know the future.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+
+import ibis
+
+from huaxiang.engine import Engine, Step
+from huaxiang.engine.duck import quote
+from huaxiang.features import compile as made
+from huaxiang.features.compile import Dims
+from huaxiang.features.plan import ITEM_KEYS, Plan
+from huaxiang.features.ready import sessions_sql
+from huaxiang.settings import Settings
+
+
+@dataclass
+class Slice:
+    """Feature rows at any date for the slice's users; `kept` are engine tables to drop at the end."""
+
+    engine: Engine
+    plan: Plan
+    dims: Dims
+    source: str
+    users: str
+    gap_min: int
+    narrow: str = ""
+    tiles: str = ""
+    kept: list[ibis.Table] = field(default_factory=list)
+
+    def keep(self, sql: str) -> str:
+        table = self.engine.keep(sql)
+        self.kept.append(table)
+        return str(table.get_name())
+
+    def at(self, as_of: date, *, everyone: bool) -> str:
+        """SQL of one row a user with every feature as of `as_of`. `everyone`: users without an event before it too."""
+        late = self._late(as_of)
+        if not late:
+            return self._rows(as_of, self.narrow, self.tiles, self.users, everyone=everyone)
+        on_time = f"(SELECT * FROM {self.users} WHERE user_no NOT IN (FROM {late}))"
+        rest = self._rows(as_of, self.narrow, self.tiles, on_time, everyone=everyone)
+        known = f"(SELECT * EXCLUDE (session, session_start, session_gap_s) FROM {self.source} WHERE user_no IN (FROM {late}) AND known_day < DATE '{as_of}')"
+        narrow = self.keep(
+            f"SELECT {', '.join(made.narrow_columns(self.plan))} FROM ({sessions_sql(known, self.gap_min)})"
+        )
+        tiles = self.keep(made.tile_sql(self.plan, narrow))
+        behind = f"(SELECT * FROM {self.users} WHERE user_no IN (FROM {late}))"
+        return f"{rest}\nUNION ALL\n{self._rows(as_of, narrow, tiles, behind, everyone=everyone)}"
+
+    def _late(self, as_of: date) -> str:
+        """The users who have an event before `as_of` that was not known by then ("": there are none)."""
+        waiting = (
+            f"SELECT DISTINCT user_no FROM {self.narrow} WHERE day < DATE '{as_of}' AND known_day >= DATE '{as_of}'"
+        )
+        if not self.engine.value(f"SELECT count(*) FROM (SELECT 1 FROM ({waiting}) LIMIT 1)"):
+            return ""
+        return self.keep(waiting)
+
+    def _rows(self, as_of: date, narrow: str, tiles: str, users: str, *, everyone: bool) -> str:
+        plan, dims = self.plan, self.dims
+        keys: dict[str, str] = {}
+        items = ""
+        if "item_id" in plan.keys:
+            items = self.keep(made.at_date(made.key_sql("item_id", plan.keys["item_id"], narrow), as_of))
+        for key, wanted in plan.keys.items():
+            if not wanted.folds:
+                continue
+            if key in ITEM_KEYS:
+                rows = f"({made.item_key_sql(key, plan, items, dims)})"
+            else:
+                rows = items if key == "item_id" else f"({made.key_sql(key, wanted, narrow)})"
+            keys[key] = self.keep(made.at_date(made.fold_key_sql(key, plan, rows, dims), as_of))
+        folded = self.keep(made.at_date(made.fold_sql(plan, tiles), as_of))
+        exact = self.keep(made.at_date(made.exact_sql(plan, narrow), as_of)) if plan.exacts else None
+        if items:
+            self.engine.run(f"DROP TABLE {items}")
+            self.kept = [table for table in self.kept if table.get_name() != items]
+        final = made.final_sql(plan, users=users, folded=folded, keys=keys, exact=exact, everyone=everyone)
+        return made.at_date(final, as_of)
+
+
+@contextmanager
+def open_slice(step: Step, plan: Plan, dims: Dims, buckets: tuple[int, int], settings: Settings) -> Iterator[Slice]:
+    """The slice of the users in buckets [low, high)."""
+    engine = step.lake.engine
+    local = f"timezone({quote(settings.shop.timezone)}, timezone('UTC', registered_at))::DATE"
+    low, high = buckets
+    inside = f"bucket >= {low} AND bucket < {high}"
+    source = f"(SELECT * FROM ({engine.sql(step.table('ready.events'))}) WHERE {inside})"
+    found = Slice(engine, plan, dims, source, "", settings.features.session_gap_min)
+    try:
+        found.users = found.keep(
+            f"SELECT user_no, user_id, {local} AS registered_day FROM ({engine.sql(step.table('ready.users'))}) WHERE {inside}"
+        )
+        found.narrow = found.keep(f"SELECT {', '.join(made.narrow_columns(plan))} FROM {source}")
+        found.tiles = found.keep(made.tile_sql(plan, found.narrow))
+        yield found
+    finally:
+        for table in found.kept:
+            engine.drop(table)

@@ -1,0 +1,134 @@
+"""Journey step "train": every declared outcome through the exam; winners that beat the baseline predict for every user.
+
+    train dates → settings → validation date → winner, calibration, threshold → test date → figures, once
+    then: refit on all dates, calibrated out of fold, predictions with intervals and reasons
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from huaxiang.engine import Step
+from huaxiang.engine.duck import quote
+from huaxiang.engine.lake import write_atomically
+from huaxiang.errors import ModelError
+from huaxiang.models.card import ScoreCard
+from huaxiang.models.contest import Contest, hold_contest, why_not
+from huaxiang.models.labelled import feature_matrix, numeric_features, read_labelled
+from huaxiang.models.predictor import SCHEMA, Predictor, finish_predictor, save_predictor
+from huaxiang.models.scoring import make_card
+from huaxiang.models.zoo import grids
+from huaxiang.progress import SILENT, Progress
+from huaxiang.settings import Settings
+
+log = logging.getLogger(__name__)
+BATCH = 50_000  # users scored at a time
+
+
+def train_outcomes(step: Step, settings: Settings, *, folder: Path, progress: Progress = SILENT) -> list[ScoreCard]:
+    """The score card of each outcome of the last build; writes `predictions` and models/<outcome>/<version>/.
+
+    raises: ModelError where the build declares no outcome. An outcome that cannot be learned gets a card that says why.
+    """
+    outcomes: list[dict[str, Any]] = step.lake.note("build").get("outcomes", [])
+    if not outcomes:
+        raise ModelError("models.no_outcomes")
+    step.replace("predictions", SCHEMA.empty_table())
+    cards: list[ScoreCard] = []
+    places: dict[str, str] = {}
+    for outcome in outcomes:
+        pieces = len(grids(outcome["kind"])) * (1 + settings.train.folds) + 2
+        with progress.task("train", str(outcome["name"]), total=pieces) as advance:
+            card = _train_one(step, outcome, settings, folder, lambda: advance(1))
+        cards.append(card)
+        place = Path(card.outcome) / (card.version or "none")
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / place / "card.json", card.to_json())
+        places[card.outcome] = str(place / "card.json")
+        log.info("train %s: %s, %.1f s", card.outcome, card.model or card.status, card.seconds)
+    _sweep(folder, step.lake.note("train").get("cards", {}), places)
+    step.note["cards"] = places
+    return cards
+
+
+def _train_one(
+    step: Step, outcome: dict[str, Any], settings: Settings, folder: Path, done: Callable[[], None]
+) -> ScoreCard:
+    start = time.perf_counter()
+    train = settings.train
+    data = read_labelled(step, outcome["name"], outcome["kind"], max_rows=train.max_rows, seed=train.seed)
+    why = why_not(data, train)
+    if why is not None:
+        return make_card(outcome, data, None, None, None, why=why, settings=train, seconds=time.perf_counter() - start)
+    contest = hold_contest(data, outcome, train, done)
+    done()
+    predictor = version = None
+    if contest.skill["beats"]:
+        predictor = _predictor(outcome, contest, settings)
+        place = save_predictor(predictor, folder)
+        version = place.name
+        _predict(step, outcome, settings, predictor, version)
+    done()
+    card = make_card(outcome, data, contest, predictor, version, why=None, settings=train, seconds=0.0)
+    return replace(card, seconds=time.perf_counter() - start)
+
+
+def _predictor(outcome: dict[str, Any], contest: Contest, settings: Settings) -> Predictor:
+    entry = contest.winner
+    return finish_predictor(
+        outcome["name"],
+        entry.chosen.name,
+        entry.chosen.config,
+        contest.data,
+        method=entry.method,
+        threshold=entry.threshold if contest.data.task == "binary" else None,
+        folds=settings.train.folds,
+        level=settings.train.interval,
+        seed=settings.train.seed,
+    )
+
+
+def _predict(step: Step, outcome: dict[str, Any], settings: Settings, predictor: Predictor, version: str) -> None:
+    """Predictions for every user the outcome is about, batch by batch."""
+    columns = tuple(numeric_features(step, "training"))
+    features = "".join(f', f."{name}"::DOUBLE AS "{name}"' for name in columns)
+    query = f"SELECT f.user_id, f.as_of::TIMESTAMP AS as_of{features} FROM ({_population(step, outcome, settings)}) f"
+    made: list[pa.Table] = []
+    for batch in step.lake.engine.batches(query, BATCH):
+        if batch.num_rows:
+            users, as_of = batch.column("user_id"), batch.column("as_of")
+            made.append(predictor.predict(users, as_of, feature_matrix(batch, columns), version))
+        if len(made) == 4:
+            step.append("predictions", pa.concat_tables(made))
+            made = []
+    if made:
+        step.append("predictions", pa.concat_tables(made))
+
+
+def _population(step: Step, outcome: dict[str, Any], settings: Settings) -> str:
+    """SQL of the rows of `features` to predict for: a declared attribute for those who did not declare it."""
+    engine = step.lake.engine
+    features = engine.sql(step.table("features"))
+    declared = settings.outcomes.get(outcome["name"])
+    if outcome.get("attribute") or (declared is not None and declared.attribute):
+        labels = engine.sql(step.table("labels"))
+        known = f"SELECT user_id FROM ({labels}) WHERE outcome = {quote(outcome['name'])}"
+        return f"SELECT * FROM ({features}) WHERE user_id NOT IN ({known})"
+    return f"SELECT * FROM ({features})"
+
+
+def _sweep(folder: Path, before: dict[str, str], now: dict[str, str]) -> None:
+    """Delete model folders that neither this training nor the last (still open in other processes) names."""
+    kept = {folder / Path(place).parent for place in (*before.values(), *now.values())}
+    for name in now:
+        for place in (folder / name).iterdir():
+            if place.is_dir() and place not in kept:
+                shutil.rmtree(place)

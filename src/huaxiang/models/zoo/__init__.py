@@ -1,0 +1,66 @@
+"""The zoo: each model one frozen config and one class with `fit`, `score`, `explain`, `state`, `from_state`.
+
+    prepare.py   Matrix (named columns) and what each model does to it before fitting
+    baseline.py  prior, majority, mean      linear.py   logistic and linear regression
+    tree.py      decision tree (Gini)       boosting.py LightGBM
+
+A model is saved as JSON (LightGBM's own text format inside it), never as pickle, and comes back bit-identical.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from huaxiang.errors import ModelError
+from huaxiang.models.metrics import Task
+from huaxiang.models.zoo.base import Config, Model
+from huaxiang.models.zoo.baseline import Baseline, BaselineConfig
+from huaxiang.models.zoo.boosting import Boosting, BoostingConfig
+from huaxiang.models.zoo.linear import Linear, LinearConfig
+from huaxiang.models.zoo.prepare import Matrix
+from huaxiang.models.zoo.tree import Tree, TreeConfig
+
+__all__ = ["BASELINE", "Config", "Matrix", "Model", "grids", "load_model", "make_model", "save_model"]
+
+BASELINE: dict[Task, str] = {"binary": "prior", "number": "mean", "class": "majority"}
+_CLASSES: dict[str, tuple[type[Any], type[Any]]] = {
+    "baseline": (BaselineConfig, Baseline),
+    "linear": (LinearConfig, Linear),
+    "tree": (TreeConfig, Tree),
+    "lightgbm": (BoostingConfig, Boosting),
+}
+
+
+def grids(task: Task) -> dict[str, tuple[Config, ...]]:
+    """The models of a task by name, each with the settings that validation data choose between; the baseline first."""
+    return {
+        BASELINE[task]: (BaselineConfig(task),),
+        "linear" if task == "number" else "logistic": tuple(
+            LinearConfig(task, l2=l2, log=log) for l2 in (0.001, 0.03) for log in (False, True)
+        ),
+        "tree": tuple(TreeConfig(task, depth=depth, leaf_rows=rows) for depth, rows in ((3, 20), (5, 20), (6, 50))),
+        "lightgbm": tuple(BoostingConfig(task, leaves=leaves, leaf_rows=rows) for leaves, rows in ((7, 20), (15, 40))),
+    }
+
+
+def make_model(config: Config) -> Model:
+    """An unfitted model of `config`."""
+    for wanted, made in _CLASSES.values():
+        if isinstance(config, wanted):
+            return made(config)  # type: ignore[no-any-return]
+    raise TypeError(f"no model takes {type(config).__name__}")
+
+
+def save_model(model: Model) -> dict[str, Any]:
+    """The model as a JSON object."""
+    kind = next(kind for kind, (_, made) in _CLASSES.items() if isinstance(model, made))
+    return {"kind": kind, "config": asdict(model.config), "state": model.state()}
+
+
+def load_model(saved: dict[str, Any]) -> Model:
+    """The model that `save_model` saved; raises ModelError for a kind this version does not know."""
+    if saved.get("kind") not in _CLASSES:
+        raise ModelError("models.unknown_kind", kind=saved.get("kind"), known=", ".join(_CLASSES))
+    config, made = _CLASSES[saved["kind"]]
+    return made.from_state(config(**saved["config"]), saved["state"])  # type: ignore[no-any-return, attr-defined]

@@ -1,0 +1,62 @@
+"""What every model of the zoo promises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from huaxiang.models.metrics import Floats, Task
+from huaxiang.models.zoo.prepare import Matrix
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of a model; `task` says what it predicts."""
+
+    task: Task
+
+
+class Model(Protocol):
+    """A trained thing. Letters: N rows, F columns of the Matrix it was fitted on, K classes."""
+
+    config: Config
+    columns: tuple[str, ...]
+    effect_unit: str  # what `explain` adds up to: log_odds, probability or number
+
+    def fit(
+        self, x: Matrix, y: Floats, *, seed: int, classes: int = 2, watch: tuple[Matrix, Floats] | None = None
+    ) -> Self:
+        """Fit; `watch` is validation data for a model that stops early."""
+        ...
+
+    def score(self, x: Matrix) -> Floats:
+        """(N,) probability of class 1, or number; (N, K) probabilities for classes. Columns are found by name."""
+        ...
+
+    def explain(self, x: Matrix) -> tuple[Floats, Floats]:
+        """(N, F) effect of each column and (N,) base: base + effects = the raw score (Shapley values).
+
+        For classes: of the class each row is most likely in.
+        """
+        ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    @classmethod
+    def from_state(cls, config: Any, state: dict[str, Any]) -> Self: ...
+
+
+def gather_by_source(effects: Floats, sources: NDArray[np.int64], columns: int) -> Floats:
+    """(N, made) effects of prepared columns summed onto the (N, F) columns they were made from."""
+    gathered = np.zeros((len(effects), columns))
+    for made, source in enumerate(sources):
+        gathered[:, source] += effects[:, made]
+    return gathered
+
+
+def softmax(z: Floats) -> Floats:
+    powered = np.exp(z - z.max(axis=1, keepdims=True))
+    return powered / powered.sum(axis=1, keepdims=True)

@@ -1,0 +1,186 @@
+"""One customer's own events, held column by column: what the evidence, the timeline and the rhythm of a profile are read from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from huaxiang.engine import Lake
+from huaxiang.engine.duck import quote
+
+Row = dict[str, Any]
+SHOWN = 5
+TIMELINE = 20
+LEAST_FOR_RHYTHM = 12
+_WANTED = ("event_id", "user_id", "ts", "event", "item_id", "category", "amount", "quantity", "hour", "weekday")
+_MICROSECONDS_A_DAY = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Past:
+    """The events of one customer before as-of, oldest first."""
+
+    table: pa.Table
+    as_of: datetime
+    titles: Mapping[str, str]
+
+    @cached_property
+    def _ts(self) -> np.ndarray:
+        return self.table.column("ts").cast(pa.int64()).to_numpy()
+
+    @cached_property
+    def _kinds(self) -> tuple[np.ndarray, dict[str, int]]:
+        coded = self.table.column("event").combine_chunks().dictionary_encode()
+        if isinstance(coded, pa.ChunkedArray):
+            coded = coded.combine_chunks()
+        return coded.indices.to_numpy(zero_copy_only=False), {name: number for number, name in enumerate(coded.dictionary.to_pylist())}
+
+    def find(self, kinds: Collection[str], days: int) -> np.ndarray:
+        """Where the events of `kinds` (empty: all) in the last `days` (0: all history) lie, oldest first."""
+        keep = np.ones(self.table.num_rows, dtype=bool)
+        if kinds:
+            codes, names = self._kinds
+            keep &= np.isin(codes, [names[kind] for kind in kinds if kind in names])
+        if days:
+            since = _microseconds(self.as_of) - days * _MICROSECONDS_A_DAY
+            keep &= self._ts >= since
+        return np.flatnonzero(keep)
+
+    def latest(self, places: np.ndarray, limit: int = SHOWN) -> list[Row]:
+        """The latest `limit` of the events at `places`, newest first, as a profile shows them."""
+        return [self._row(row) for row in self.table.take(pa.array(places[::-1][:limit])).to_pylist()]
+
+    def timeline(self) -> list[Row]:
+        """The latest events of any kind, newest first."""
+        last = np.arange(self.table.num_rows)[::-1][:TIMELINE]
+        rows = self.table.take(pa.array(last)).to_pylist()
+        keys = ("ts", "event", "item_id", "title", "category", "amount")
+        return [{key: (self._row(row) | {"category": row.get("category")})[key] for key in keys} for row in rows]
+
+    def spending(self, months: int = 13) -> list[Row]:
+        """What was paid in each of the last `months` months (UTC) since the first purchase: [{"month", "spend"}]."""
+        if "amount" not in self.table.column_names:
+            return []
+        places = self.find(("purchase",), 0)
+        amounts = np.nan_to_num(pc.fill_null(self.table.column("amount").take(pa.array(places)), 0.0).to_numpy().astype(float))
+        if not amounts.any():
+            return []
+        month = self._ts[places].astype("datetime64[us]").astype("datetime64[M]").astype(int)
+        end = int(np.datetime64(self.as_of, "us").astype("datetime64[M]").astype(int)) - (1 if self.as_of.day == 1 else 0)
+        first = max(int(month.min()), end - months + 1)
+        sums = np.bincount(np.clip(month - first, -1, None) + 1, weights=amounts, minlength=end - first + 2)[1:]
+        return [{"month": str(np.datetime64(first + place, "M")), "spend": round(float(sums[place]), 2)} for place in range(end - first + 1)]
+
+    def rhythm(self) -> tuple[list[list[float]], int] | None:
+        """Shares by weekday (Monday first) and hour of the shop, of purchases or, without them, of all; and their number."""
+        if not {"hour", "weekday"} <= set(self.table.column_names):
+            return None
+        places = self.find(("purchase",), 0)
+        places = places if len(places) else self.find((), 0)
+        if len(places) < LEAST_FOR_RHYTHM:
+            return None
+        hour, day = (self.table.column(name).take(pa.array(places)).to_numpy().astype(int) for name in ("hour", "weekday"))
+        grid = np.bincount((day - 1) * 24 + hour, minlength=168).reshape(7, 24) / len(places)
+        return [[round(float(share), 4) for share in row] for row in grid], len(places)
+
+    def _row(self, row: Row) -> Row:
+        item = row.get("item_id")
+        return {
+            "event_id": row.get("event_id"),
+            "ts": write_time(row["ts"]),
+            "event": row["event"],
+            "item_id": item,
+            "title": self.titles.get(item) if item is not None else None,
+            "amount": finite(row.get("amount")),
+        }
+
+
+def read_pasts(lake: Lake, user_ids: Sequence[str], as_of: datetime) -> Iterator[tuple[str, Past]]:
+    """The past of each user in `user_ids`, in that order (empty where the lake has no ready.events)."""
+    events = _events(lake, user_ids, as_of)
+    titles = _titles(lake, events)
+    owners = events.column("user_id").combine_chunks()
+    names = owners.to_pylist() if len(user_ids) > 1 else []
+    bounds: dict[str, tuple[int, int]] = {}
+    for place, name in enumerate(names):
+        first, _ = bounds.get(name, (place, 0))
+        bounds[name] = (first, place + 1)
+    for user_id in user_ids:
+        if len(user_ids) == 1:
+            yield user_id, Past(events, as_of, titles)
+        else:
+            first, end = bounds.get(user_id, (0, 0))
+            yield user_id, Past(events.slice(first, end - first), as_of, titles)
+
+
+def _events(lake: Lake, user_ids: Sequence[str], as_of: datetime) -> pa.Table:
+    """The events of some users before as-of, sorted by user and time."""
+    if not lake.has("ready.events"):
+        empty = {"user_id": pa.string(), "event_id": pa.string(), "ts": pa.timestamp("us"), "event": pa.string()}
+        return pa.table({name: pa.array([], type) for name, type in empty.items()})
+    table = lake.table("ready.events")
+    columns = [name for name in _WANTED if name in table.columns]
+    keys = _keys(lake, user_ids, set(table.columns))
+    known = f" AND known_at < TIMESTAMP '{as_of.isoformat(sep=' ')}'" if "known_at" in table.columns else ""
+    found: pa.Table = lake.engine.arrow(
+        f"SELECT {', '.join(columns)} FROM ({lake.engine.sql(table)}) "
+        f"WHERE {keys} AND ts < TIMESTAMP '{as_of.isoformat(sep=' ')}'{known} ORDER BY user_id, ts, event_id"
+    )
+    return found
+
+
+def _keys(lake: Lake, user_ids: Sequence[str], columns: set[str]) -> str:
+    """The condition that picks the users' events: by the number they are sorted by where there is one, so that few rows are read."""
+    names = ", ".join(quote(user_id) for user_id in user_ids)
+    if "user_no" not in columns or not lake.has("ready.users") or "user_no" not in lake.table("ready.users").columns:
+        return f"user_id IN ({names})"
+    sql = lake.engine.sql(lake.table("ready.users"))
+    numbers = [row["user_no"] for row in lake.engine.rows(f"SELECT user_no FROM ({sql}) WHERE user_id IN ({names})")]
+    if not numbers:
+        return "false"
+    # The range prunes row groups; IN alone does not when long.
+    return f"user_no BETWEEN {min(numbers)} AND {max(numbers)} AND user_no IN ({', '.join(map(str, numbers))})"
+
+
+def _titles(lake: Lake, events: pa.Table) -> dict[str, str]:
+    """item_id -> title of the items in `events`."""
+    name = next((name for name in ("ready.items", "clean.items") if lake.has(name)), None)
+    if name is None or "item_id" not in events.column_names or not events.num_rows:
+        return {}
+    items = lake.table(name)
+    if "title" not in items.columns:
+        return {}
+    wanted = lake.engine.load(pa.table({"item_id": pc.unique(events.column("item_id")).drop_null()}))
+    rows = lake.engine.arrow(
+        f"SELECT i.item_id, any_value(i.title) AS title FROM ({lake.engine.sql(items)}) i SEMI JOIN {wanted.get_name()} w USING (item_id) "
+        "WHERE i.title IS NOT NULL GROUP BY i.item_id"
+    )
+    lake.engine.drop(wanted)
+    return dict(zip(rows.column("item_id").to_pylist(), rows.column("title").to_pylist(), strict=True))
+
+
+def write_time(moment: datetime | None) -> str | None:
+    """A naive UTC time as ISO 8601 with its Z."""
+    return None if moment is None else f"{moment.isoformat(timespec='seconds')}Z"
+
+
+def finite(value: Any) -> Any:
+    """`value`, or None where it is NaN or infinite: JSON knows neither."""
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    if isinstance(value, list):
+        return [finite(part) for part in value]
+    if isinstance(value, dict):
+        return {name: finite(part) for name, part in value.items()}
+    return value
+
+
+def _microseconds(moment: datetime) -> int:
+    return int(np.datetime64(moment, "us").astype(np.int64))

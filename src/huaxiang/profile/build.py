@@ -1,0 +1,217 @@
+"""The table `profiles`: one row a customer, one typed column a trait, made in one streaming pass.
+
+What the rules compare with across the shop (the spend that reaches each tier, the quantiles of the tags) is computed first over
+single columns and written into the query as constants, so that the pass itself holds no more than its hash joins.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from huaxiang.engine import Step
+from huaxiang.errors import ShopError
+from huaxiang.features.filters import compile_filter
+from huaxiang.profile.lifecycle import Basis, comeback_sql, find_basis, lifecycle_sql, limits_sql, tier_sql
+from huaxiang.profile.predicted import Outcome, find_kinds, find_outcomes, name_sql, pivot_sql, thresholds
+from huaxiang.profile.say import both
+from huaxiang.profile.tags import find_levels, outcome_tag, tags_sql, usable_tags
+from huaxiang.profile.traits import COMPUTED, DECLARED
+from huaxiang.progress import SILENT, Progress
+from huaxiang.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MADE = ("lifecycle", "value_tier", "active_limit_days", "comeback_days", "tags")
+_LISTS = ("top_categories", "top_brands")
+
+
+@dataclass(frozen=True)
+class ProfileReport:
+    """What `build_profiles` made. `stages`: customers by lifecycle stage, then value tier."""
+
+    users: int
+    as_of: str
+    columns: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    stages: dict[str, dict[str, int]] = field(default_factory=dict)
+    tags: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the query is made of."""
+
+    features: str
+    columns: tuple[str, ...]  # of features that become traits
+    declared: tuple[str, ...]  # of ready.users
+    users: str
+    predictions: str
+    outcomes: tuple[Outcome, ...]
+    as_of: datetime
+
+
+def build_profiles(step: Step, settings: Settings, *, progress: Progress = SILENT) -> ProfileReport:
+    """Write `profiles` (user_id, as_of, one column a trait) from features, ready.users and predictions."""
+    start = time.perf_counter()
+    if not step.has("features"):
+        raise ShopError("lake.no_table", name="features", have=", ".join(step.lake.names()) or "-")
+    parts = _find_parts(step, settings)
+    engine, known = step.lake.engine, set(step.table("features").columns)
+    basis = find_basis(engine, parts.features, known, settings.profile)
+    levels = find_levels(engine, parts.features, usable_tags(known))
+    count = max(step.rows("features"), step.rows("ready.users"))
+    with progress.task("profile", both("profile.task.build", count=f"{count:,}")[settings.shop.language], 1) as advance:
+        rows = step.replace("profiles", _wide_sql(step, parts, basis, levels, settings))
+        advance(1)
+    counted = _count(step)
+    report = ProfileReport(
+        users=rows,
+        as_of=f"{parts.as_of.isoformat()}Z",
+        columns=tuple(step.table("profiles").columns),
+        outcomes=tuple(outcome.name for outcome in parts.outcomes),
+        seconds=round(time.perf_counter() - start, 3),
+        **counted,
+    )
+    step.note |= {
+        "as_of": report.as_of,
+        "stages": report.stages,
+        "tags": report.tags,
+        "tiers": basis.tiers,
+        "buys": basis.buys,
+        "levels": levels,
+        "outcomes": {outcome.name: outcome.column for outcome in parts.outcomes},
+        "unused": _unused(step, parts),
+    }
+    log.info("profiles: %d features rows in, %d out, %.2f s", step.rows("features"), rows, report.seconds)
+    return report
+
+
+def as_of_moment(found: date | datetime | None, zone: str) -> datetime:
+    """The as-of time in naive UTC: a day is its local midnight."""
+    if found is None:
+        return datetime(1970, 1, 1)
+    if isinstance(found, datetime) and found.time() != datetime.min.time():
+        return found.replace(tzinfo=None)
+    local = datetime(found.year, found.month, found.day, tzinfo=ZoneInfo(zone))
+    return local.astimezone(UTC).replace(tzinfo=None)
+
+
+def _find_parts(step: Step, settings: Settings) -> _Parts:
+    engine, table = step.lake.engine, step.table("features")
+    features, known = engine.sql(table), table.columns
+    mine = [feature["name"] for feature in step.lake.note("build").get("features", []) if feature.get("group") == "mine"]
+    wanted = [trait.name for trait in COMPUTED if trait.name not in MADE] + mine
+    columns = tuple(name for name in dict.fromkeys(wanted) if name in known)
+    users, declared = "", ()
+    if step.has("ready.users"):
+        found = step.table("ready.users")
+        users = engine.sql(found)
+        declared = tuple(name for name in (*DECLARED, "extra") if name in found.columns and name not in columns)
+    predictions, outcomes = "", ()
+    if step.rows("predictions"):
+        predictions = engine.sql(step.table("predictions"))
+        taken = {"user_id", "as_of", *MADE, *columns, *declared}
+        outcomes = tuple(find_outcomes(step.lake, find_kinds(step.lake, predictions), taken))
+    as_of = as_of_moment(engine.value(f"SELECT max(as_of) FROM ({features})"), settings.shop.timezone)
+    return _Parts(features, columns, declared, users, predictions, outcomes, as_of)
+
+
+def _wide_sql(step: Step, parts: _Parts, basis: Basis, levels: dict[str, float], settings: Settings) -> str:
+    """SQL of the whole table."""
+    profile, as_of = settings.profile, f"TIMESTAMP '{parts.as_of.isoformat(sep=' ')}'"
+    known = step.table("features").columns
+    joins, picked = [], [f"f.{name_sql(name)}" for name in known if name not in ("user_id", "as_of")]
+    user_id = "f.user_id"
+    if parts.users:
+        joins.append(f"FULL JOIN (SELECT user_id, {_list(parts.declared) or 'NULL AS _none'} FROM ({parts.users})) u ON u.user_id = f.user_id")
+        picked += [f"u.{name_sql(name)}" for name in parts.declared]
+        user_id = "coalesce(f.user_id, u.user_id)"
+    comeback = step.has("ready.events") and {"event", "ts", "user_id"} <= set(step.table("ready.events").columns)
+    if comeback:
+        events = step.lake.engine.sql(step.table("ready.events"))
+        joins.append(f"LEFT JOIN ({comeback_sql(events, profile, as_of, buys=basis.buys)}) c ON c.user_id = f.user_id")
+    picked.append("c.comeback_days" if comeback else "NULL::BIGINT AS comeback_days")
+    if parts.outcomes:
+        joins.append(f"LEFT JOIN ({pivot_sql(parts.predictions, parts.outcomes)}) p ON p.user_id = {user_id}")
+        for outcome in parts.outcomes:
+            picked += [f"p.{name_sql(outcome.column)}", f"p.{name_sql(outcome.column + '_confidence')}"]
+    base = f"SELECT {user_id} AS user_id, {as_of} AS as_of, {', '.join(picked)} FROM ({parts.features}) f {' '.join(joins)}"
+    limited = f"SELECT *, {limits_sql(known, profile, basis)} AS active_limit_days FROM ({base})"
+    staged = f"SELECT *, {lifecycle_sql(profile, basis, comeback=True)} AS lifecycle, {tier_sql(basis)} AS value_tier FROM ({limited})"
+    out = ["user_id", "as_of", "lifecycle", "value_tier", "tags", *parts.columns, "active_limit_days", "comeback_days", *parts.declared]
+    for outcome in parts.outcomes:
+        out += [outcome.column, f"{outcome.column}_confidence"]
+    tags = _tags(step, parts, staged, levels, settings)
+    return f"SELECT {_list(tuple(out))} FROM (SELECT *, {tags} AS tags FROM ({staged}))"
+
+
+def _tags(step: Step, parts: _Parts, staged: str, levels: dict[str, float], settings: Settings) -> str:
+    lines = thresholds(step.lake, parts.predictions) if parts.outcomes else {}
+    likely = {
+        outcome.name: f"{name_sql(outcome.column)} >= {lines[outcome.name]!r}"
+        for outcome in parts.outcomes
+        if outcome.kind == "binary" and outcome.name in lines
+    }
+    known = set(step.table("features").columns)
+    types: dict[str, str] = {}
+    if settings.profile.tags:
+        types = {field.name: _kind(str(field.type)) for field in step.lake.engine.schema(staged)}
+    mine = {name: compile_filter(tag.when, types, name=f"profile.tags.{name}").sql for name, tag in settings.profile.tags.items()}
+    return tags_sql(known, levels, settings.profile, predicted=likely, mine=mine)
+
+
+def _kind(arrow: str) -> str:
+    """The filter language's type of an Arrow type."""
+    for kind, names in (("float", ("double", "float", "decimal")), ("bool", ("bool",)), ("timestamp", ("timestamp", "date"))):
+        if arrow.startswith(names):
+            return kind
+    return "int" if arrow.startswith(("int", "uint")) else arrow if arrow.startswith(("list", "struct")) else "string"
+
+
+def _count(step: Step) -> dict[str, Any]:
+    """Customers by stage and tier, and by tag."""
+    engine, sql = step.lake.engine, step.lake.engine.sql(step.table("profiles"))
+    stages: dict[str, dict[str, int]] = {}
+    for row in engine.rows(f"SELECT lifecycle, value_tier, count(*) AS n FROM ({sql}) GROUP BY ALL ORDER BY ALL"):
+        stages.setdefault(row["lifecycle"], {})[row["value_tier"]] = row["n"]
+    tagged = f"SELECT unnest(tags) AS tag FROM ({sql})"
+    rows = engine.rows(f"SELECT tag, count(*) AS n FROM ({tagged}) GROUP BY tag ORDER BY n DESC, tag LIMIT 100")
+    return {"stages": stages, "tags": {row["tag"]: row["n"] for row in rows}}
+
+
+def _unused(step: Step, parts: _Parts) -> list[str]:
+    """Traits that say the same nothing (null, 0 or an empty list) of every customer: not worth a line in a profile."""
+    types = {field.name: str(field.type) for field in step.lake.engine.schema(step.table("profiles"))}
+    columns = [name for name in parts.columns if name in types]
+    if not columns:
+        return []
+    tests = ", ".join(f"bool_or({_says(name, types[name])}) AS {name_sql(name)}" for name in columns)
+    found = step.lake.engine.rows(f"SELECT {tests} FROM ({step.lake.engine.sql(step.table('profiles'))})")[0]
+    return [name for name in columns if not found[name]]
+
+
+def _says(name: str, type: str) -> str:
+    column = name_sql(name)
+    if type.startswith("list"):
+        return f"len({column}) > 0"
+    return f"{column} IS NOT NULL" if type in ("string", "large_string") else f"{column} <> 0"
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return ", ".join(name_sql(name) for name in names)
+
+
+__all__ = ["ProfileReport", "as_of_moment", "build_profiles", "outcome_tag"]

@@ -150,8 +150,6 @@ def _along_time(table: str, rows: str, paths: dict[str, FillSettings]) -> str:
         f"FROM ({narrow}) WINDOW past AS (PARTITION BY who ORDER BY at, row_id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW), "
         "future AS (PARTITION BY who ORDER BY at, row_id ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)) "
         f"WHERE {' OR '.join(f'n{i}' for i in range(len(paths)))}"
-        if empty
-        else ""
     )
 
 

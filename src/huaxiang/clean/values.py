@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from huaxiang.clean.rules import Bounds, gender_sql
 from huaxiang.engine import Engine
 from huaxiang.engine.duck import quote
@@ -10,7 +12,8 @@ from huaxiang.tables import EVENT_NAMES, TABLES, event_vocabulary
 # 'NA' is no such word: it is Namibia.
 EMPTY_WORDS = ("", "nan", "null", "none", "n/a", "#n/a", "<na>", "nat", "\\n", "undefined", "unknown", "未知")
 FREE_TEXT = ("text", "title", "description")
-LONGEST_EMPTY = max(map(len, EMPTY_WORDS))
+SPACES = " \t\r\n\u00a0\u3000"
+BLANKS = r"\s\x{a0}\x{3000}"
 
 
 def tidy_sql(engine: Engine, table: str, raw: str) -> str:
@@ -18,29 +21,37 @@ def tidy_sql(engine: Engine, table: str, raw: str) -> str:
 
     raw: SQL of the raw table; the result has the same columns
     """
-    changed = []
-    for column in TABLES[table].stored:
-        if column.type == "string" and not column.pseudonym and column.name not in ("event", "event_id"):
-            changed.append(f"{_tidy_text(column.name, free=column.name in FREE_TEXT)} AS {column.name}")
-        if column.type == "float":
-            changed.append(f"CASE WHEN isfinite({column.name}) THEN {column.name} END AS {column.name}")
+    changed = {column: sql for column, (dirty, sql) in _tidiers(table).items() if dirty}
+    if changed:
+        # One cheap look says which columns need it: trimming all of them on each later pass would take most of the time.
+        looks = ", ".join(f"coalesce(bool_or({dirty}), false) AS {name}" for name, (dirty, _) in _tidiers(table).items())
+        found = engine.rows(f"SELECT {looks} FROM ({raw})")[0]
+        changed = {name: sql for name, sql in changed.items() if found[name]}
     if table == "events":
-        changed += _event_names(engine, raw)
-    return f"SELECT * REPLACE ({', '.join(changed)}) FROM ({raw})" if changed else raw
+        changed |= _event_names(engine, raw)
+    if not changed:
+        return raw
+    return f"SELECT * REPLACE ({', '.join(f'{sql} AS {name}' for name, sql in changed.items())}) FROM ({raw})"
 
 
-def _tidy_text(name: str, *, free: bool) -> str:
-    trimmed = f"trim({name}, ' \t\r\n　')"
-    if free:
-        return f"nullif({trimmed}, '')"
-    empty = ", ".join(quote(word) for word in EMPTY_WORDS)
-    # Long texts cannot be one of the words: the short test spares most rows the lower-casing.
-    return (
-        f"CASE WHEN length({trimmed}) <= {LONGEST_EMPTY} AND lower({trimmed}) IN ({empty}) THEN NULL ELSE {trimmed} END"
-    )
+def _tidiers(table: str) -> dict[str, tuple[str, str]]:
+    """Column -> (SQL true for a value that is not tidy, SQL of the tidy value)."""
+    found = {}
+    for column in TABLES[table].stored:
+        name = column.name
+        if column.type == "float":
+            found[name] = (f"NOT isfinite({name})", f"CASE WHEN isfinite({name}) THEN {name} END")
+        elif column.type == "string" and not column.pseudonym and name not in ("event", "event_id"):
+            words = () if name in FREE_TEXT else EMPTY_WORDS
+            empty = "".join(f"|^(?i:{re.escape(word)})$" for word in words if word)
+            dirty = f"regexp_matches({name}, {quote(f'^[{BLANKS}]|[{BLANKS}]$|^${empty}')})"
+            trimmed = f"trim({name}, {quote(SPACES)})"
+            listed = ", ".join(quote(word) for word in ("", *words))
+            found[name] = (dirty, f"CASE WHEN lower({trimmed}) IN ({listed}) THEN NULL ELSE {trimmed} END")
+    return found
 
 
-def _event_names(engine: Engine, raw: str) -> list[str]:
+def _event_names(engine: Engine, raw: str) -> dict[str, str]:
     """A replacement of `event` for the foreign names that occur; empty where all names are ours already."""
     ours = ", ".join(quote(name) for name in EVENT_NAMES)
     others = {name: to for name, to in event_vocabulary().items() if name not in EVENT_NAMES}
@@ -48,10 +59,10 @@ def _event_names(engine: Engine, raw: str) -> list[str]:
     query = f"SELECT DISTINCT event FROM ({raw}) WHERE event NOT IN ({ours}) AND lower(trim(event)) IN ({known}) ORDER BY event"
     found = [row["event"] for row in engine.rows(query)]
     if not found:
-        return []
+        return {}
     mapped = {name: others.get(name.strip().lower(), name.strip().lower()) for name in found}
     arms = " ".join(f"WHEN {quote(name)} THEN {quote(to)}" for name, to in mapped.items())
-    return [f"CASE event {arms} ELSE event END AS event"]
+    return {"event": f"CASE event {arms} ELSE event END"}
 
 
 def repaired_sql(table: str, accepted: str, bounds: Bounds, *, cancel_prefix: bool, matches: str | None) -> str:

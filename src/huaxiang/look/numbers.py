@@ -95,8 +95,10 @@ class Numbers:
         if digits is None:
             digits = 1 if 0 < abs(scaled) < 10 else 0
         text = f"{scaled:,.{digits}f}"
-        if float(text) == 0 and scaled > 0:
+        if scaled > 0 and not text.strip("0."):
             return f"<{10**-digits:g}%"
+        if value < 1 and text.startswith("100"):
+            return f">{100 - 10**-digits:.{digits}f}%"
         return _minus(text) + "%"
 
     def signed(self, value: Any) -> str:
@@ -151,6 +153,8 @@ class Numbers:
         words = Words(self.lang)
         if value >= 120:
             return words("look.span.minutes", n=self.number(round(value / 60)))
+        if 0 <= value < 0.05:
+            return words("look.span.seconds", n="<0.1")
         return words("look.span.seconds", n=self.number(value, 1 if value < 10 else 0))
 
     def size(self, value: Any) -> str:

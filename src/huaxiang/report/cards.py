@@ -109,7 +109,7 @@ def _model(model: ModelScore, card: ScoreCard, numbers: Numbers, lang: Lang) -> 
         cells.append({"value": _three(test.get("value", folds.get("mean")), numbers), "spread": f"± {_three(sd, numbers)}" if is_number(sd) else ""})
     return {
         "name": Words(lang).either(f"report.model.{model.name}", model.name),
-        "best": model.name == card.model,
+        "best": model.name == card.model and card.worth_using,
         "cells": cells,
         "seconds": numbers.seconds(model.seconds),
         "size": numbers.size(model.bytes),
@@ -166,7 +166,8 @@ def _importance(card: ScoreCard, numbers: Numbers, lang: Lang, meanings: Mapping
     whole = sum(abs(row["effect"]) for row in card.importance if is_number(row.get("effect"))) or 1.0
     for row in rows:
         name = str(row.get("feature"))
-        bars.append(Bar(name, row["effect"], numbers.percent(abs(row["effect"]) / whole, 0), meanings.get(name, "")))
+        label = Words(lang).either(f"traits.{name}.label", Words(lang).either(f"traits.{name}", name))
+        bars.append(Bar(label, row["effect"], numbers.percent(abs(row["effect"]) / whole, 0), f"{name} {meanings.get(name, '')}".strip()))
     return charts.bars(bars, lang=lang, title=Words(lang)("report.card.importance"), room=34)
 
 

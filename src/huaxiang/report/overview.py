@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -72,26 +72,21 @@ def _line(found: Gathered, column: str, colour: int, say: Callable[[Any], str], 
         return None
     words, name = Words(lang), period(found.unit, numbers)
     title = words(f"report.series.{column}", unit=words(f"report.unit.{found.unit}"))
-    values: list[Any] = [row[column] for row in rows]
     note = ""
     if found.unit != "day":
-        values, note = _whole_periods(values, rows, found, words)
-    return charts.lines([Series("", values, colour)], [name(row["period"]) for row in rows], lang=lang, title=title, shown=say, note=note)
+        rows, note = _whole_periods(rows, found, words)
+    return charts.lines([Series("", [row[column] for row in rows], colour)], [name(row["period"]) for row in rows], lang=lang, title=title, shown=say, note=note)
 
 
-def _whole_periods(values: list[Any], rows: Sequence[Any], found: Gathered, words: Words) -> tuple[list[Any], str]:
-    """The values without a first or last period that the data covers only in part."""
+def _whole_periods(rows: list[Any], found: Gathered, words: Words) -> tuple[list[Any], str]:
+    """The rows without a first or last period that the data covers only in part."""
     days = {"week": 7, "month": 28, "quarter": 89}[found.unit]
     first, last = found.totals["first"], found.totals["last"]
     start, end = rows[0]["period"], rows[-1]["period"]
     late = isinstance(first, datetime) and (first - start).days >= 1
     short = isinstance(last, datetime) and (last - end).days < days - 1
-    kept = list(values)
-    if late:
-        kept[0] = None
-    if short:
-        kept[-1] = None
-    return kept, words("report.partial") if late or short else ""
+    kept = rows[late : len(rows) - short]
+    return (kept, words("report.partial")) if len(kept) > 1 and (late or short) else (rows, "")
 
 
 def _kinds(found: Gathered, numbers: Numbers, lang: Lang) -> Any:
@@ -111,7 +106,7 @@ def _rhythm(found: Gathered, numbers: Numbers, lang: Lang) -> Any:
         grid[row["weekday"]][row["hour"]] += row["events"]
     days = words("look.chart.weekdays").split()
     hours = [str(hour) for hour in range(24)]
-    return charts.heat(grid, days, hours, lang=lang, title=words("report.rhythm"), every=3, cell=22)
+    return charts.heat(grid, days, hours, lang=lang, title=words("report.rhythm"), every=3, cell=27)
 
 
 def _categories(found: Gathered, numbers: Numbers, lang: Lang) -> Any:
@@ -172,7 +167,7 @@ def _rfm(found: Gathered, numbers: Numbers, lang: Lang) -> Any:
         title=words("report.rfm"),
         shown=numbers.compact,
         write_cells=True,
-        cell=34,
+        cell=56,
         note=words("report.rfm_note"),
     )
 

@@ -75,14 +75,14 @@ def treemap(rows: Sequence[Bar], *, lang: Lang, title: str = "", height: int = 2
         return nothing(Words(lang)("look.chart.nothing"), title=title)
     pairs.sort(key=lambda pair: -pair[1])
     whole = sum(value for _, value in pairs)
-    wheel = range(1, COLOURS + 1)
+    pairs = _with_others(pairs, whole, Words(lang))
     parts = []
     ratio = 2.4  # width over height that tiles are made square for
     boxes = _squarify([value / whole * ratio for _, value in pairs], 0.0, 0.0, ratio, 1.0)
     for place, ((row, value), (x, y, w, h)) in enumerate(zip(pairs, boxes, strict=True)):
         shown = row.shown or Numbers(lang).percent(value / whole)
         pixels = h * height
-        css = f"tile c{wheel[place % COLOURS]}"
+        css = f"tile c{min(place + 1, COLOURS)}"
         said = tag("b", write(row.label)) + (tag("span", write(shown)) if pixels >= 44 else "")
         inner = tag("div", said, class_="hx-tile", xmlns="http://www.w3.org/1999/xhtml") if w / ratio > 0.1 and pixels >= 24 else ""
         parts.append(
@@ -115,6 +115,17 @@ def clock(hours: Sequence[Any], *, lang: Lang, title: str = "", middle: str = ""
     inside = label(middle, "80", 84 if below else 88, css="t-face", anchor="middle")
     inside += label(below, "80", 102, css="t-axis", anchor="middle") if below else ""
     return Markup(tag("svg", tip(title), *rays, face, inside, viewBox="0 0 160 160", class_="hx-svg hx-clock", role="img", aria_label=title or None))
+
+
+def _with_others(pairs: list[tuple[Bar, float]], whole: float, words: Words) -> list[tuple[Bar, float]]:
+    """The pairs, those under two per cent put together as the last one where there are several."""
+    small = [(row, value) for row, value in pairs if value / whole < 0.02]
+    if len(small) < 2:
+        return pairs
+    together = sum(value for _, value in small)
+    names = ", ".join(row.label for row, _ in small)
+    others = Bar(words("look.chart.others", n=len(small)), together, note=shorten(names, 160))
+    return [pair for pair in pairs if pair not in small] + [(others, together)]
 
 
 Box = tuple[float, float, float, float]

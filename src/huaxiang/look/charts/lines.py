@@ -99,7 +99,8 @@ def curve(
     x_marks = ticks(0.0, most[0] if most else max(x for x, _ in known), 4)
     y_marks = ticks(0.0, most[1] if most else max(y for _, y in known), 4)
     x_top, y_top = x_marks[-1], y_marks[-1]
-    top, plot = 26 if y_name else 14, height - (70 if x_name else 40) + (0 if y_name else 8)
+    top = 34 if y_name else 14
+    plot = height - top - (42 if x_name else 24)
     parts = [_rule(mark, 0, y_top, top, plot, say_y) for mark in y_marks]
     if y_name:
         parts.append(label(f"↑ {y_name}", "0", 10, css="t-axis strong"))

@@ -29,7 +29,9 @@ def main() -> None:
         dev = [line for line in freeze(python) if line not in core]
     head = "# Exact versions tried together, written by `make lock`.\n"
     (ROOT / "requirements.lock").write_text(head + "\n".join(core) + "\n", encoding="utf-8")
-    (ROOT / "requirements-dev.lock").write_text(head + "-r requirements.lock\n" + "\n".join(dev) + "\n", encoding="utf-8")
+    (ROOT / "requirements-dev.lock").write_text(
+        head + "-r requirements.lock\n" + "\n".join(dev) + "\n", encoding="utf-8"
+    )
 
 
 def install(python: Path, needs: list[str]) -> None:
@@ -38,7 +40,9 @@ def install(python: Path, needs: list[str]) -> None:
 
 def freeze(python: Path) -> list[str]:
     listed = subprocess.run([str(python), "-m", "pip", "freeze"], check=True, capture_output=True, text=True).stdout
-    return [line.split("+")[0] for line in listed.splitlines() if "==" in line]  # torch==2.13.0+cpu is torch==2.13.0 elsewhere
+    return [
+        line.split("+")[0] for line in listed.splitlines() if "==" in line
+    ]  # torch==2.13.0+cpu is torch==2.13.0 elsewhere
 
 
 if __name__ == "__main__":

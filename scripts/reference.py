@@ -29,11 +29,29 @@ def pages() -> dict[str, str]:
 def tables() -> str:
     from huaxiang.tables import LINEAGE, TABLES
 
-    parts = ["# The five tables", "", "Everything enters as these; every later stage reads only these. Times are UTC, money is in the shop's currency.", ""]
+    parts = [
+        "# The five tables",
+        "",
+        "Everything enters as these; every later stage reads only these. Times are UTC, money is in the shop's currency.",
+        "",
+    ]
     for table in TABLES.values():
-        parts += [f"## {table.name}", "", f"{table.en} · {table.zh}", "", "| column | type | unit | meaning | 含义 |", "|---|---|---|---|---|"]
+        parts += [
+            f"## {table.name}",
+            "",
+            f"{table.en} · {table.zh}",
+            "",
+            "| column | type | unit | meaning | 含义 |",
+            "|---|---|---|---|---|",
+        ]
         for column in table.columns:
-            marks = "".join((" **required**" if column.required else "", " *pseudonym*" if column.pseudonym else "", " *vault*" if column.personal else ""))
+            marks = "".join(
+                (
+                    " **required**" if column.required else "",
+                    " *pseudonym*" if column.pseudonym else "",
+                    " *vault*" if column.personal else "",
+                )
+            )
             parts.append(f"| `{column.name}`{marks} | {column.type} | {column.unit} | {column.en} | {column.zh} |")
         parts.append("")
     parts += ["## On every row", "", "| column | type | meaning | 含义 |", "|---|---|---|---|"]
@@ -45,7 +63,14 @@ def tables() -> str:
 def events() -> str:
     from huaxiang.tables import EVENT_NAMES
 
-    parts = ["# The event vocabulary", "", "Our name, and the names other systems use that are understood as it (any case).", "", "| event | also known as |", "|---|---|"]
+    parts = [
+        "# The event vocabulary",
+        "",
+        "Our name, and the names other systems use that are understood as it (any case).",
+        "",
+        "| event | also known as |",
+        "|---|---|",
+    ]
     parts += [f"| `{ours}` | {', '.join(others)} |" for ours, others in EVENT_NAMES.items()]
     return "\n".join([*parts, ""])
 
@@ -55,14 +80,21 @@ def features() -> str:
 
     parts = ["# The standard features", "", "| feature | unit | group | meaning | 含义 |", "|---|---|---|---|---|"]
     for feature in list_standard():
-        parts.append(f"| `{feature['name']}` | {feature['unit']} | {feature['group']} | {feature['meaning_en']} | {feature['meaning_zh']} |")
+        parts.append(
+            f"| `{feature['name']}` | {feature['unit']} | {feature['group']} | {feature['meaning_en']} | {feature['meaning_zh']} |"
+        )
     return "\n".join([*parts, ""])
 
 
 def settings() -> str:
     from huaxiang.settings import Settings
 
-    parts = ["# huaxiang.toml", "", "Every setting, its default and meaning. `HUAXIANG_SECTION__NAME` in the environment overrides one.", ""]
+    parts = [
+        "# huaxiang.toml",
+        "",
+        "Every setting, its default and meaning. `HUAXIANG_SECTION__NAME` in the environment overrides one.",
+        "",
+    ]
     parts += section(Settings, "")
     return "\n".join(parts)
 
@@ -76,7 +108,13 @@ def section(model: type[BaseModel], path: str) -> list[str]:
         if below is not None:
             place = f"{path}.{shown}" if path else shown
             heading = {"many": f"[[{place}]]", "named": f"[{place}.NAME]"}.get(kind, f"[{place}]")
-            inner += [f"## {heading}", "", " ".join((below.__doc__ or "").split()), "", *section(below, f"{place}.NAME" if kind == "named" else place)]
+            inner += [
+                f"## {heading}",
+                "",
+                " ".join((below.__doc__ or "").split()),
+                "",
+                *section(below, f"{place}.NAME" if kind == "named" else place),
+            ]
         else:
             default = "" if field.is_required() else repr(field.get_default(call_default_factory=True))
             rows.append(f"| `{shown}` | {default.replace('|', '∣')} | {field.description or ''} |")

@@ -37,7 +37,6 @@ class Engine:
         }
         if temp is not None:
             config["temp_directory"] = str(temp)
-            config["temp_file_encryption"] = True  # what spills may hold raw ids on their way to pseudonyms
         self._connection = duckdb.connect(config=config)
         self._connection.execute("SET TimeZone = 'UTC'")
         self._names = (f"t{number}" for number in itertools.count())
@@ -64,11 +63,19 @@ class Engine:
         with self._cursor() as cursor:
             cursor.execute(sql)
 
-    def attempt(self, sql: str) -> str | None:
-        """What DuckDB says is wrong with the data that a statement reads (None: it ran)."""
+    def attempt(self, sql: str, *, within: str | None = None) -> str | None:
+        """What DuckDB says is wrong with a statement or the data it reads (None: it ran).
+
+        within: the attached file whose tables the statement names without a prefix
+        """
         try:
-            self.run(sql)
-        except (duckdb.DataError, duckdb.InvalidInputException, duckdb.BinderException, duckdb.IOException) as error:
+            with self._cursor() as cursor:
+                if within is not None:
+                    cursor.execute(f"USE {within}")
+                cursor.execute(sql)
+        except (duckdb.DataError, duckdb.ProgrammingError, duckdb.OperationalError) as error:
+            if isinstance(error, duckdb.OutOfMemoryException) or "No space left" in str(error):
+                raise
             return str(error)
         return None
 

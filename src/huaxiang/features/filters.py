@@ -1,6 +1,7 @@
 """A small, safe expression language over the columns of a table, compiled to SQL.
 
     event == 'purchase' and price > 100        channel in ('web', 'app')        not (brand is null)
+    startswith(category, 'GROCERY > COFFEE')
 
 Names are columns; values are numbers, strings, true, false and null; `and or not`, comparisons, `in`, `is null`, + − × ÷.
 As in SQL, a comparison with an unknown value is not true, and neither is its opposite. Nothing is ever evaluated as Python.
@@ -111,6 +112,11 @@ class _Compiler:
                 sides = [node.left, *node.comparators]
                 pairs = zip(sides[:-1], node.ops, sides[1:], strict=True)
                 return "(" + " AND ".join(self.compare(left, op, right) for left, op, right in pairs) + ")", "bool"
+            case ast.Call(func=ast.Name(id="startswith"), args=[ast.expr() as column, ast.Constant(value=str() as start)], keywords=[]):
+                sql, kind = self.node(column)
+                if kind != "string":
+                    raise DefinitionError("features.not_allowed", name=self.name, text=self.text, part=ast.unparse(node))
+                return f"starts_with({sql}, {self.constant(start)[0]})", "bool"
             case ast.Name():
                 return self.column(node.id)
             case ast.Constant():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from huaxiang.words import Lang, Words
 
@@ -28,7 +28,7 @@ WHOLE = {"JPY", "KRW"}
 STEPS = {"en": ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")), "zh": ((1e8, "亿"), (1e4, "万"))}
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """True for a finite number (a bool is none)."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -84,7 +84,7 @@ class Numbers:
         large = abs(value)
         if compact and large >= (10_000 if self.lang == "zh" else 1000):
             return f"{sign}{symbol}{self.compact(large)}"
-        digits = 0 if self.currency in WHOLE or (compact and large >= 100) else 2
+        digits = 0 if self.currency in WHOLE or (compact and (large >= 100 or not large)) else 2
         return f"{sign}{symbol}{large:,.{digits}f}"
 
     def percent(self, value: Any, digits: int | None = None) -> str:
@@ -163,7 +163,7 @@ class Numbers:
             return NONE
         for scale, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
             if value >= scale:
-                return f"{self.number(value / scale, 1)} {name}"
+                return f"{self.number(round(value / scale, 1))} {name}"
         return f"{self.number(value)} B"
 
 

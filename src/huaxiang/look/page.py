@@ -14,7 +14,6 @@ from typing import Any
 from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from huaxiang.look import charts
 from huaxiang.words import Lang, Words
 
 SHEETS = ("sheet.css", "profile.css", "report.css")
@@ -37,7 +36,7 @@ def environment(*packages: str) -> Environment:
     found = Environment(
         loader=ChoiceLoader(loaders), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    found.globals["charts"] = charts
+    found.globals["words_in"] = Words
     return found
 
 

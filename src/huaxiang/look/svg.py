@@ -15,11 +15,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+TOO_LARGE = 1e100
+
 
 def tag(name: str, *children: str, **attributes: Any) -> str:
     """One element. Underscores in names become dashes, a trailing one goes (`class_`); None attributes are left out."""
     given = "".join(
-        f' {key.rstrip("_").replace("_", "-") if key != "viewBox" else key}="{escape(_plain(value), quote=True)}"'
+        f' {key.rstrip("_").replace("_", "-") if key != "viewBox" else key}="{escape(_printable(_plain(value)), quote=True)}"'
         for key, value in attributes.items()
         if value is not None
     )
@@ -28,7 +30,7 @@ def tag(name: str, *children: str, **attributes: Any) -> str:
 
 def write(content: Any) -> str:
     """Text, escaped, without the control characters that XML forbids."""
-    return escape("".join(letter for letter in str(content) if letter >= " "), quote=False)
+    return escape(_printable(str(content)), quote=False)
 
 
 def tip(content: Any) -> str:
@@ -37,7 +39,9 @@ def tip(content: Any) -> str:
 
 
 def label(content: Any, x: str, y: float, *, css: str = "", anchor: str = "start", dx: float | None = None) -> str:
-    return tag("text", write(content), x=x, y=y, class_=css or None, text_anchor=None if anchor == "start" else anchor, dx=dx)
+    return tag(
+        "text", write(content), x=x, y=y, class_=css or None, text_anchor=None if anchor == "start" else anchor, dx=dx
+    )
 
 
 def percent(share: float) -> str:
@@ -47,7 +51,9 @@ def percent(share: float) -> str:
 
 def stretch(*children: str, y: float, height: float, x: str = "0", width: str = "100%") -> str:
     """A plot of 100 × 100 units, stretched over the width; its lines keep their thickness."""
-    return tag("svg", *children, x=x, y=y, width=width, height=height, viewBox="0 0 100 100", preserveAspectRatio="none")
+    return tag(
+        "svg", *children, x=x, y=y, width=width, height=height, viewBox="0 0 100 100", preserveAspectRatio="none"
+    )
 
 
 def drawing(*children: str, height: float, title: str, summary: str = "", css: str = "") -> Markup:
@@ -86,7 +92,7 @@ def nothing(words: str, *, title: str = "") -> Markup:
 
 
 def finite(values: Sequence[Any]) -> list[float | None]:
-    """The values as floats; None where one is missing, no number, or not finite."""
+    """The values as floats; None where one is missing, no number, not finite, or beyond what a sum could hold."""
     kept: list[float | None] = []
     for value in values:
         try:
@@ -94,13 +100,13 @@ def finite(values: Sequence[Any]) -> list[float | None]:
         except (TypeError, ValueError, OverflowError):
             kept.append(None)
             continue
-        kept.append(number if math.isfinite(number) else None)
+        kept.append(number if math.isfinite(number) and abs(number) < TOO_LARGE else None)
     return kept
 
 
 def ticks(low: float, high: float, count: int = 3) -> list[float]:
     """About `count` round values from at most `low` to at least `high`."""
-    if not high > low:
+    if not high - low > 1e-9:
         high = low + (abs(low) or 1)
     raw = (high - low) / max(count, 1)
     power = 10 ** math.floor(math.log10(raw))
@@ -126,6 +132,10 @@ def shorten(text: Any, room: float) -> str:
         if taken > room - 1:
             return whole[:place].rstrip() + "…"
     return whole
+
+
+def _printable(text: str) -> str:
+    return "".join(letter for letter in text if letter >= " " and not "\ud800" <= letter <= "\udfff")
 
 
 def _plain(value: Any) -> str:

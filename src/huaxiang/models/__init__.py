@@ -1,10 +1,10 @@
 """The models room: the only one that knows the learners. Cheap to import; the learners load when first used.
 
-    metrics.py, curves.py   what is measured            exam.py      folds, spread, intervals, the choice of settings
-    zoo/                    the models                  calibrate.py probabilities that mean what they say
-    outcomes.py             declared outcomes → predictions and score cards (journey step "train")
-    table.py                any plain table → a score card (`huaxiang table`)
-    card.py, show.py        the score card, and how it looks on a terminal
+metrics.py, curves.py   what is measured            exam.py      folds, spread, intervals, the choice of settings
+zoo/                    the models                  calibrate.py probabilities that mean what they say
+outcomes.py             declared outcomes → predictions and score cards (journey step "train")
+table.py                any plain table → a score card (`huaxiang table`)
+card.py, show.py        the score card, and how it looks on a terminal
 """
 
 from __future__ import annotations

@@ -57,7 +57,9 @@ class ScoreCard:
     calibration: dict[str, Any] = field(default_factory=dict)
     lift: dict[str, Any] = field(default_factory=dict)  # share, value, low, high
     gains: list[dict[str, float]] = field(default_factory=list)  # share, captured
-    business: dict[str, Any] = field(default_factory=dict)  # value, cost, share, top/all/random {value, low, high} per user
+    business: dict[str, Any] = field(
+        default_factory=dict
+    )  # value, cost, share, top/all/random {value, low, high} per user
     interval: dict[str, Any] = field(default_factory=dict)  # level, method, coverage on test
     importance: list[dict[str, Any]] = field(default_factory=list)  # feature, effect (mean |SHAP|), unit, direction
     seed: int = 0

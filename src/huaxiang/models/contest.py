@@ -73,14 +73,15 @@ def why_not(data: Labelled, settings: TrainSettings) -> Texts | None:
                 for lang in LANGS
             }
     train = data.x.values[data.rows("train")]
-    if not train.shape[1] or not (np.nanmax(np.nan_to_num(train), axis=0) > np.nanmin(np.nan_to_num(train), axis=0)).any():
+    if (
+        not train.shape[1]
+        or not (np.nanmax(np.nan_to_num(train), axis=0) > np.nanmin(np.nan_to_num(train), axis=0)).any()
+    ):
         return say("models.why.no_features")
     return None
 
 
-def hold_contest(
-    data: Labelled, outcome: dict[str, Any], settings: TrainSettings, done: Callable[[], None]
-) -> Contest:
+def hold_contest(data: Labelled, outcome: dict[str, Any], settings: TrainSettings, done: Callable[[], None]) -> Contest:
     """Every model of the zoo: settings, calibration and threshold on validation, k-fold by user on training, then the test."""
     business = data.task == "binary" and outcome.get("value") is not None and outcome.get("cost") is not None
     money = (float(outcome["value"]), float(outcome["cost"])) if business else None
@@ -117,7 +118,9 @@ def _enter(name: str, grid: Any, data: Labelled, seed: int, money: tuple[float, 
         fold = grouped_folds(data.user[data.rows("valid")], 5, seed=seed)
         method, losses, crossed = choose_calibration(valid[1], chosen.valid, fold)
         scored = (fit_calibration(method, valid[1], chosen.valid) if method != "none" else Calibration()).apply(scored)
-    threshold = _business_threshold(valid[1], crossed, *money) if money else pick_threshold(data.task, valid[1], crossed)
+    threshold = (
+        _business_threshold(valid[1], crossed, *money) if money else pick_threshold(data.task, valid[1], crossed)
+    )
     return Entry(chosen, method, losses, crossed, scored, threshold, ms_per_user=per_user)
 
 

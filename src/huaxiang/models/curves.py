@@ -48,9 +48,7 @@ def reliability(y: Floats, p: Floats, *, bins: int = 10) -> list[dict[str, Any]]
 
 def calibration_error(y: Floats, p: Floats, *, bins: int = 10) -> float:
     """ECE: mean |predicted − observed| over bins, weighted by their count."""
-    return sum(
-        row["count"] / len(y) * abs(row["predicted"] - row["observed"]) for row in reliability(y, p, bins=bins)
-    )
+    return sum(row["count"] / len(y) * abs(row["predicted"] - row["observed"]) for row in reliability(y, p, bins=bins))
 
 
 def number_bins(y: Floats, p: Floats, *, bins: int = 10) -> list[dict[str, Any]]:

@@ -83,7 +83,14 @@ def choose_settings(
 
 
 def cross_scores(
-    config: Config, x: Matrix, y: Floats, fold: Index, *, seed: int, classes: int = 2, done: Callable[[], None] | None = None
+    config: Config,
+    x: Matrix,
+    y: Floats,
+    fold: Index,
+    *,
+    seed: int,
+    classes: int = 2,
+    done: Callable[[], None] | None = None,
 ) -> Floats:
     """Out-of-fold scores: each row scored by a model of `config` that did not see its fold."""
     scored = np.zeros((len(y), classes) if config.task == "class" else len(y))

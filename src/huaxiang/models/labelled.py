@@ -50,7 +50,12 @@ def numeric_features(step: Step, table: str) -> list[str]:
         field.name
         for field in schema
         if field.name in numbers - {"user_id", "as_of"}
-        and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_boolean(field.type) or pa.types.is_decimal(field.type))
+        and (
+            pa.types.is_integer(field.type)
+            or pa.types.is_floating(field.type)
+            or pa.types.is_boolean(field.type)
+            or pa.types.is_decimal(field.type)
+        )
     ]
 
 
@@ -62,7 +67,9 @@ def read_labelled(step: Step, outcome: str, task: Task, *, max_rows: int, seed: 
     mine = f"(SELECT * FROM ({labels}) WHERE outcome = {quote(outcome)})"
     count = int(engine.value(f"SELECT count(*) FROM {mine}"))
     share = min(1.0, max_rows / count) if count else 1.0
-    drawn = f"('0x' || substr(md5(l.user_id || '{seed}'), 1, 8))::BIGINT < {int(share * 2**32)}" if share < 1 else "true"
+    drawn = (
+        f"('0x' || substr(md5(l.user_id || '{seed}'), 1, 8))::BIGINT < {int(share * 2**32)}" if share < 1 else "true"
+    )
     features = "".join(f', t."{name}"::DOUBLE AS "{name}"' for name in columns)
     found = engine.arrow(
         f"SELECT l.user_id, strftime(l.as_of, '%Y-%m-%d') AS as_of, l.split, l.number, l.label{features} "
@@ -103,6 +110,8 @@ def _common_classes(found: pa.Table) -> tuple[pa.Table, list[str], dict[str, int
 
 
 def _finite(column: pa.ChunkedArray | pa.Array) -> Floats:
-    values = np.array(column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy(), dtype=float)
+    values = np.array(
+        column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy(), dtype=float
+    )
     values[~np.isfinite(values)] = np.nan
     return values

@@ -1,7 +1,7 @@
 """Journey step "train": every declared outcome through the exam; winners that beat the baseline predict for every user.
 
-    train dates → settings → validation date → winner, calibration, threshold → test date → figures, once
-    then: refit on all dates, calibrated out of fold, predictions with intervals and reasons
+train dates → settings → validation date → winner, calibration, threshold → test date → figures, once
+then: refit on all dates, calibrated out of fold, predictions with intervals and reasons
 """
 
 from __future__ import annotations

@@ -81,7 +81,9 @@ class Predictor:
             pa.repeat(self.name, n),
             pa.repeat(version, n),
         ]
-        return pa.Table.from_arrays([pa.array(c) if isinstance(c, np.ndarray) else c for c in columns], names=SCHEMA.names).cast(SCHEMA)
+        return pa.Table.from_arrays(
+            [pa.array(c) if isinstance(c, np.ndarray) else c for c in columns], names=SCHEMA.names
+        ).cast(SCHEMA)
 
     def reasons(self, x: Matrix) -> pa.ListArray:
         """The features that moved each user's raw score most, strongest first, with their value and effect."""
@@ -92,7 +94,11 @@ class Predictor:
         top = top[every, np.argsort(-np.abs(effects[every, top]), axis=1, kind="stable")]
         values = x.take(self.model.columns)[every, top].ravel()
         rows = pa.StructArray.from_arrays(
-            [pa.array(self.model.columns, pa.string()).take(pa.array(top.ravel())), pa.array(values, mask=np.isnan(values)), pa.array(effects[every, top].ravel())],
+            [
+                pa.array(self.model.columns, pa.string()).take(pa.array(top.ravel())),
+                pa.array(values, mask=np.isnan(values)),
+                pa.array(effects[every, top].ravel()),
+            ],
             names=["feature", "value", "effect"],
         )
         return pa.ListArray.from_arrays(pa.array(np.arange(n + 1, dtype=np.int32) * count), rows)
@@ -109,7 +115,7 @@ class Predictor:
             "threshold": self.threshold,
             "classes": list(self.classes),
         }
-        return json.dumps(saved, ensure_ascii=False, indent=None)
+        return json.dumps(saved, ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Predictor:

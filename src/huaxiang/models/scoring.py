@@ -60,7 +60,9 @@ def make_card(
         data=_counts(data) | {"dropped": getattr(model, "preparation").dropped},
         models=[_score(entry, contest) for entry in contest.entries.values()],
         skill=contest.skill | {"loss": LOSS[data.task]},
-        threshold={"value": winner.threshold, "rule": contest.rule, "chosen_on": "valid"} if data.task == "binary" else {},
+        threshold={"value": winner.threshold, "rule": contest.rule, "chosen_on": "valid"}
+        if data.task == "binary"
+        else {},
         calibration={"method": winner.method, "valid_log_loss": winner.losses} | curves["calibration"],
         lift=curves["lift"],
         gains=curves["gains"],
@@ -116,7 +118,10 @@ def _business(outcome: dict[str, Any], contest: Contest, settings: TrainSettings
     if contest.data.task != "binary":
         return {}
     given = {name: outcome.get(name) for name in ("value", "cost")}
-    value, cost = (float(settings.value if given["value"] is None else given["value"]), float(settings.cost if given["cost"] is None else given["cost"]))
+    value, cost = (
+        float(settings.value if given["value"] is None else given["value"]),
+        float(settings.cost if given["cost"] is None else given["cost"]),
+    )
     found = judge_business(
         (contest.truth("valid"), contest.winner.valid),
         (contest.truth("test"), contest.winner.test),

@@ -25,6 +25,7 @@ HEADLINES = {
     "class": ("accuracy", "macro_f1", "log_loss", "roc_auc"),
 }
 COLOURS = {"trained": "green", "null": "yellow", "skipped": "bright_black"}
+WIDE = 118  # columns from which every headline fits with its interval; fewer show the first two
 BAR = 18
 DRIVERS = 6
 
@@ -36,7 +37,13 @@ def show_card(card: ScoreCard, console: Console, lang: Lang) -> None:
     title = f"[bold]{escape(card.outcome)}[/] · {escape(card.meaning.get(lang, ''))} · [{colour}]{words(f'models.status.{card.status}')}[/]"
     parts: list[RenderableType] = [Text(card.why.get(lang, ""), style="italic" if card.worth_using else "yellow")]
     if card.models:
-        parts += [Text(), _models(card, words), *_facts(card, words), *_drivers(card, words), Text(_made(card, words), style="dim")]
+        parts += [
+            Text(),
+            _models(card, words, console.width),
+            *_facts(card, words),
+            *_drivers(card, words),
+            Text(_made(card, words), style="dim"),
+        ]
     console.print(Panel(Group(*parts), title=title, title_align="left", border_style=colour, padding=(0, 1)))
 
 
@@ -44,28 +51,40 @@ def show_table(report: TableReport, console: Console, lang: Lang) -> None:
     """Print the cross-validated exam of a plain table."""
     words, card = Words(lang), report.card
     rows = card.data["rows"]["all"]
-    head = words("models.show.table_head", rows=rows, columns=card.data["features"], label=report.label, folds=report.folds)
+    head = words(
+        "models.show.table_head", rows=rows, columns=card.data["features"], label=report.label, folds=report.folds
+    )
     if report.positive:
-        head += " · " + words("models.show.positive", value=report.positive, share=f"{card.data['base_rate']['all']:.1%}")
-    parts: list[RenderableType] = [Text(head), Text(card.why[lang], style="italic"), Text(), _models(card, words)]
-    parts += [Text("• " + note[lang], style="yellow" if note["en"].startswith("WARNING") else "dim") for note in report.notes]
+        head += " · " + words(
+            "models.show.positive", value=report.positive, share=f"{card.data['base_rate']['all']:.1%}"
+        )
+    parts: list[RenderableType] = [
+        Text(head),
+        Text(card.why[lang], style="italic"),
+        Text(),
+        _models(card, words, console.width),
+    ]
+    parts += [
+        Text("• " + note[lang], style="yellow" if note["en"].startswith("WARNING") else "dim") for note in report.notes
+    ]
     parts += [*_facts(card, words), *_drivers(card, words)]
     title = f"[bold]{escape(report.name)}[/]"
     console.print(Panel(Group(*parts), title=title, title_align="left", border_style="green", padding=(0, 1)))
 
 
-def _models(card: ScoreCard, words: Words) -> Table:
+def _models(card: ScoreCard, words: Words, width: int) -> Table:
     """One row a model: the test figure with its interval, or the mean over folds with its spread."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(words("models.show.model"))
-    for metric in HEADLINES[card.kind]:
-        table.add_column(words(f"models.metric.{metric}"), justify="right")
-    table.add_column(words("models.show.seconds"), justify="right")
+    headlines = HEADLINES[card.kind] if width >= WIDE else HEADLINES[card.kind][:2]
+    table.add_column(words("models.show.model"), no_wrap=True)
+    for metric in headlines:
+        table.add_column(words(f"models.metric.{metric}"), justify="right", no_wrap=True)
+    table.add_column(words("models.show.seconds"), justify="right", no_wrap=True)
     for score in card.models:
-        best = score.name == card.model
+        best = score.name == card.model and card.worth_using
         style = "bold" if best else "dim" if score.name == card.baseline else ""
         mark = "★ " if best else "  "
-        cells = [_figure(score, metric) for metric in HEADLINES[card.kind]]
+        cells = [_figure(score, metric) for metric in headlines]
         table.add_row(mark + words(f"models.name.{score.name}"), *cells, f"{score.seconds:.1f}", style=style)
     return table
 
@@ -83,20 +102,38 @@ def _facts(card: ScoreCard, words: Words) -> list[Text]:
     """What the figures mean, one line each."""
     found: list[str] = []
     if card.models and card.models[0].test:
-        found.append(words("models.show.test", date=", ".join(card.data["dates"]["test"]), rows=card.data["rows"]["test"]))
+        found.append(
+            words("models.show.test", date=", ".join(card.data["dates"]["test"]), rows=card.data["rows"]["test"])
+        )
     if card.lift.get("value") is not None:
         key = "models.show.lift" if card.kind == "binary" else "models.show.lift_number"
-        found.append(words(key, lift=_short(card.lift["value"]), low=_short(card.lift["low"]), high=_short(card.lift["high"])))
+        found.append(
+            words(key, lift=_short(card.lift["value"]), low=_short(card.lift["low"]), high=_short(card.lift["high"]))
+        )
     if card.calibration.get("ece"):
         ece = card.calibration["ece"]
-        found.append(words("models.show.ece", ece=f"{ece['value']:.1%}", method=words(f"models.calibration.{card.calibration['method']}")))
+        found.append(
+            words(
+                "models.show.ece",
+                ece=f"{ece['value']:.1%}",
+                method=words(f"models.calibration.{card.calibration['method']}"),
+            )
+        )
     if card.threshold:
-        key = f"models.show.threshold_{card.threshold['rule']}" + ("_inner" if card.threshold["chosen_on"] == "inner" else "")
+        key = f"models.show.threshold_{card.threshold['rule']}" + (
+            "_inner" if card.threshold["chosen_on"] == "inner" else ""
+        )
         found.append(words(key, threshold=f"{card.threshold['value']:.3f}"))
     if card.business:
         found.append(_business(card.business, words))
     if card.interval.get("coverage") is not None:
-        found.append(words("models.show.coverage", level=f"{card.interval['level']:.0%}", coverage=f"{card.interval['coverage']:.1%}"))
+        found.append(
+            words(
+                "models.show.coverage",
+                level=f"{card.interval['level']:.0%}",
+                coverage=f"{card.interval['coverage']:.1%}",
+            )
+        )
     return [Text("• " + line) for line in found]
 
 

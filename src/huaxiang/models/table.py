@@ -180,7 +180,10 @@ def _report(
         if name != baseline
     }
     for name in models:
-        models[name] = {metric: models[name].get(metric, {"mean": float("nan"), "sd": float("nan")}) for metric in METRICS[data.task]}
+        models[name] = {
+            metric: models[name].get(metric, {"mean": float("nan"), "sd": float("nan")})
+            for metric in METRICS[data.task]
+        }
     positive = data.classes[1] if data.task == "binary" else ""
     return TableReport(path.name, data.label, positive, folds, best, models, data.kinds, card, data.notes)
 
@@ -212,9 +215,7 @@ def _counts(data: TableData) -> dict[str, Any]:
     return found
 
 
-def _score(
-    name: str, taken: _Taken, spread: dict[str, dict[str, float]], data: TableData, *, seed: int
-) -> ModelScore:
+def _score(name: str, taken: _Taken, spread: dict[str, dict[str, float]], data: TableData, *, seed: int) -> ModelScore:
     start = time.perf_counter()
     classes = max(2, len(data.classes))
     model: Model = make_model(taken.config).fit(data.x, data.y, seed=seed, classes=classes)

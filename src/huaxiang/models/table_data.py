@@ -62,7 +62,9 @@ def read_table(path: Path, label: str, *, task: str, engine: Engine) -> TableDat
     texts = _read_texts(path, notes)
     label = _find_label(label, texts.column_names)
     loaded = engine.load(texts)
-    clean = engine.view(f"SELECT {', '.join(_without_missing(name) for name in texts.column_names)} FROM {loaded.get_name()}")
+    clean = engine.view(
+        f"SELECT {', '.join(_without_missing(name) for name in texts.column_names)} FROM {loaded.get_name()}"
+    )
     columns = _profile(engine, clean.get_name(), texts.column_names)
     columns[label] = _checked_label(columns[label], task)
     used = {name: column for name, column in columns.items() if name != label}

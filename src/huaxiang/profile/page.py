@@ -160,9 +160,13 @@ def _trait(trait: Mapping[str, Any], document: Document, numbers: Numbers, lang:
         "meaning": meaning.get(lang) or "",
         "definition": " · ".join(str(part) for part in (evidence.get("definition"), evidence.get("version")) if part),
         "as_of": numbers.date(_local(document, trait.get("as_of"))),
-        "expires": numbers.date(_local(document, trait["expires"])) if trait.get("expires") else words("look.profile.why.never"),
+        "expires": numbers.date(_local(document, trait["expires"]))
+        if trait.get("expires")
+        else words("look.profile.why.never"),
         "model": " · ".join(str(part) for part in (model.get("name"), model.get("version"), card) if part),
-        "reasons": [(reason.get("text") or {}).get(lang) for reason in evidence.get("reasons") or [] if reason.get("text")],
+        "reasons": [
+            (reason.get("text") or {}).get(lang) for reason in evidence.get("reasons") or [] if reason.get("text")
+        ],
         "count": evidence.get("count") or 0,
         "events": [
             {

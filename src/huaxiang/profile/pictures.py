@@ -20,7 +20,13 @@ FIGURES = (
     (("rfm", "active_days_30d"), ("price_level_90d", "category_count_90d")),
 )
 TRENDS = {"spend_trend_30d", "orders_trend_30d", "sessions_trend_30d"}
-TASTE_LINES = ("price_level_90d", "new_item_share_90d", "category_count_90d", "discount_share_90d", "coupon_orders_share_90d")
+TASTE_LINES = (
+    "price_level_90d",
+    "new_item_share_90d",
+    "category_count_90d",
+    "discount_share_90d",
+    "coupon_orders_share_90d",
+)
 LEAVING = ("churn", "refund", "return", "fraud", "risk")
 
 
@@ -29,7 +35,9 @@ class Traits:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.by_name: dict[str, Mapping[str, Any]] = {
-            trait["name"]: trait for section in document["sections"].values() for trait in (section or {}).get("traits") or []
+            trait["name"]: trait
+            for section in document["sections"].values()
+            for trait in (section or {}).get("traits") or []
         }
         self.predicted = [trait for trait in self.by_name.values() if trait.get("source") == "predicted"]
 
@@ -59,13 +67,21 @@ def figures(traits: Traits, numbers: Numbers, lang: Lang) -> list[dict[str, str]
             css = "up-text" if traits.value(below) > 0 else "down-text" if traits.value(below) < 0 else ""
         arrow = {"up-text": "↗ ", "down-text": "↘ "}.get(css, "")
         more = f"{arrow}{_beneath(traits, below, lang)}" if below else ""
-        found.append({"label": traits.label(name, lang), "value": traits.text(name, lang), "more": more, "css": css, "name": name})
+        found.append(
+            {
+                "label": traits.label(name, lang),
+                "value": traits.text(name, lang),
+                "more": more,
+                "css": css,
+                "name": name,
+            }
+        )
     return found
 
 
 def _beneath(traits: Traits, name: str, lang: Lang) -> str:
     text = traits.text(name, lang)
-    if name in TRENDS or name in ("gap_days_mean", "overdue_ratio", "basket_items_mean_90d", "price_level_90d"):
+    if name in TRENDS or name in ("gap_days_mean", "overdue_ratio", "basket_items_mean_90d"):
         return text
     return f"{traits.label(name, lang)}{'：' if lang == 'zh' else ': '}{text}"
 
@@ -84,12 +100,21 @@ def pictures(document: Mapping[str, Any], traits: Traits, numbers: Numbers, lang
     drawn: dict[str, Any] = dict.fromkeys(("clock", "hours", "days", "heat", "tastes", "brands", "spending"), "")
     weekdays = words("look.chart.weekdays").split()
     drawn["clock"] = charts.clock(
-        hours if _is_numbers(hours) else [], lang=lang, title=words("look.profile.portrait"), middle=_busiest(hours), below=""
+        hours if _is_numbers(hours) else [],
+        lang=lang,
+        title=words("look.profile.portrait"),
+        middle=_busiest(hours),
+        below=words("look.profile.usual_hour") if _busiest(hours) else "",
     )
     if _is_numbers(hours):
         hour_names = [str(hour) for hour in range(24)]
         drawn["hours"] = charts.columns(
-            hours[:24], hour_names[: len(hours)], lang=lang, title=words("look.profile.by_hour"), shown=numbers.percent, every=3
+            hours[:24],
+            hour_names[: len(hours)],
+            lang=lang,
+            title=words("look.profile.by_hour"),
+            shown=numbers.percent,
+            every=3,
         )
     if _is_numbers(days):
         drawn["days"] = charts.columns(
@@ -98,14 +123,18 @@ def pictures(document: Mapping[str, Any], traits: Traits, numbers: Numbers, lang
     grid = traits.value("rhythm")
     if isinstance(grid, list) and grid and all(isinstance(row, list) for row in grid):
         across = [str(hour) for hour in range(24)]
-        drawn["heat"] = charts.heat(grid[:7], weekdays, across, lang=lang, title=traits.label("rhythm", lang), every=3, cell=20)
+        drawn["heat"] = charts.heat(
+            grid[:7], weekdays, across, lang=lang, title=traits.label("rhythm", lang), every=3, cell=20
+        )
     tastes = _shares(traits.value("top_categories"), numbers)
     if tastes:
         drawn["tastes"] = charts.treemap(tastes, lang=lang, title=traits.label("top_categories", lang))
     brands = _shares(traits.value("top_brands"), numbers)
     if brands:
         drawn["brands"] = charts.bars(brands, lang=lang, title=traits.label("top_brands", lang))
-    drawn["taste_lines"] = [(traits.label(name, lang), traits.text(name, lang)) for name in TASTE_LINES if traits.known(name)]
+    drawn["taste_lines"] = [
+        (traits.label(name, lang), traits.text(name, lang)) for name in TASTE_LINES if traits.known(name)
+    ]
     drawn["spending"] = _spending(document, numbers, lang)
     drawn["stage"] = stage
     return drawn
@@ -113,10 +142,10 @@ def pictures(document: Mapping[str, Any], traits: Traits, numbers: Numbers, lang
 
 def predictions(traits: Traits, numbers: Numbers, lang: Lang) -> list[dict[str, Any]]:
     """One entry a predicted trait: value, range, reasons and the model behind it."""
-    return [_prediction(trait, numbers, lang) for trait in traits.predicted]
+    return [_prediction(trait, traits, numbers, lang) for trait in traits.predicted]
 
 
-def _prediction(trait: Mapping[str, Any], numbers: Numbers, lang: Lang) -> dict[str, Any]:
+def _prediction(trait: Mapping[str, Any], traits: Traits, numbers: Numbers, lang: Lang) -> dict[str, Any]:
     words, evidence, value = Words(lang), trait.get("evidence") or {}, trait.get("value")
     low, high, line = evidence.get("low"), evidence.get("high"), evidence.get("threshold")
     chance = trait.get("unit") == "probability"
@@ -132,7 +161,11 @@ def _prediction(trait: Mapping[str, Any], numbers: Numbers, lang: Lang) -> dict[
         most = max(number for number in (value, high, 0.0) if is_number(number))
         end = ticks(0.0, most * 1.15 or 1.0, 4)[-1]
         least = min(0.0, *(number for number in (value, low) if is_number(number)))
-        say = (lambda amount: numbers.money(amount, compact=True)) if trait.get("unit") == numbers.currency else numbers.compact
+        say = (
+            (lambda amount: numbers.money(amount, compact=True))
+            if trait.get("unit") == numbers.currency
+            else numbers.compact
+        )
         bar = charts.range_bar(value, low, high, lang=lang, start=least, end=end, shown=say)
     elif is_number(trait.get("confidence")):
         bar = charts.range_bar(trait["confidence"], low, high, lang=lang, shown=numbers.percent)
@@ -148,25 +181,34 @@ def _prediction(trait: Mapping[str, Any], numbers: Numbers, lang: Lang) -> dict[
         "css": css,
         "bar": bar,
         "sure": words("look.profile.sure", share=numbers.percent(trait.get("confidence"), 0)),
-        "baseline": words("look.profile.baseline", value=numbers.percent(baseline)) if chance and is_number(baseline) else "",
-        "waterfall": charts.waterfall([_effect(reason, lang) for reason in reasons], lang=lang, good=good) if reasons else "",
+        "baseline": words("look.profile.baseline", value=numbers.percent(baseline))
+        if chance and is_number(baseline)
+        else "",
+        "waterfall": charts.waterfall([_effect(reason, traits, lang) for reason in reasons], lang=lang, good=good)
+        if len(reasons) > 1
+        else "",
         "says": [(reason.get("text") or {}).get(lang) for reason in reasons if (reason.get("text") or {}).get(lang)],
-        "model": words("look.profile.model", name=model.get("name"), version=str(model.get("version"))[:12]) if model else "",
+        "model": words("look.profile.model", name=model.get("name"), version=str(model.get("version"))[:12])
+        if model
+        else "",
         "card": (card.get("text") or {}).get(lang) or "",
         "until": words("look.profile.until", date=numbers.date(trait["expires"])) if trait.get("expires") else "",
     }
 
 
-def _effect(reason: Mapping[str, Any], lang: Lang) -> Effect:
+def _effect(reason: Mapping[str, Any], traits: Traits, lang: Lang) -> Effect:
     value = reason.get("value")
-    shown = Numbers(lang).number(value) if is_number(value) else str(value or "")
+    known = traits.text(str(reason.get("feature")), lang)
+    shown = known or (Numbers(lang).number(value) if is_number(value) else str(value or ""))
     return Effect((reason.get("label") or {}).get(lang) or str(reason.get("feature")), reason.get("effect"), shown)
 
 
 def _shares(value: Any, numbers: Numbers) -> list[Bar]:
     if not isinstance(value, list):
         return []
-    rows = [row for row in value if isinstance(row, Mapping) and is_number(row.get("share")) and row.get("key") is not None]
+    rows = [
+        row for row in value if isinstance(row, Mapping) and is_number(row.get("share")) and row.get("key") is not None
+    ]
     return [Bar(leaf(row["key"]), row["share"], numbers.percent(row["share"], 0), str(row["key"])) for row in rows[:8]]
 
 

@@ -22,8 +22,19 @@ SHOWN = {
 LESS_IS_BETTER = {"log_loss", "brier", "mae", "rmse", "mse"}
 
 
-def card_body(card: ScoreCard, lang: Lang, *, currency: str, meanings: Mapping[str, str], spread: Sequence[Mapping[str, Any]] = ()) -> Markup:
-    """One score card. meanings: feature -> its words; spread: bins of today's predictions (bin, customers, top)."""
+def card_body(
+    card: ScoreCard,
+    lang: Lang,
+    *,
+    currency: str,
+    meanings: Mapping[str, str],
+    spread: Sequence[Mapping[str, Any]] = (),
+    in_shop: bool = True,
+) -> Markup:
+    """One score card. meanings: feature -> its words; spread: bins of today's predictions (bin, customers, top).
+
+    in_shop: False for a plain table, where nothing is "in use".
+    """
     numbers, words = Numbers(lang, currency), Words(lang)
     return render(
         "card.html",
@@ -33,6 +44,8 @@ def card_body(card: ScoreCard, lang: Lang, *, currency: str, meanings: Mapping[s
         card=card,
         title=card.meaning.get(lang) or card.outcome,
         status=words(f"report.card.status.{card.status}"),
+        in_shop=in_shop,
+        note=words("report.card.table_note" if any(model.test for model in card.models) else "report.card.folds_note"),
         css={"trained": "good", "null": "warn"}.get(card.status, ""),
         why=card.why.get(lang) or "",
         facts=_facts(card, numbers, lang),
@@ -70,31 +83,64 @@ def _facts(card: ScoreCard, numbers: Numbers, lang: Lang) -> list[dict[str, str]
     if winner is not None and names:
         name = names[0]
         base = card.score_of(card.baseline)
-        against = base.test.get(name, {}).get("value") if base else None
+        against = (base.test.get(name) or {"value": base.cv.get(name, {}).get("mean")}).get("value") if base else None
         more = words("report.card.baseline", value=_three(against, numbers)) if is_number(against) else ""
-        found.append(_fact(words.either(f"report.metric.{name}", name), winner.test.get(name), numbers, more))
+        found.append(
+            _fact(
+                words.either(f"report.metric.{name}", name),
+                winner.test.get(name) or {"value": winner.cv.get(name, {}).get("mean")},
+                numbers,
+                more,
+            )
+        )
     if card.lift.get("value") is not None:
         label = words("report.card.lift", share=numbers.percent(card.lift.get("share", 0.1), 0))
-        found.append({"label": label, "value": f"{numbers.number(card.lift['value'], 1)}×", "more": _between(card.lift, numbers, 1)})
+        found.append(
+            {
+                "label": label,
+                "value": f"{numbers.number(card.lift['value'], 1)}×",
+                "more": _between(card.lift, numbers, 1),
+            }
+        )
     if is_number(card.calibration.get("ece")):
-        found.append({"label": words("report.card.ece"), "value": numbers.percent(card.calibration["ece"]), "more": words("report.card.ece_means")})
+        found.append(
+            {
+                "label": words("report.card.ece"),
+                "value": numbers.percent(card.calibration["ece"]),
+                "more": words("report.card.ece_means"),
+            }
+        )
     if is_number(card.interval.get("coverage")):
         level = numbers.percent(card.interval.get("level"), 0)
-        found.append({"label": words("report.card.coverage"), "value": numbers.percent(card.interval["coverage"], 0), "more": words("report.card.promised", share=level)})
+        found.append(
+            {
+                "label": words("report.card.coverage"),
+                "value": numbers.percent(card.interval["coverage"], 0),
+                "more": words("report.card.promised", share=level),
+            }
+        )
     if is_number(card.threshold.get("value")):
         rule = words.either(f"report.card.rule.{card.threshold.get('rule')}", str(card.threshold.get("rule") or ""))
-        found.append({"label": words("report.card.threshold"), "value": numbers.percent(card.threshold["value"]), "more": rule})
+        found.append(
+            {"label": words("report.card.threshold"), "value": numbers.percent(card.threshold["value"]), "more": rule}
+        )
     return found
 
 
 def _fact(label: str, found: Mapping[str, Any] | None, numbers: Numbers, more: str) -> dict[str, str]:
     value = (found or {}).get("value")
-    return {"label": label, "value": _three(value, numbers), "more": " · ".join(filter(None, (_between(found or {}, numbers, 3), more)))}
+    return {
+        "label": label,
+        "value": _three(value, numbers),
+        "more": " · ".join(filter(None, (_between(found or {}, numbers, 3), more))),
+    }
 
 
 def _between(found: Mapping[str, Any], numbers: Numbers, digits: int) -> str:
     low, high = found.get("low"), found.get("high")
-    return f"{numbers.number(low, digits)} – {numbers.number(high, digits)}" if is_number(low) and is_number(high) else ""
+    return (
+        f"{numbers.number(low, digits)} – {numbers.number(high, digits)}" if is_number(low) and is_number(high) else ""
+    )
 
 
 def _three(value: Any, numbers: Numbers) -> str:
@@ -106,7 +152,12 @@ def _model(model: ModelScore, card: ScoreCard, numbers: Numbers, lang: Lang) -> 
     for name in _metrics(card):
         test, folds = model.test.get(name, {}), model.cv.get(name, {})
         sd = folds.get("sd")
-        cells.append({"value": _three(test.get("value", folds.get("mean")), numbers), "spread": f"± {_three(sd, numbers)}" if is_number(sd) else ""})
+        cells.append(
+            {
+                "value": _three(test.get("value", folds.get("mean")), numbers),
+                "spread": f"± {_three(sd, numbers)}" if is_number(sd) else "",
+            }
+        )
     return {
         "name": Words(lang).either(f"report.model.{model.name}", model.name),
         "best": model.name == card.model and card.worth_using,
@@ -125,9 +176,21 @@ def _calibration(card: ScoreCard, numbers: Numbers, lang: Lang) -> Any:
         title, say = words("report.card.calibration_number"), numbers.compact
     else:
         title, say = words("report.card.calibration"), numbers.percent
-    top = max((value for row in bins for value in (row.get("predicted"), row.get("observed"), row.get("high")) if is_number(value)), default=1.0)
-    line = Series(words("report.card.seen"), points=[(row.get("predicted"), row.get("observed")) for row in bins], dots=True)
-    edges = [Series("", points=[(row.get("predicted"), row.get(side)) for row in bins], colour=8) for side in ("low", "high")]
+    top = max(
+        (
+            value
+            for row in bins
+            for value in (row.get("predicted"), row.get("observed"), row.get("high"))
+            if is_number(value)
+        ),
+        default=1.0,
+    )
+    line = Series(
+        words("report.card.seen"), points=[(row.get("predicted"), row.get("observed")) for row in bins], dots=True
+    )
+    edges = [
+        Series("", points=[(row.get("predicted"), row.get(side)) for row in bins], colour=8) for side in ("low", "high")
+    ]
     return charts.curve(
         [line, *[edge for edge in edges if any(is_number(y) for _, y in edge.points)]],
         lang=lang,
@@ -167,7 +230,14 @@ def _importance(card: ScoreCard, numbers: Numbers, lang: Lang, meanings: Mapping
     for row in rows:
         name = str(row.get("feature"))
         label = Words(lang).either(f"traits.{name}.label", Words(lang).either(f"traits.{name}", name))
-        bars.append(Bar(label, row["effect"], numbers.percent(abs(row["effect"]) / whole, 0), f"{name} {meanings.get(name, '')}".strip()))
+        bars.append(
+            Bar(
+                label,
+                row["effect"],
+                numbers.percent(abs(row["effect"]) / whole, 0),
+                f"{name} {meanings.get(name, '')}".strip(),
+            )
+        )
     return charts.bars(bars, lang=lang, title=Words(lang)("report.card.importance"), room=34)
 
 
@@ -178,8 +248,17 @@ def _business(card: ScoreCard, numbers: Numbers, lang: Lang) -> dict[str, Any] |
     rows = []
     for name, colour in (("top", 2), ("all", 8), ("random", 8)):
         part = found.get(name) or {}
-        rows.append(Bar(words(f"report.card.act.{name}", share=numbers.percent(found.get("share"), 0)), part.get("value"), interval(part, numbers.money), colour=colour if (part.get("value") or 0) >= 0 else 4))
-    said = words("report.card.business_note", value=numbers.money(found.get("value")), cost=numbers.money(found.get("cost")))
+        rows.append(
+            Bar(
+                words(f"report.card.act.{name}", share=numbers.percent(found.get("share"), 0)),
+                part.get("value"),
+                interval(part, numbers.money),
+                colour=colour if (part.get("value") or 0) >= 0 else 4,
+            )
+        )
+    said = words(
+        "report.card.business_note", value=numbers.money(found.get("value")), cost=numbers.money(found.get("cost"))
+    )
     return {"chart": charts.bars(rows, lang=lang, title=words("report.card.business"), room=34), "note": said}
 
 
@@ -190,7 +269,14 @@ def _spread(card: ScoreCard, spread: Sequence[Mapping[str, Any]], numbers: Numbe
     counts = {row["bin"]: row["customers"] for row in spread}
     say = numbers.percent if card.kind == "binary" else lambda value: numbers.money(value, compact=True)
     labels = [say(top * place / 20) for place in range(20)]
-    return charts.columns([counts.get(place, 0) for place in range(20)], labels, lang=lang, title=words("report.card.spread"), every=5, height=120)
+    return charts.columns(
+        [counts.get(place, 0) for place in range(20)],
+        labels,
+        lang=lang,
+        title=words("report.card.spread"),
+        every=5,
+        height=120,
+    )
 
 
 def _made(card: ScoreCard, numbers: Numbers, lang: Lang) -> list[tuple[str, str]]:
@@ -198,14 +284,27 @@ def _made(card: ScoreCard, numbers: Numbers, lang: Lang) -> list[tuple[str, str]
     for name in ("rows", "users", "positives", "base_rate", "dates"):
         part = card.data.get(name)
         if isinstance(part, Mapping) and part:
-            rows.append((words(f"report.card.data.{name}"), " · ".join(f"{words.either(f'report.card.split.{split}', split)} {_said(value, name, numbers)}" for split, value in part.items())))
+            rows.append(
+                (
+                    words(f"report.card.data.{name}"),
+                    " · ".join(
+                        f"{words.either(f'report.card.split.{split}', split)} {_said(value, name, numbers)}"
+                        for split, value in part.items()
+                    ),
+                )
+            )
         elif part is not None and not isinstance(part, Mapping | list):
             rows.append((words(f"report.card.data.{name}"), _said(part, name, numbers)))
     rows.append((words("report.card.data.version"), f"{card.model} {card.version}".strip() or "–"))
     rows.append((words("report.card.data.seed"), str(card.seed)))
     rows.append((words("report.card.data.seconds"), numbers.seconds(card.seconds)))
     if card.versions:
-        rows.append((words("report.card.data.versions"), " · ".join(f"{name} {version}" for name, version in card.versions.items())))
+        rows.append(
+            (
+                words("report.card.data.versions"),
+                " · ".join(f"{name} {version}" for name, version in card.versions.items()),
+            )
+        )
     return rows
 
 

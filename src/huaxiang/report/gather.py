@@ -39,7 +39,9 @@ def gather(lake: Lake, settings: Settings) -> Gathered:
     events = Events.of(lake, settings)
     counts = {name: entry.rows for name, entry in sorted(lake.manifest().tables.items())}
     if events is None:
-        return Gathered(counts=counts, stages=_stages(lake), rfm=_rfm(lake), predicted=_predicted(lake), acting=_acting(lake))
+        return Gathered(
+            counts=counts, stages=_stages(lake), rfm=_rfm(lake), predicted=_predicted(lake), acting=_acting(lake)
+        )
     totals = events.totals()
     span = (totals["last"] - totals["first"]).days + 1 if totals["first"] else 0
     unit = next((name for name, limit in UNITS if span <= limit), "month")
@@ -119,7 +121,9 @@ class Events:
         )
 
     def kinds(self) -> list[Row]:
-        return self.rows(f"SELECT event, count(*) AS events FROM ({self.sql}) GROUP BY event ORDER BY events DESC, event LIMIT 12")
+        return self.rows(
+            f"SELECT event, count(*) AS events FROM ({self.sql}) GROUP BY event ORDER BY events DESC, event LIMIT 12"
+        )
 
     def rhythm(self) -> list[Row]:
         where = "event = 'purchase'" if self.bought else "true"
@@ -194,5 +198,3 @@ def _acting(lake: Lake) -> list[Row]:
         f"""SELECT outcome, count(*) AS customers, count(*) FILTER (value >= threshold) AS above, avg(value) AS mean
             FROM ({lake.engine.sql(lake.table("predictions"))}) GROUP BY outcome"""
     )
-
-

@@ -42,18 +42,50 @@ def _figures(found: Gathered, numbers: Numbers, lang: Lang) -> list[dict[str, st
     for row in found.stages:
         stages[row["lifecycle"]] = stages.get(row["lifecycle"], 0) + row["customers"]
     everyone = sum(stages.values()) or totals["customers"]
-    rows = [(words("report.figure.customers"), numbers.number(totals["customers"]), _share(words("report.figure.buyers"), totals["buyers"], totals["customers"], numbers))]
+    rows = [
+        (
+            words("report.figure.customers"),
+            numbers.number(totals["customers"]),
+            _share(words("report.figure.buyers"), totals["buyers"], totals["customers"], numbers),
+        )
+    ]
     if stages:
         awake = sum(stages.get(stage, 0) for stage in ("new", "active", "won_back"))
         risk = stages.get("at_risk", 0)
-        rows.append((words("report.figure.active"), numbers.number(awake), numbers.percent(awake / everyone if everyone else None, 0)))
-        rows.append((words("report.figure.at_risk"), numbers.number(risk), numbers.percent(risk / everyone if everyone else None, 0)))
+        rows.append(
+            (
+                words("report.figure.active"),
+                numbers.number(awake),
+                numbers.percent(awake / everyone if everyone else None, 0),
+            )
+        )
+        rows.append(
+            (
+                words("report.figure.at_risk"),
+                numbers.number(risk),
+                numbers.percent(risk / everyone if everyone else None, 0),
+            )
+        )
     if totals["orders"]:
         back = _share(words("report.figure.refunded"), totals["refunded"], totals["revenue"], numbers)
-        rows.append((words("report.figure.revenue"), numbers.money(totals["revenue"], compact=True), back if totals["refunded"] else ""))
+        rows.append(
+            (
+                words("report.figure.revenue"),
+                numbers.money(totals["revenue"], compact=True),
+                back if totals["refunded"] else "",
+            )
+        )
         mean = numbers.money(totals["revenue"] / totals["orders"])
-        rows.append((words("report.figure.orders"), numbers.number(totals["orders"]), words("report.figure.each", value=mean)))
-    rows.append((words("report.figure.events"), numbers.compact(totals["events"]), words("report.figure.items", n=numbers.compact(totals["items"]))))
+        rows.append(
+            (words("report.figure.orders"), numbers.number(totals["orders"]), words("report.figure.each", value=mean))
+        )
+    rows.append(
+        (
+            words("report.figure.events"),
+            numbers.compact(totals["events"]),
+            words("report.figure.items", n=numbers.compact(totals["items"])),
+        )
+    )
     return [{"label": label, "value": value, "more": more} for label, value, more in rows]
 
 
@@ -75,7 +107,14 @@ def _line(found: Gathered, column: str, colour: int, say: Callable[[Any], str], 
     note = ""
     if found.unit != "day":
         rows, note = _whole_periods(rows, found, words)
-    return charts.lines([Series("", [row[column] for row in rows], colour)], [name(row["period"]) for row in rows], lang=lang, title=title, shown=say, note=note)
+    return charts.lines(
+        [Series("", [row[column] for row in rows], colour)],
+        [name(row["period"]) for row in rows],
+        lang=lang,
+        title=title,
+        shown=say,
+        note=note,
+    )
 
 
 def _whole_periods(rows: list[Any], found: Gathered, words: Words) -> tuple[list[Any], str]:
@@ -93,7 +132,15 @@ def _kinds(found: Gathered, numbers: Numbers, lang: Lang) -> Any:
     words = Words(lang)
     if len(found.kinds) < 2:
         return None
-    rows = [Bar(words.either(f"look.event.{row['event']}", row["event"]), row["events"], numbers.compact(row["events"]), colour=6) for row in found.kinds[:8]]
+    rows = [
+        Bar(
+            words.either(f"look.event.{row['event']}", row["event"]),
+            row["events"],
+            numbers.compact(row["events"]),
+            colour=6,
+        )
+        for row in found.kinds[:8]
+    ]
     return charts.bars(rows, lang=lang, title=words("report.kinds"))
 
 
@@ -115,7 +162,9 @@ def _categories(found: Gathered, numbers: Numbers, lang: Lang) -> Any:
     whole = sum(row["amount"] or 0 for row in found.categories)
     if not whole:
         return None
-    rows = [Bar(leaf(row["category"]), row["amount"], numbers.percent(row["amount"] / whole)) for row in found.categories]
+    rows = [
+        Bar(leaf(row["category"]), row["amount"], numbers.percent(row["amount"] / whole)) for row in found.categories
+    ]
     return charts.treemap(rows, lang=lang, title=Words(lang)("report.categories"), height=230)
 
 
@@ -127,8 +176,22 @@ def _stages(found: Gathered, numbers: Numbers, lang: Lang) -> Any:
     names = [stage for stage in STAGES if counts.get(stage)] + [stage for stage in counts if stage not in STAGES]
     if not names:
         return None
-    rows = [Bar(words.either(f"report.stage.{stage}", str(stage)), counts[stage], numbers.number(counts[stage]), colour=STAGE_COLOURS.get(stage, 8)) for stage in names]
+    rows = [
+        Bar(
+            _name(words, "lifecycle", stage),
+            counts[stage],
+            numbers.number(counts[stage]),
+            colour=STAGE_COLOURS.get(stage, 8),
+        )
+        for stage in names
+    ]
     return charts.donut(rows, lang=lang, title=words("report.stages"), middle=numbers.compact(sum(counts.values())))
+
+
+def _name(words: Words, kind: str, code: str) -> str:
+    """The words of a lifecycle stage or value tier, to begin a line with."""
+    text = words.either(f"profile.{kind}.{code}", str(code).replace("_", " "))
+    return text[:1].upper() + text[1:]
 
 
 def _matrix(found: Gathered, numbers: Numbers, lang: Lang) -> Any:
@@ -141,8 +204,8 @@ def _matrix(found: Gathered, numbers: Numbers, lang: Lang) -> Any:
     grid = [[cells.get((stage, tier)) for tier in tiers] for stage in stages]
     return charts.heat(
         grid,
-        [words.either(f"report.stage.{stage}", stage) for stage in stages],
-        [words.either(f"report.tier.{tier}", tier) for tier in tiers],
+        [_name(words, "lifecycle", stage) for stage in stages],
+        [_name(words, "tier", tier) for tier in tiers],
         lang=lang,
         title=words("report.matrix"),
         shown=numbers.compact,
@@ -185,9 +248,13 @@ def _cohorts(found: Gathered, numbers: Numbers, lang: Lang) -> Any:
     for cohort in cohorts:
         seen = [age for own, age in share if own == cohort]
         reach = _periods(cohort, last, found.cohort_unit)
-        grid.append([share.get((cohort, age), 0.0) if age <= max(reach, max(seen)) else None for age in range(1, oldest + 1)])
+        grid.append(
+            [share.get((cohort, age), 0.0) if age <= max(reach, max(seen)) else None for age in range(1, oldest + 1)]
+        )
     if oldest < 1:
         return None
+    cohorts = [cohort for cohort, row in zip(cohorts, grid, strict=True) if any(cell is not None for cell in row)]
+    grid = grid[: len(cohorts)]
     name = period(found.cohort_unit, numbers)
     rows = [f"{name(cohort)} · {numbers.compact(sizes[cohort])}" for cohort in cohorts]
     title = words("report.cohorts", unit=words(f"report.unit.{found.cohort_unit}"))

@@ -22,7 +22,10 @@ SHEETS = ("sheet.css", "report.css")
 def quality_page(report: QualityReport, lang: Lang) -> str:
     """A quality report as a page of its own, in both languages, opened in `lang`."""
     headings: dict[Lang, tuple[str, str]] = {
-        each: (Words(each)("report.quality.title"), Words(each)("report.made_on", date=Numbers(each).date(report.made_at)))
+        each: (
+            Words(each)("report.quality.title"),
+            Words(each)("report.made_on", date=Numbers(each).date(report.made_at)),
+        )
         for each in LANGS
     }
     bodies = {each: quality_body(report, each) for each in LANGS}
@@ -52,7 +55,9 @@ def quality_body(report: QualityReport, lang: Lang) -> Markup:
         reasons=_reasons(report, lang),
         tables=[_table(table, lang) for table in report.tables.values()],
         meter=meter,
-        released=[(words.either(f"clean.rule.{code}", code), count) for code, count in report.released.items() if count],
+        released=[
+            (words.either(f"clean.rule.{code}", code), count) for code, count in report.released.items() if count
+        ],
     )
 
 
@@ -66,7 +71,10 @@ def _reasons(report: QualityReport, lang: Lang) -> Any:
     rows = sorted(((code, count) for code, count in found.items() if count), key=lambda pair: -pair[1])
     if not rows:
         return None
-    bars = [Bar(words.either(f"clean.rule.{code}", code.replace("_", " ")), count, numbers.number(count), colour=4) for code, count in rows]
+    bars = [
+        Bar(words.either(f"clean.rule.{code}", code.replace("_", " ")), count, numbers.number(count), colour=4)
+        for code, count in rows
+    ]
     return charts.bars(bars, lang=lang, room=46)
 
 
@@ -87,11 +95,19 @@ def _table(table: TableQuality, lang: Lang) -> dict[str, Any]:
         ),
         "scores": table.scores,
         "reasons": [
-            (words.either(f"clean.rule.{reason.code}", reason.code.replace("_", " ")), numbers.number(reason.rows), numbers.percent(reason.share))
+            (
+                words.either(f"clean.rule.{reason.code}", reason.code.replace("_", " ")),
+                numbers.number(reason.rows),
+                numbers.percent(reason.share),
+            )
             for reason in table.reasons
         ],
         "repairs": [
-            (words.either(f"clean.repair.{repair.code}", repair.code.replace("_", " ")), repair.column, numbers.number(repair.rows))
+            (
+                words.either(f"clean.repair.{repair.code}", repair.code.replace("_", " ")),
+                repair.column,
+                numbers.number(repair.rows),
+            )
             for repair in table.repairs
             if repair.rows
         ],

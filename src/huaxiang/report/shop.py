@@ -46,9 +46,13 @@ def write_report(
     """The path of the shop's self-contained HTML report, written in one step."""
     start = time.perf_counter()
     notes = {step: lake.note(step) for step in STEPS}
-    text = shop_report(gather(lake, settings), settings, notes=notes, quality=quality, cards=cards, profiles=profiles, lang=lang)
+    text = shop_report(
+        gather(lake, settings), settings, notes=notes, quality=quality, cards=cards, profiles=profiles, lang=lang
+    )
     write_atomically(out, text)
-    log.info("report: %d customers shown, %d bytes, %.1f s", len(profiles), len(text.encode()), time.perf_counter() - start)
+    log.info(
+        "report: %d customers shown, %d bytes, %.1f s", len(profiles), len(text.encode()), time.perf_counter() - start
+    )
     return out
 
 
@@ -121,7 +125,11 @@ def _body(
 
 def _subtitle(notes: Mapping[str, Mapping[str, Any]], found: Gathered, lang: Lang) -> str:
     as_of = notes.get("build", {}).get("as_of") or found.totals.get("last")
-    return Words(lang)("report.subtitle", date=Numbers(lang).date(as_of)) if as_of else Words(lang)("report.subtitle_plain")
+    return (
+        Words(lang)("report.subtitle", date=Numbers(lang).date(as_of))
+        if as_of
+        else Words(lang)("report.subtitle_plain")
+    )
 
 
 def _span(found: Gathered, numbers: Numbers) -> str:
@@ -131,7 +139,11 @@ def _span(found: Gathered, numbers: Numbers) -> str:
 
 def _example(document: Mapping[str, Any], lang: Lang) -> dict[str, Any]:
     """A customer in a few lines, the whole portrait beneath to unfold."""
-    traits = {trait["name"]: trait for section in document["sections"].values() for trait in (section or {}).get("traits") or []}
+    traits = {
+        trait["name"]: trait
+        for section in document["sections"].values()
+        for trait in (section or {}).get("traits") or []
+    }
 
     def text(name: str) -> str:
         return str((traits.get(name, {}).get("text") or {}).get(lang) or "")
@@ -144,7 +156,9 @@ def _example(document: Mapping[str, Any], lang: Lang) -> dict[str, Any]:
         "tier": headline.get("value_tier") or "none",
         "tier_text": text("value_tier") if headline.get("value_tier") not in (None, "none") else "",
         "tags": [tag.get(lang) or tag["name"] for tag in document.get("tags") or []][:6],
-        "story": (" " if lang == "en" else "").join(sentence.get(lang) or "" for sentence in document.get("persona") or []),
+        "story": (" " if lang == "en" else "").join(
+            sentence.get(lang) or "" for sentence in document.get("persona") or []
+        ),
         "portrait": portrait(document, lang),
     }
 
@@ -154,13 +168,24 @@ def _by_group(features: Sequence[Mapping[str, Any]], lang: Lang) -> list[tuple[s
     words = Words(lang)
     for row in features:
         group = str(row.get("group") or "")
-        line = {"name": row["name"], "unit": row.get("unit") or "", "meaning": row.get(f"meaning_{lang}") or "", "version": row.get("version") or ""}
+        line = {
+            "name": row["name"],
+            "unit": row.get("unit") or "",
+            "meaning": row.get(f"meaning_{lang}") or "",
+            "version": row.get("version") or "",
+        }
         groups.setdefault(group, []).append(line)
     return [(words.either(f"report.group.{group}", group.replace("_", " ")), rows) for group, rows in groups.items()]
 
 
 def _outcome(row: Mapping[str, Any], lang: Lang) -> dict[str, Any]:
-    return {"name": row["name"], "meaning": row.get(f"meaning_{lang}") or "", "kind": row.get("kind") or "", "among": row.get("among") or "", "version": row.get("version") or ""}
+    return {
+        "name": row["name"],
+        "meaning": row.get(f"meaning_{lang}") or "",
+        "kind": row.get("kind") or "",
+        "among": row.get("among") or "",
+        "version": row.get("version") or "",
+    }
 
 
 def _made(
@@ -180,7 +205,11 @@ def _made(
     if as_of:
         facts.insert(0, (words("report.made.as_of"), numbers.date(as_of)))
     steps = [
-        (words(f"report.step.{name}"), numbers.seconds(note.get("seconds")), f"{numbers.date(note.get('finished_at'))} {numbers.clock(note.get('finished_at'))}")
+        (
+            words(f"report.step.{name}"),
+            numbers.seconds(note.get("seconds")),
+            f"{numbers.date(note.get('finished_at'))} {numbers.clock(note.get('finished_at'))}",
+        )
         for name, note in notes.items()
         if note
     ]

@@ -14,7 +14,11 @@ class TrainSettings(Section):
     folds: int = Field(default=5, ge=2)
     max_rows: int = Field(default=200_000, ge=100, description="rows of a training set; more are sampled by user")
     min_labels: int = Field(default=50, ge=10, description="labels below which an outcome is skipped")
-    margin: float = Field(default=0.01, ge=0, lt=1, description="share of the baseline's loss a model must save on validation data")
-    interval: float = Field(default=0.9, gt=0.5, lt=1, description="share of users whose true number the interval should hold")
+    margin: float = Field(
+        default=0.01, ge=0, lt=1, description="share of the baseline's loss a model must save on validation data"
+    )
+    interval: float = Field(
+        default=0.9, gt=0.5, lt=1, description="share of users whose true number the interval should hold"
+    )
     value: float = Field(default=10.0, description="default value of acting on a true case, in money")
     cost: float = Field(default=1.0, description="default cost of acting on one user, in money")

@@ -10,7 +10,20 @@ from typing import Any
 from markupsafe import Markup
 
 from huaxiang.look.numbers import Numbers
-from huaxiang.look.svg import drawing, figure, finite, label, legend, nothing, percent, shorten, stretch, tag, tip, write
+from huaxiang.look.svg import (
+    drawing,
+    figure,
+    finite,
+    label,
+    legend,
+    nothing,
+    percent,
+    shorten,
+    stretch,
+    tag,
+    tip,
+    write,
+)
 from huaxiang.words import Lang, Words
 
 Shown = Callable[[Any], str]
@@ -50,7 +63,9 @@ def bars(rows: Sequence[Bar], *, lang: Lang, title: str = "", most: float | None
                 tag("rect", x=0, y=y + 20, width=percent(width), height=6, rx=3, class_=f"c{row.colour}"),
             )
         )
-    said = "; ".join(f"{row.label} {row.shown or Numbers(lang).number(value)}" for row, value in zip(rows, values, strict=True))
+    said = "; ".join(
+        f"{row.label} {row.shown or Numbers(lang).number(value)}" for row, value in zip(rows, values, strict=True)
+    )
     return figure(drawing(*parts, height=len(rows) * pitch - 6, title=title, summary=said), title=title)
 
 
@@ -84,17 +99,32 @@ def columns(
                 "g",
                 tip(f"{labels[place]}: {say(value)}"),
                 tag("rect", x=percent(x), y=0, width=percent(width), height=plot, class_="hit"),
-                tag("rect", x=percent(x), y=plot - max(part, 1.5), width=percent(width), height=max(part, 1.5), rx=2, class_=css),
+                tag(
+                    "rect",
+                    x=percent(x),
+                    y=plot - max(part, 1.5),
+                    width=percent(width),
+                    height=max(part, 1.5),
+                    rx=2,
+                    class_=css,
+                ),
             )
         )
         if place % every == 0:
-            parts.append(label(labels[place], percent((place + 0.5) / count), height - 4, css="t-axis", anchor="middle"))
+            parts.append(
+                label(labels[place], percent((place + 0.5) / count), height - 4, css="t-axis", anchor="middle")
+            )
     said = "; ".join(f"{name} {say(value)}" for name, value in zip(labels, kept, strict=True))
     return figure(drawing(*parts, height=height, title=title, summary=said), title=title)
 
 
 def stacked(
-    rows: Sequence[tuple[str, Sequence[Any]]], names: Sequence[str], *, lang: Lang, title: str = "", colours: Sequence[int] = ()
+    rows: Sequence[tuple[str, Sequence[Any]]],
+    names: Sequence[str],
+    *,
+    lang: Lang,
+    title: str = "",
+    colours: Sequence[int] = (),
 ) -> Markup:
     """Rows of parts that make a whole, one colour a name."""
     wheel = list(colours) or [place % COLOURS + 1 for place in range(len(names))]
@@ -110,7 +140,15 @@ def stacked(
             if share:
                 words = f"{kind}: {Numbers(lang).number(value)} ({Numbers(lang).percent(share)})"
                 said.append(f"{name} {words}".strip())
-                box = tag("rect", tip(words), x=percent(start), y=y + 19, width=percent(share), height=10, class_=f"c{colour} edge")
+                box = tag(
+                    "rect",
+                    tip(words),
+                    x=percent(start),
+                    y=y + 19,
+                    width=percent(share),
+                    height=10,
+                    class_=f"c{colour} edge",
+                )
                 parts.append(box)
             start += share
     if not said:
@@ -143,11 +181,24 @@ def donut(rows: Sequence[Bar], *, lang: Lang, title: str = "", middle: str = "")
             )
         )
         keys.append(
-            tag("li", tag("i", " ", class_=f"hx-key b{row.colour}"), tag("span", write(row.label)), tag("b", write(shown)))
+            tag(
+                "li",
+                tag("i", " ", class_=f"hx-key b{row.colour}"),
+                tag("span", write(row.label)),
+                tag("b", write(shown)),
+            )
         )
         start += share
     inner = label(middle, "50", 54, css="t-middle", anchor="middle") if middle else ""
-    ring = tag("svg", tag("g", *arcs, transform="rotate(-90 50 50)"), inner, viewBox="0 0 100 100", class_="hx-ring", role="img", aria_label=title or None)
+    ring = tag(
+        "svg",
+        tag("g", *arcs, transform="rotate(-90 50 50)"),
+        inner,
+        viewBox="0 0 100 100",
+        class_="hx-ring",
+        role="img",
+        aria_label=title or None,
+    )
     return figure(tag("div", ring, tag("ul", *keys), class_="hx-donut"), title=title)
 
 

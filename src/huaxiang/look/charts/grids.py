@@ -58,19 +58,27 @@ def heat(
             box = tag("rect", tip(words), **size, class_="cell", fill_opacity=round(0.05 + 0.95 * share, 3))
             inside.append(box)
             if write_cells:
-                css = "t-cell inverse" if share > 0.5 else "t-cell"
+                css = "t-cell inverse" if share > 0.72 else "t-cell"
                 inside.append(label(say(value), percent(x + 0.5 / count), y + cell / 2 + 4, css=css, anchor="middle"))
-    body = tag("svg", *inside, x="0", y=0, width="100%", height=18 + cell * len(rows), class_="grid-cells", overflow="visible")
+    body = tag(
+        "svg", *inside, x="0", y=0, width="100%", height=18 + cell * len(rows), class_="grid-cells", overflow="visible"
+    )
     # the margin of the row names is in pixels, the cells in percent of what is left: two boxes side by side
     names = drawing(*parts, height=18 + cell * len(rows), title="", css="names")
-    names = Markup(str(names).replace('width="100%"', f'width="{margin:.0f}"', 1).replace('role="img"', 'aria-hidden="true"', 1))
+    names = Markup(
+        str(names).replace('width="100%"', f'width="{margin:.0f}"', 1).replace('role="img"', 'aria-hidden="true"', 1)
+    )
     cells = drawing(body, height=18 + cell * len(rows), title=title, summary="; ".join(said[:200]))
     return figure(tag("div", str(names), str(cells), class_="hx-heat"), title=title, note=note)
 
 
 def treemap(rows: Sequence[Bar], *, lang: Lang, title: str = "", height: int = 220, note: str = "") -> Markup:
     """Tiles as large as their values, largest first (squarified); label and value inside, in full under the pointer."""
-    pairs = [(row, value) for row, value in zip(rows, finite([row.value for row in rows]), strict=True) if value and value > 0]
+    pairs = [
+        (row, value)
+        for row, value in zip(rows, finite([row.value for row in rows]), strict=True)
+        if value and value > 0
+    ]
     if not pairs:
         return nothing(Words(lang)("look.chart.nothing"), title=title)
     pairs.sort(key=lambda pair: -pair[1])
@@ -84,13 +92,27 @@ def treemap(rows: Sequence[Bar], *, lang: Lang, title: str = "", height: int = 2
         pixels = h * height
         css = f"tile c{min(place + 1, COLOURS)}"
         said = tag("b", write(row.label)) + (tag("span", write(shown)) if pixels >= 44 else "")
-        inner = tag("div", said, class_="hx-tile", xmlns="http://www.w3.org/1999/xhtml") if w / ratio > 0.1 and pixels >= 24 else ""
+        inner = (
+            tag("div", said, class_="hx-tile", xmlns="http://www.w3.org/1999/xhtml")
+            if w / ratio > 0.1 and pixels >= 24
+            else ""
+        )
         parts.append(
             tag(
                 "g",
                 tip(": ".join(filter(None, (row.label, shown, row.note)))),
-                tag("rect", x=percent(x / ratio), y=y * height, width=percent(w / ratio), height=pixels, class_=css, rx=3),
-                tag("foreignObject", inner, x=percent(x / ratio), y=y * height, width=percent(w / ratio), height=pixels) if inner else "",
+                tag(
+                    "rect",
+                    x=percent(x / ratio),
+                    y=y * height,
+                    width=percent(w / ratio),
+                    height=pixels,
+                    class_=css,
+                    rx=3,
+                ),
+                tag("foreignObject", inner, x=percent(x / ratio), y=y * height, width=percent(w / ratio), height=pixels)
+                if inner
+                else "",
             )
         )
     said = "; ".join(f"{row.label} {row.shown or Numbers(lang).percent(value / whole)}" for row, value in pairs)
@@ -110,11 +132,31 @@ def clock(hours: Sequence[Any], *, lang: Lang, title: str = "", middle: str = ""
         ends = {"x1": 80 + inner * x, "y1": 80 + inner * y, "x2": 80 + outer * x, "y2": 80 + outer * y}
         css = "ray" if value else "ray none"
         share = Numbers(lang).percent(value / (sum(kept) or 1))
-        rays.append(tag("line", tip(words("look.chart.hour", hour=hour, share=share)), **ends, class_=css, opacity=round(0.45 + 0.55 * value / top, 2)))
+        rays.append(
+            tag(
+                "line",
+                tip(words("look.chart.hour", hour=hour, share=share)),
+                **ends,
+                class_=css,
+                opacity=round(0.45 + 0.55 * value / top, 2),
+            )
+        )
     face = tag("circle", cx=80, cy=80, r=43, class_="face")
     inside = label(middle, "80", 84 if below else 88, css="t-face", anchor="middle")
     inside += label(below, "80", 102, css="t-axis", anchor="middle") if below else ""
-    return Markup(tag("svg", tip(title), *rays, face, inside, viewBox="0 0 160 160", class_="hx-svg hx-clock", role="img", aria_label=title or None))
+    return Markup(
+        tag(
+            "svg",
+            tip(title),
+            *rays,
+            face,
+            inside,
+            viewBox="0 0 160 160",
+            class_="hx-svg hx-clock",
+            role="img",
+            aria_label=title or None,
+        )
+    )
 
 
 def _with_others(pairs: list[tuple[Bar, float]], whole: float, words: Words) -> list[tuple[Bar, float]]:

@@ -13,7 +13,6 @@ from huaxiang.look.svg import drawing, figure, finite, label, legend, nothing, p
 from huaxiang.words import Lang, Words
 
 Shown = Callable[[Any], str]
-LOST = 1e300  # beyond this a difference of two values would overflow
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def lines(
 ) -> Markup:
     """Lines over evenly spaced labels, the first one filled; the y axis starts at zero unless a value is below it."""
     say = shown or Numbers(lang).compact
-    kept = [[None if value is None or abs(value) > LOST else value for value in finite(line.values)] for line in series]
+    kept = [finite(line.values) for line in series]
     known = [value for line in kept for value in line if value is not None]
     if not known:
         return nothing(Words(lang)("look.chart.nothing"), title=title)
@@ -55,7 +54,10 @@ def lines(
         where = place / max(count - 1, 1)
         anchor = "start" if where < 0.06 else "end" if where > 0.94 else "middle"
         parts.append(label(labels[place], percent(where), height - 4, css="t-axis", anchor=anchor))
-    drawn = [_line(line, values, low, high, filled=place == 0) for place, (line, values) in enumerate(zip(series, kept, strict=True))]
+    drawn = [
+        _line(line, values, low, high, filled=place == 0)
+        for place, (line, values) in enumerate(zip(series, kept, strict=True))
+    ]
     parts.append(stretch(*drawn, y=top, height=plot))
     parts += _hits(series, kept, labels, top, plot, say)
     said = f"{labels[0]} – {labels[-1]}; {say(min(known))} – {say(max(known))}" if labels else ""
@@ -66,13 +68,19 @@ def lines(
 def spark(values: Sequence[Any], *, lang: Lang, title: str = "", height: int = 28, colour: int = 1) -> Markup:
     """A line without axes, for a row of text ("" with fewer than two values)."""
     kept = finite(values)
-    known = [value for value in kept if value is not None and abs(value) < LOST]
+    known = [value for value in kept if value is not None]
     if len(known) < 2:
         return Markup("")
     low, high = min(0.0, *known), max(known)
     line = _line(Series("", colour=colour), kept, low, high if high > low else low + 1, filled=True)
     say = Numbers(lang).compact
-    return drawing(stretch(line, y=2, height=height - 4), height=height, title=title, summary=f"{say(known[0])} → {say(known[-1])}", css="hx-spark")
+    return drawing(
+        stretch(line, y=2, height=height - 4),
+        height=height,
+        title=title,
+        summary=f"{say(known[0])} → {say(known[-1])}",
+        css="hx-spark",
+    )
 
 
 def curve(
@@ -92,7 +100,14 @@ def curve(
 ) -> Markup:
     """Lines of x against y from (0, 0) up: calibration, gains, lift. diagonal: y = x, dashed; names: a legend where several."""
     say_x, say_y = x_shown or Numbers(lang).percent, y_shown or Numbers(lang).percent
-    kept = [[(x, y) for x, y in zip(finite([p[0] for p in line.points]), finite([p[1] for p in line.points]), strict=True) if x is not None and y is not None] for line in series]
+    kept = [
+        [
+            (x, y)
+            for x, y in zip(finite([p[0] for p in line.points]), finite([p[1] for p in line.points]), strict=True)
+            if x is not None and y is not None
+        ]
+        for line in series
+    ]
     known = [point for line in kept for point in line]
     if not known:
         return nothing(Words(lang)("look.chart.nothing"), title=title)
@@ -112,13 +127,17 @@ def curve(
     inner = []
     if diagonal:
         least = min(x_top, y_top)
-        inner.append(tag("path", d=f"M0 100L{100 * least / x_top:.2f} {100 - 100 * least / y_top:.2f}", class_="dashed"))
+        inner.append(
+            tag("path", d=f"M0 100L{100 * least / x_top:.2f} {100 - 100 * least / y_top:.2f}", class_="dashed")
+        )
     for line, points in zip(series, kept, strict=True):
         places = [(100 * x / x_top, 100 - 100 * y / y_top) for x, y in points]
         inner.append(tag("path", d=_path(places), class_=f"line s{line.colour}"))
         if line.dots:
             for (x, y), (at, up) in zip(points, places, strict=True):
-                dot = tag("path", tip(f"{say_x(x)} → {say_y(y)}"), d=f"M{at:.2f} {up:.2f}h0.01", class_=f"dot s{line.colour}")
+                dot = tag(
+                    "path", tip(f"{say_x(x)} → {say_y(y)}"), d=f"M{at:.2f} {up:.2f}h0.01", class_=f"dot s{line.colour}"
+                )
                 inner.append(dot)
     parts.append(stretch(*inner, y=top, height=plot))
     keys = legend([(line.name, line.colour) for line in series]) if names and len(series) > 1 else ""
@@ -136,7 +155,7 @@ def _line(line: Series, values: Sequence[float | None], low: float, high: float,
     count, runs = len(values), []
     run: list[tuple[float, float]] = []
     for place, value in enumerate([*values, None]):
-        if value is None or abs(value) > LOST:
+        if value is None:
             runs += [run] if run else []
             run = []
         else:
@@ -145,7 +164,13 @@ def _line(line: Series, values: Sequence[float | None], low: float, high: float,
     for run in runs:
         if filled and len(run) > 1:
             floor = 100 - 100 * (0 - low) / (high - low)
-            parts.append(tag("path", d=f"{_path(run)}L{run[-1][0]:.2f} {floor:.2f}L{run[0][0]:.2f} {floor:.2f}Z", class_=f"area c{line.colour}"))
+            parts.append(
+                tag(
+                    "path",
+                    d=f"{_path(run)}L{run[-1][0]:.2f} {floor:.2f}L{run[0][0]:.2f} {floor:.2f}Z",
+                    class_=f"area c{line.colour}",
+                )
+            )
         if len(run) == 1:
             parts.append(tag("path", d=f"M{run[0][0]:.2f} {run[0][1]:.2f}h0.01", class_=f"dot s{line.colour}"))
         else:
@@ -157,14 +182,35 @@ def _path(places: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in places)
 
 
-def _hits(series: Sequence[Series], kept: Sequence[Sequence[float | None]], labels: Sequence[str], top: float, plot: float, say: Shown) -> list[str]:
+def _hits(
+    series: Sequence[Series],
+    kept: Sequence[Sequence[float | None]],
+    labels: Sequence[str],
+    top: float,
+    plot: float,
+    say: Shown,
+) -> list[str]:
     """Invisible columns that say the values under the pointer."""
     count = len(labels)
     if count > 400:
         return []
     hits = []
     for place, name in enumerate(labels):
-        words = " · ".join(f"{line.name} {say(values[place])}".strip() for line, values in zip(series, kept, strict=True) if place < len(values))
+        words = " · ".join(
+            f"{line.name} {say(values[place])}".strip()
+            for line, values in zip(series, kept, strict=True)
+            if place < len(values)
+        )
         left = max((place - 0.5) / max(count - 1, 1), 0)
-        hits.append(tag("rect", tip(f"{name}: {words}"), x=percent(left), y=top, width=percent(1 / max(count - 1, 1)), height=plot, class_="hit"))
+        hits.append(
+            tag(
+                "rect",
+                tip(f"{name}: {words}"),
+                x=percent(left),
+                y=top,
+                width=percent(1 / max(count - 1, 1)),
+                height=plot,
+                class_="hit",
+            )
+        )
     return hits

@@ -51,13 +51,19 @@ def range_bar(
     if least is not None and most is not None:
         said = words("look.chart.between", value=say(at), low=say(least), high=say(most))
         width = max(where(most) - where(least), 0.005)
-        parts.append(tag("rect", tip(said), x=percent(where(least)), y=16, width=percent(width), height=8, rx=4, class_="c1 soft"))
+        parts.append(
+            tag(
+                "rect", tip(said), x=percent(where(least)), y=16, width=percent(width), height=8, rx=4, class_="c1 soft"
+            )
+        )
     parts.append(tag("circle", tip(said), cx=percent(0.012 + where(at) * 0.976), cy=20, r=7, class_="c1 knob"))
     if line is not None:
         place = where(line)
         anchor = "start" if place < 0.2 else "end" if place > 0.8 else "middle"
         parts.append(tag("line", x1=percent(place), x2=percent(place), y1=10, y2=30, class_="threshold"))
-        parts.append(label(words("look.chart.threshold", value=say(line)), percent(place), 8, css="t-axis", anchor=anchor))
+        parts.append(
+            label(words("look.chart.threshold", value=say(line)), percent(place), 8, css="t-axis", anchor=anchor)
+        )
     parts.append(label(say(start), "0", 42, css="t-axis"))
     parts.append(label(say(end), "100%", 42, css="t-axis", anchor="end"))
     return figure(drawing(*parts, height=46, title=title, summary=said), title=title)
@@ -68,7 +74,11 @@ def waterfall(effects: Sequence[Effect], *, lang: Lang, title: str = "", good: i
 
     good: +1 where pushing up is good news (green), -1 where it is bad (spending is good, leaving is bad), 0 where it is neither.
     """
-    rows = [(row, value) for row, value in zip(effects, finite([row.effect for row in effects]), strict=True) if value is not None]
+    rows = [
+        (row, value)
+        for row, value in zip(effects, finite([row.effect for row in effects]), strict=True)
+        if value is not None
+    ]
     if not rows:
         return nothing(Words(lang)("look.chart.no_reasons"), title=title)
     words, edges = Words(lang), [0.0]
@@ -78,7 +88,7 @@ def waterfall(effects: Sequence[Effect], *, lang: Lang, title: str = "", good: i
     span = (high - low) or 1.0
     pitch, parts, said = 36, [], []
     zero = (0.0 - low) / span
-    parts.append(tag("line", x1=percent(zero), x2=percent(zero), y1=18, y2=len(rows) * pitch - 4, class_="base"))
+    parts.append(tag("line", x1=percent(zero), x2=percent(zero), y1=16, y2=30, class_="base"))
     for place, (row, value) in enumerate(rows):
         y, begin, finish = place * pitch, (edges[place] - low) / span, (edges[place + 1] - low) / span
         direction = words("look.chart.raises") if value > 0 else words("look.chart.lowers")
@@ -89,11 +99,27 @@ def waterfall(effects: Sequence[Effect], *, lang: Lang, title: str = "", good: i
             tag(
                 "g",
                 tip(f"{told}: {direction}"),
-                label(shorten(told, room), "0", y + 13, css="t-label"),
-                label(("▲ " if value > 0 else "▼ ") + direction, "100%", y + 13, css=f"t-axis {css}-text", anchor="end"),
-                tag("rect", x=percent(min(begin, finish)), y=y + 19, width=percent(max(abs(finish - begin), 0.006)), height=8, rx=2, class_=css),
+                label(shorten(told, room), "0", y + 13, css="t-label halo"),
+                label(
+                    ("▲ " if value > 0 else "▼ ") + direction,
+                    "100%",
+                    y + 13,
+                    css=f"t-axis halo {css}-text",
+                    anchor="end",
+                ),
+                tag(
+                    "rect",
+                    x=percent(min(begin, finish)),
+                    y=y + 19,
+                    width=percent(max(abs(finish - begin), 0.006)),
+                    height=8,
+                    rx=2,
+                    class_=css,
+                ),
             )
         )
         if place + 1 < len(rows):
-            parts.append(tag("line", x1=percent(finish), x2=percent(finish), y1=y + 27, y2=y + pitch + 19, class_="grid"))
+            parts.append(
+                tag("line", x1=percent(finish), x2=percent(finish), y1=y + 27, y2=y + pitch + 19, class_="grid")
+            )
     return figure(drawing(*parts, height=len(rows) * pitch - 4, title=title, summary="; ".join(said)), title=title)

@@ -11,6 +11,8 @@ from huaxiang.models.metrics import Floats
 from huaxiang.models.zoo.base import Config, gather_by_source
 from huaxiang.models.zoo.prepare import Matrix, Preparation
 
+PARALLEL = 300_000  # cells below which threads wait for each other longer than they work
+
 
 @dataclass(frozen=True)
 class BoostingConfig(Config):
@@ -52,7 +54,7 @@ class Boosting:
         if watch is not None:
             callbacks.append(lightgbm.early_stopping(self.settings.patience, verbose=False))
         booster = lightgbm.train(
-            self._parameters(seed),
+            self._parameters(seed, self._threads(x.values)),
             data,
             num_boost_round=self.settings.trees,
             valid_sets=[self._dataset(*watch, reference=data)] if watch is not None else None,
@@ -68,7 +70,10 @@ class Boosting:
     def _per_round(self) -> int:
         return self.classes if self.config.task == "class" else 1
 
-    def _parameters(self, seed: int) -> dict[str, Any]:
+    def _threads(self, prepared: Floats) -> int:
+        return self.settings.threads if prepared.size >= PARALLEL else 1
+
+    def _parameters(self, seed: int, threads: int) -> dict[str, Any]:
         settings = self.settings
         objective = {"binary": "binary", "number": "regression", "class": "multiclass"}[settings.task]
         return {
@@ -84,7 +89,7 @@ class Boosting:
             "bagging_freq": 1,
             "max_bin": settings.bins,
             "seed": seed % 2**31,
-            "num_threads": settings.threads,
+            "num_threads": threads,
             "deterministic": True,
             "force_row_wise": True,
             "verbosity": -1,
@@ -98,7 +103,12 @@ class Boosting:
             label=y,
             reference=reference,
             categorical_feature=self.preparation.category_places,
-            params={"verbosity": -1, "max_bin": self.settings.bins, "min_data_in_leaf": self.settings.leaf_rows},
+            params={
+                "verbosity": -1,
+                "max_bin": self.settings.bins,
+                "min_data_in_leaf": self.settings.leaf_rows,
+                "num_threads": self._threads(x.values),
+            },
         )
 
     def _prepared(self, x: Matrix) -> Floats:
@@ -113,12 +123,13 @@ class Boosting:
         self.booster = lightgbm.Booster(model_str=text)
 
     def score(self, x: Matrix) -> Floats:
-        return np.asarray(self.booster.predict(self._prepared(x), num_threads=self.settings.threads))
+        prepared = self._prepared(x)
+        return np.asarray(self.booster.predict(prepared, num_threads=self._threads(prepared)))
 
     def explain(self, x: Matrix) -> tuple[Floats, Floats]:
         prepared = self._prepared(x)
         made = prepared.shape[1] + 1
-        found = np.asarray(self.booster.predict(prepared, pred_contrib=True, num_threads=self.settings.threads))
+        found = np.asarray(self.booster.predict(prepared, pred_contrib=True, num_threads=self._threads(prepared)))
         if self.config.task == "class":
             likely = self.score(x).argmax(axis=1)
             found = found.reshape(len(x), self.classes, made)[np.arange(len(x)), likely]

@@ -55,7 +55,7 @@ class Preparation:
     categories: tuple[str, ...]
     kept: list[int]  # columns that vary in the training rows
     dropped: dict[str, str]  # column -> why ("constant", "empty")
-    medians: list[float]  # of each kept column; NaN for categories
+    medians: list[float]  # of each kept column; 0 for categories
     flagged: list[int]  # kept columns that had missing values in training
     levels: dict[str, list[float]]  # category -> its common levels, the most common first
     logged: list[int] = field(default_factory=list)  # kept columns with a long right tail, taken as log(1 + value)
@@ -68,11 +68,11 @@ class Preparation:
         missing = np.isnan(values)
         kept, dropped = _varying(x, missing)
         levels = {x.columns[j]: _common_levels(values[:, j]) for j in kept if x.columns[j] in x.categories}
-        medians = [float("nan") if x.columns[j] in levels else float(np.nanmedian(values[:, j])) for j in kept]
+        medians = [0.0 if x.columns[j] in levels else float(np.nanmedian(values[:, j])) for j in kept]
         flagged = [j for j in kept if x.columns[j] not in levels and missing[:, j].any()]
         made = cls(style, x.columns, tuple(sorted(x.categories)), kept, dropped, medians, flagged, levels)
         if log:
-            made.logged = [j for j, median in zip(kept, medians, strict=True) if _long_tailed(values[:, j], median)]
+            made.logged = [j for j in kept if x.columns[j] not in levels and _long_tailed(values[:, j])]
         if style == "dense":
             dense = made._raw(values)
             made.mean = [float(mean) for mean in dense.mean(axis=0)]
@@ -146,11 +146,11 @@ def _varying(x: Matrix, missing: NDArray[np.bool_]) -> tuple[list[int], dict[str
     return kept, dropped
 
 
-def _long_tailed(column: Floats, median: float) -> bool:
-    """Whether values are never negative and their skewness passes 2 (NaN medians mark categories)."""
+def _long_tailed(column: Floats) -> bool:
+    """Whether values are never negative and their skewness passes 2."""
     seen = column[~np.isnan(column)]
     sd = float(seen.std())
-    if np.isnan(median) or seen.min() < 0 or not sd:
+    if seen.min() < 0 or not sd:
         return False
     return float(np.mean(((seen - seen.mean()) / sd) ** 3)) > 2
 

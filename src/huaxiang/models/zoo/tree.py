@@ -148,4 +148,6 @@ def _shapley_weight(others: list[tuple[Floats, float]], rows: int) -> Floats:
             grown[size + 1] = grown[size + 1] + inside * terms
         by_size = grown
     d = len(others) + 1
-    return sum((factorial(s) * factorial(d - s - 1) / factorial(d) * terms for s, terms in enumerate(by_size)), np.zeros(rows))
+    return sum(
+        (factorial(s) * factorial(d - s - 1) / factorial(d) * terms for s, terms in enumerate(by_size)), np.zeros(rows)
+    )

@@ -15,7 +15,6 @@ import pytest
 from rich.console import Console
 
 from huaxiang.engine import Engine, Lake
-from huaxiang.errors import ModelError
 from huaxiang.models.calibrate import Calibration, choose_calibration, fit_calibration
 from huaxiang.models.card import ScoreCard
 from huaxiang.models.exam import beats_baseline
@@ -24,7 +23,7 @@ from huaxiang.models.outcomes import train_outcomes
 from huaxiang.models.predictor import Predictor
 from huaxiang.models.show import show_card
 from huaxiang.models.zoo import Matrix
-from huaxiang.settings import Settings, TrainSettings
+from huaxiang.settings import OutcomeSettings, Settings, TrainSettings
 
 _spec = importlib.util.spec_from_file_location("retail", Path(__file__).with_name("retail.py"))
 assert _spec is not None
@@ -198,10 +197,35 @@ def test_outcome_without_any_label_is_skipped(lake: Lake) -> None:
     assert train(lake)[0].status == "skipped"
 
 
-def test_shop_without_outcomes_is_told_the_mend(lake: Lake) -> None:
+def test_shop_without_outcomes_trains_nothing(lake: Lake) -> None:
     build_shop(lake, [])
-    with pytest.raises(ModelError, match=r"outcomes\.churn_30d"):
-        train(lake)
+    assert train(lake) == []
+    assert lake.rows("predictions") == 0
+    assert lake.note("train")["cards"] == {}
+
+
+def test_outcome_the_build_could_not_label_gets_a_card_that_says_so(lake: Lake) -> None:
+    build_shop(lake, [])
+    with lake.step("build") as step:
+        step.note.update(lake.note("build"), skipped_outcomes={"churn_90d": "too_short"})
+    (card,) = train(lake)
+    assert (card.outcome, card.status) == ("churn_90d", "skipped")
+    assert "too short" in card.why["en"]
+
+
+def test_only_the_population_of_an_outcome_is_predicted(lake: Lake) -> None:
+    build_shop(lake, [outcome("churn", "binary")])
+    with lake.step("build") as step:
+        step.replace(
+            "features",
+            f"SELECT *, row_number() OVER () % 2 AS purchases_90d FROM ({lake.engine.sql(lake.table('features'))})",
+        )
+        step.note.update(lake.note("build"))
+    declared = {
+        "churn": OutcomeSettings(agg="none", where="event == 'purchase'", within="30d", among="purchases_90d > 0")
+    }
+    train(lake, Settings(train=TrainSettings(folds=3), outcomes=declared))
+    assert lake.rows("predictions") == USERS // 2
 
 
 def test_declared_attribute_is_predicted_only_for_those_who_did_not_declare(lake: Lake) -> None:

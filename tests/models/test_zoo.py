@@ -87,7 +87,7 @@ def test_effects_add_up_to_the_score(task: Task, name: str, config: Config) -> N
 
 @pytest.mark.parametrize(("task", "name", "config"), LEARN)
 def test_planted_signal_is_found_and_named(task: Task, name: str, config: Config) -> None:
-    model, x, _ = fitted(config)
+    model, _, _ = fitted(config)
     new, y = make_data(task, seed=6)
     scored = model.score(new)
     truth, score = {
@@ -115,7 +115,7 @@ def test_shuffled_labels_teach_nothing(task: Task, name: str, config: Config) ->
 @pytest.mark.parametrize(("task", "name", "config"), LEARN)
 def test_lacking_column_is_named(task: Task, name: str, config: Config) -> None:
     model, x, _ = fitted(config)
-    with pytest.raises(ModelError, match="lacks 1 columns.*: a"):
+    with pytest.raises(ModelError, match=r"lacks 1 columns.*: a"):
         model.score(Matrix(x.columns[1:], x.values[:, 1:], x.categories))
 
 

@@ -21,12 +21,11 @@ def tidy_sql(engine: Engine, table: str, raw: str) -> str:
 
     raw: SQL of the raw table; the result has the same columns
     """
-    changed = {column: sql for column, (dirty, sql) in _tidiers(table).items() if dirty}
-    if changed:
-        # One cheap look says which columns need it: trimming all of them on each later pass would take most of the time.
-        looks = ", ".join(f"coalesce(bool_or({dirty}), false) AS {name}" for name, (dirty, _) in _tidiers(table).items())
-        found = engine.rows(f"SELECT {looks} FROM ({raw})")[0]
-        changed = {name: sql for name, sql in changed.items() if found[name]}
+    tidiers = _tidiers(table)
+    # One cheap look says which columns need it: trimming all of them on each later pass would take most of the time.
+    looks = ", ".join(f"coalesce(bool_or({dirty}), false) AS {name}" for name, (dirty, _) in tidiers.items())
+    found = engine.rows(f"SELECT {looks} FROM ({raw})")[0] if tidiers else {}
+    changed = {name: sql for name, (_, sql) in tidiers.items() if found[name]}
     if table == "events":
         changed |= _event_names(engine, raw)
     if not changed:

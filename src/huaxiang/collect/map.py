@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 from huaxiang.collect.values import event_sql, number_sql, purposes_sql, text_sql, time_sql, whole_sql
 from huaxiang.collect.where import filter_sql
+from huaxiang.engine import Engine
 from huaxiang.engine.duck import quote
+from huaxiang.errors import SourceError
 from huaxiang.settings import SourceSettings, TableFrom
-from huaxiang.tables import TABLES, Column, Table
+from huaxiang.tables import SQL, TABLES, Column, Table, Type
 from huaxiang.trust import canonical_id, mask_sql
 from huaxiang.trust.scrub import mask_value_sql
 
@@ -42,7 +44,7 @@ class TableMap:
 
     def texts(self, rows: str) -> str:
         """SELECT of `_file`, `row_id` and each mapped column's text, from `rows` (a query with `_file` and `row_id`)."""
-        texts = [f"{self._text(column)} AS {column.name}" for column in self.mapped]
+        texts = [f"CAST({self._text(column)} AS VARCHAR) AS {column.name}" for column in self.mapped]
         texts += [f"{self._extra()} AS extra"] if self.to.extra and "extra" not in self.to.map else []
         where = f" WHERE {self.filter}" if self.to.where else ""
         return f"SELECT _file, row_id, {', '.join(texts)} FROM ({rows}){where}"
@@ -52,25 +54,40 @@ class TableMap:
         return filter_sql(self.to.where, lambda name: self.columns[name]) if self.to.where else "true"
 
     def typed(self, texts: str) -> str:
-        """SELECT of `_file`, `row_id`, every contract column (personal ones and ids as text) and `bad`, from `texts`."""
-        typed = {column.name: self._typed(column) for column in self.mapped}
-        bad = self._bad(typed)
-        present = {column.name: typed.get(column.name) for column in self.table.columns}
-        if self.to.extra and "extra" not in self.to.map:
-            present["extra"] = "extra"
-        if self.table.name == "events":
-            self._fill_amounts(present)
-            present["event_id"] = present["event_id"] or "row_id"
-        if self.table.name == "users" and "birth_date" in typed and "birth_year" not in typed:
-            present["birth_year"] = self._birth_year()
-        types = {column.name: _SQL[column.type] for column in self.table.columns}
-        columns = [f"CAST({sql or 'NULL'} AS {types[name]}) AS {name}" for name, sql in present.items()]
-        return f"SELECT _file, row_id, {', '.join(columns)}, {bad} AS bad FROM ({texts})"
+        """SELECT of `_file`, `row_id`, the columns of `present` (personal ones and ids as text) and `bad`, from `texts`.
 
-    def check(self, texts: str, column: str) -> str:
-        """SELECT of how many rows have a text in `column`, and how many of those have a value, from `texts`."""
-        typed = self._typed(next(mapped for mapped in self.mapped if mapped.name == column))
-        return f"SELECT count(*) AS rows, count({column}) AS given, count({typed}) AS read FROM ({texts})"
+        Two levels, so that DuckDB reads each text once: `v_price` is what the text says, `price` what the row gets.
+        """
+        values = ", ".join(f"{self._typed(column)} AS v_{column.name}" for column in self.mapped)
+        columns = ", ".join(f"CAST({sql} AS {SQL[self._type(name)]}) AS {name}" for name, sql in self._present().items())
+        return f"SELECT _file, row_id, {columns}, {self._bad()} AS bad FROM (SELECT *, {values} FROM ({texts}))"
+
+    @property
+    def present(self) -> list[str]:
+        """The contract columns that `typed` gives."""
+        return list(self._present())
+
+    def _type(self, name: str) -> Type:
+        return next(column.type for column in self.table.columns if column.name == name)
+
+    def _present(self) -> dict[str, str]:
+        """Contract column -> SQL over the texts and their `v_` values."""
+        found = {column.name: self._value(column) for column in self.mapped}
+        if self.to.extra and "extra" not in found:
+            found["extra"] = "extra"
+        if self.table.name == "events":
+            found["event_id"] = f"coalesce({found['event_id']}, row_id)" if "event_id" in found else "row_id"
+            _fill_amounts(found)
+        if self.table.name == "users" and "birth_date" in found and "birth_year" not in found:
+            found["birth_year"] = self._birth_year()
+        return found
+
+    def _value(self, column: Column) -> str:
+        value, scale = f"v_{column.name}", self.to.map[column.name].scale
+        if column.type != "float":
+            return value
+        finite = f"CASE WHEN isfinite({value}) THEN {value} END"
+        return finite if scale is None else f"({finite}) * {scale!r}::DOUBLE"
 
     def samples(self, texts: str, column: str) -> str:
         """SELECT of up to three (masked) texts of `column` that could not be read."""
@@ -94,7 +111,7 @@ class TableMap:
         if column.type == "timestamp":
             return time_sql(name, origin, origin.timezone or self.source.timezone)
         if column.type == "float":
-            return number_sql(name, origin.scale)
+            return number_sql(name)
         if column.type == "int":
             return whole_sql(name)
         if column.type == "strings":
@@ -112,45 +129,33 @@ class TableMap:
     def _extra(self) -> str:
         pairs = []
         for name in self.to.extra:
-            text = f"nullif(trim({self.columns[name]}), '')"
+            text = self.columns[name]
             pairs.append(f"{quote(name)}, {mask_sql(text) if self.table.name == 'users' else text}")
         return f"nullif(json_merge_patch('{{}}', json_object({', '.join(pairs)}))::VARCHAR, '{{}}')"
 
-    def _bad(self, typed: Mapping[str, str]) -> str:
-        measured = [column.name for column in self.mapped if column.type in _MEASURED]
+    def _bad(self) -> str:
+        measured = [column for column in self.mapped if column.type in _MEASURED]
         if not measured:
             return "CAST(NULL AS VARCHAR)"
-        misfit = {name: f"({name} IS NOT NULL AND ({typed[name]}) IS NULL)" for name in measured}
-        pairs = ", ".join(f"{quote(name)}, CASE WHEN {misfit[name]} THEN {mask_value_sql(name)} END" for name in measured)
-        return (
-            f"CASE WHEN {' OR '.join(misfit.values())} THEN json_merge_patch('{{}}', json_object({pairs}))::VARCHAR END"
-        )
+        misfit = {column.name: f"({column.name} IS NOT NULL AND ({self._value(column)}) IS NULL)" for column in measured}
+        pairs = ", ".join(f"{quote(name)}, CASE WHEN {test} THEN {mask_value_sql(name)} END" for name, test in misfit.items())
+        return f"CASE WHEN {' OR '.join(misfit.values())} THEN json_merge_patch('{{}}', json_object({pairs}))::VARCHAR END"
 
     def _birth_year(self) -> str:
         origin = self.to.map["birth_date"]
         date = f"year({time_sql('birth_date', origin, 'UTC')})"
         return f"coalesce({date}, TRY_CAST(regexp_extract(birth_date, '(^|[^0-9])((18|19|20)[0-9]{{2}})([^0-9]|$)', 2) AS BIGINT))"
 
-    @staticmethod
-    def _fill_amounts(present: dict[str, str | None]) -> None:
-        quantity, price, amount = (present[name] for name in ("quantity", "price", "amount"))
-        if quantity and price:
-            product = f"({quantity}) * ({price})"
-            present["amount"] = f"coalesce({amount}, {product})" if amount else product
-        if quantity and amount:
-            quotient = f"({amount}) / nullif({quantity}, 0)"
-            present["price"] = f"coalesce({price}, {quotient})" if price else quotient
 
-
-_SQL = {
-    "string": "VARCHAR",
-    "int": "BIGINT",
-    "float": "DOUBLE",
-    "bool": "BOOLEAN",
-    "timestamp": "TIMESTAMP",
-    "json": "VARCHAR",
-    "strings": "VARCHAR[]",
-}
+def _fill_amounts(found: dict[str, str]) -> None:
+    """amount = quantity × price, price = amount ÷ quantity, where one of them is absent."""
+    quantity, price, amount = (found.get(name) for name in ("quantity", "price", "amount"))
+    if quantity and price:
+        product = f"({quantity}) * ({price})"
+        found["amount"] = f"coalesce({amount}, {product})" if amount else product
+    if quantity and amount:
+        quotient = f"({amount}) / nullif({quantity}, 0)"
+        found["price"] = f"coalesce({price}, {quotient})" if price else quotient
 
 
 def identifier_sql(kind: str, value: str) -> str:
@@ -162,7 +167,21 @@ def identifier_sql(kind: str, value: str) -> str:
     )
 
 
-def used_columns(source: SourceSettings, known: list[str] | None = None) -> list[str]:
+def check_map(source: SourceSettings, engine: Engine) -> None:
+    """Raises SourceError for a required column without an origin, an unknown zone, or a time format that is none."""
+    for to in source.to:
+        for column in TABLES[to.table].columns:
+            if column.required and column.name not in to.map:
+                raise SourceError("collect.unmapped", source=source.name, table=to.table, column=column.name)
+        for origin in to.map.values():
+            zone = origin.timezone or source.timezone
+            if engine.attempt(f"SELECT now() AT TIME ZONE {quote(zone)}") is not None:
+                raise SourceError("collect.unknown_zone", source=source.name, zone=zone)
+            if origin.format and engine.attempt(f"SELECT try_strptime('', {quote(origin.format)})") is not None:
+                raise SourceError("collect.bad_format", source=source.name, format=origin.format)
+
+
+def used_columns(source: SourceSettings) -> list[str]:
     """The source columns that the mapping reads, each once."""
     names: list[str] = []
     for to in source.to:

@@ -20,6 +20,7 @@ from huaxiang.engine.duck import quote
 from huaxiang.errors import SourceError
 from huaxiang.progress import Advance
 from huaxiang.settings import SourceSettings
+from huaxiang.trust import trimmed
 
 MOST_COLUMNS = 5_000
 HEADER_BYTES = 1 << 22
@@ -49,8 +50,11 @@ class Stage:
     def insert(self, number: int, values: Sequence[str], row: str, relation: str) -> str | None:
         """Stage the rows of `relation` as file `number`; gives what DuckDB says is wrong with them (None: nothing)."""
         hashed = f"to_base64(unhex(md5(concat({quote(self.salt)}, {row}))[:18]))"
-        columns = "".join(f"{value}, " for value in values)
-        return self.engine.attempt(f"INSERT INTO {self.name} SELECT {columns}{number}, {hashed} FROM {relation}")
+        texts = "".join(f"{value} AS v{place}, " for place, value in enumerate(values))
+        columns = "".join(f"{trimmed(f'v{place}')}, " for place in range(len(values)))
+        return self.engine.attempt(
+            f"INSERT INTO {self.name} SELECT {columns}{number}, _hash FROM (SELECT {texts}{hashed} AS _hash FROM {relation})"
+        )
 
     def rows(self, number: int) -> int:
         return int(self.engine.value(f"SELECT count(*) FROM {self.name} WHERE _file = {number}"))

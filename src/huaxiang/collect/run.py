@@ -21,10 +21,10 @@ import pyarrow as pa
 from huaxiang.collect.databases import address_of, is_database, open_query
 from huaxiang.collect.door import REFUSED_SCHEMA, Door, replace_refusals, withdraw
 from huaxiang.collect.files import find_files, hash_file
-from huaxiang.collect.map import TableMap, used_columns
+from huaxiang.collect.map import TableMap, check_map, used_columns
 from huaxiang.collect.read import Stage, stage_file, stage_relation
 from huaxiang.collect.report import CollectReport, FileReport, SourceReport, TableCount
-from huaxiang.collect.store import Store, numbered
+from huaxiang.collect.store import Lines, Store, numbered
 from huaxiang.engine import Step
 from huaxiang.errors import SourceError, TrustError
 from huaxiang.progress import SILENT, Progress
@@ -111,6 +111,8 @@ class _Run:
         if len(origins) < len(self.settings.collect):
             names = [source.name for source in self.settings.collect]
             raise SourceError("collect.same_name", name=next(name for name in names if names.count(name) > 1))
+        for source in self.settings.collect:
+            check_map(source, self.engine)
         self._ask_consent(origins)
         withdrawn = withdraw(self.step, self.vault)
         self.door.open(self.step)
@@ -178,11 +180,12 @@ class _Run:
         self, store: Store, stage: Stage, batch: list[Origin], lines: dict[int, int], *, remap: bool, first: bool
     ) -> Iterator[FileReport]:
         source = store.source
-        staged = {number: lines[number] - len(stage.rejects[number]) for number in lines}
         counts: dict[int, list[TableCount]] = {number: [] for number in lines}
         with numbered(stage) as rows:
             if remap:
                 store.take_back(rows, stage, first=first)
+            single = {row["_file"]: row["n"] for row in self.engine.rows(f"SELECT _file, count(*) AS n FROM ({rows}) GROUP BY 1")}
+            staged = Lines({number: lines[number] - len(stage.rejects[number]) for number in lines}, single)
             for place in range(len(source.to)):
                 for number, count in store.add(rows, stage, place, staged).items():
                     counts[number].append(count)

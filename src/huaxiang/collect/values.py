@@ -5,7 +5,6 @@ from __future__ import annotations
 from huaxiang.engine.duck import quote
 from huaxiang.settings import ColumnFrom
 from huaxiang.tables import EVENT_NAMES, event_vocabulary
-from huaxiang.trust.pseudonyms import SPACES
 
 MISSING = ("NULL", "null", "\\N", "NaN", "nan", "NaT", "None", "N/A", "#N/A", "<NA>")
 YES = ("true", "t", "yes", "y", "1", "agree", "agreed", "all", "是", "同意", "已同意")
@@ -34,8 +33,8 @@ _OTHER_TIMES = (
 
 
 def text_sql(sql: str, origin: ColumnFrom) -> str:
-    """The text of a source value: trimmed; what means 'not known' is NULL; `values` applied."""
-    text = f"nullif(trim({sql}, {quote(SPACES)}), '')"
+    """The text of a (trimmed) source value: what means 'not known' is NULL; `values` applied."""
+    text = sql
     absent = {spelled for value in (*MISSING, *origin.empty) for spelled in _spellings(value)}
     text = f"CASE WHEN {text} IN ({', '.join(map(quote, sorted(absent)))}) THEN NULL ELSE {text} END"
     if origin.values:
@@ -58,7 +57,7 @@ def event_sql(sql: str) -> str:
     return f"CASE WHEN {sql} IN ({ours}) THEN {sql} ELSE CASE lower({sql}) {others} ELSE {sql} END END"
 
 
-def number_sql(sql: str, scale: float | None = None) -> str:
+def number_sql(sql: str) -> str:
     """A number, or money as people write it: ¥1,234.50, 1.234,50 €, (12.00). What could be read two ways is none."""
     bare = f"regexp_replace({sql}, '[¥￥$€£\\s\\x{{a0}}元]|CNY|RMB|USD|EUR|GBP', '', 'g')"
     money = f"""CASE
@@ -68,9 +67,7 @@ def number_sql(sql: str, scale: float | None = None) -> str:
         WHEN regexp_full_match({bare}, '[+-]?\\d+,\\d{{1,2}}') THEN replace({bare}, ',', '.')
         WHEN regexp_full_match({bare}, '\\(\\d+(\\.\\d+)?\\)') THEN '-' || {bare}[2:-2]
         ELSE {bare} END"""
-    number = f"coalesce(TRY_CAST({sql} AS DOUBLE), TRY_CAST({money} AS DOUBLE))"
-    finite = f"CASE WHEN isfinite({number}) THEN {number} END"
-    return finite if scale is None else f"({finite}) * {scale!r}::DOUBLE"
+    return f"coalesce(TRY_CAST({sql} AS DOUBLE), TRY_CAST({money} AS DOUBLE))"
 
 
 def whole_sql(sql: str) -> str:
@@ -101,8 +98,7 @@ def _iso(sql: str, zone: str) -> str:
     spelled = f"regexp_replace(regexp_replace({sql}, ' ?(Z|z|UTC|GMT)$', '+00'), ' ?([+-][0-9]{{2}}):?([0-9]{{2}})$', '\\1:\\2')"
     aware = f"TRY_CAST({spelled} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"
     plain = f"TRY_CAST({sql} AS TIMESTAMP)"
-    dated = f"regexp_matches({sql}, '^[0-9]{{4}}[-/][0-9]')"
-    return f"CASE WHEN NOT {dated} THEN NULL WHEN {offset} THEN {aware} ELSE {_to_utc(plain, zone)} END"
+    return f"CASE WHEN {sql}[5] NOT IN ('-', '/') THEN NULL WHEN {offset} THEN {aware} ELSE {_to_utc(plain, zone)} END"
 
 
 def _to_utc(sql: str, zone: str) -> str:

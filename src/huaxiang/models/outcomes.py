@@ -19,15 +19,16 @@ import pyarrow as pa
 from huaxiang.engine import Step
 from huaxiang.engine.duck import quote
 from huaxiang.engine.lake import write_atomically
-from huaxiang.errors import ModelError
-from huaxiang.models.card import ScoreCard
+from huaxiang.models.card import ScoreCard, Texts, learner_versions, say
 from huaxiang.models.contest import Contest, hold_contest, why_not
 from huaxiang.models.labelled import feature_matrix, numeric_features, read_labelled
+from huaxiang.models.metrics import Task
 from huaxiang.models.predictor import SCHEMA, Predictor, finish_predictor, save_predictor
 from huaxiang.models.scoring import make_card
 from huaxiang.models.zoo import grids
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import Settings
+from huaxiang.words import LANGS
 
 log = logging.getLogger(__name__)
 BATCH = 50_000  # users scored at a time
@@ -36,24 +37,29 @@ BATCH = 50_000  # users scored at a time
 def train_outcomes(step: Step, settings: Settings, *, folder: Path, progress: Progress = SILENT) -> list[ScoreCard]:
     """The score card of each outcome of the last build; writes `predictions` and models/<outcome>/<version>/.
 
-    raises: ModelError where the build declares no outcome. An outcome that cannot be learned gets a card that says why.
+    An outcome that cannot be learned gets a card that says why; a shop that declares none gets no card.
     """
-    outcomes: list[dict[str, Any]] = step.lake.note("build").get("outcomes", [])
-    if not outcomes:
-        raise ModelError("models.no_outcomes")
+    built = step.lake.note("build")
+    outcomes: list[dict[str, Any]] = built.get("outcomes", [])
+    unbuilt: dict[str, str] = built.get("skipped_outcomes", {})
+    if not outcomes and not unbuilt:
+        log.warning("train: the shop declares no outcome")
     step.replace("predictions", SCHEMA.empty_table())
     cards: list[ScoreCard] = []
     places: dict[str, str] = {}
+    for name in unbuilt:
+        cards.append(_unbuilt_card(name, settings))
     for outcome in outcomes:
         pieces = len(grids(outcome["kind"])) * (1 + settings.train.folds) + 2
         with progress.task("train", str(outcome["name"]), total=pieces) as advance:
             card = _train_one(step, outcome, settings, folder, lambda: advance(1))
         cards.append(card)
+        log.info("train %s: %s, %.1f s", card.outcome, card.model or card.status, card.seconds)
+    for card in cards:
         place = Path(card.outcome) / (card.version or "none")
         (folder / place).mkdir(parents=True, exist_ok=True)
         write_atomically(folder / place / "card.json", card.to_json())
         places[card.outcome] = str(place / "card.json")
-        log.info("train %s: %s, %.1f s", card.outcome, card.model or card.status, card.seconds)
     _sweep(folder, step.lake.note("train").get("cards", {}), places)
     step.note["cards"] = places
     return cards
@@ -64,6 +70,9 @@ def _train_one(
 ) -> ScoreCard:
     start = time.perf_counter()
     train = settings.train
+    declared = settings.outcomes.get(outcome["name"])
+    if declared is not None:  # the build fills in default money; whether it was declared decides the threshold's rule
+        outcome = outcome | {"value": declared.value, "cost": declared.cost}
     data = read_labelled(step, outcome["name"], outcome["kind"], max_rows=train.max_rows, seed=train.seed)
     why = why_not(data, train)
     if why is not None:
@@ -113,16 +122,48 @@ def _predict(step: Step, outcome: dict[str, Any], settings: Settings, predictor:
         step.append("predictions", pa.concat_tables(made))
 
 
+def _unbuilt_card(name: str, settings: Settings) -> ScoreCard:
+    """The card of an outcome the build could make no labels for."""
+    declared = settings.outcomes.get(name)
+    task: Task = "binary"
+    if declared is not None:
+        task = "class" if declared.attribute else "number" if declared.agg in ("sum", "count") else "binary"
+    text = (declared.meaning if declared else "") or name
+    meaning: Texts = {lang: text for lang in LANGS}
+    why = say("models.why.no_training")
+    return ScoreCard(name, task, "skipped", False, meaning, why, seed=settings.train.seed, versions=learner_versions())
+
+
 def _population(step: Step, outcome: dict[str, Any], settings: Settings) -> str:
     """SQL of the rows of `features` to predict for: a declared attribute for those who did not declare it."""
     engine = step.lake.engine
-    features = engine.sql(step.table("features"))
     declared = settings.outcomes.get(outcome["name"])
-    if outcome.get("attribute") or (declared is not None and declared.attribute):
+    wheres = ["true"]
+    if declared is not None and declared.among:
+        from huaxiang.features.build import check_definitions
+
+        wheres += [found.among.sql for found in check_definitions(settings)[1] if found.name == outcome["name"]]
+    attribute = outcome.get("attribute") or (declared.attribute if declared is not None else "")
+    if attribute:
         labels = engine.sql(step.table("labels"))
-        known = f"SELECT user_id FROM ({labels}) WHERE outcome = {quote(outcome['name'])}"
-        return f"SELECT * FROM ({features}) WHERE user_id NOT IN ({known})"
-    return f"SELECT * FROM ({features})"
+        wheres.append(f"user_id NOT IN (SELECT user_id FROM ({labels}) WHERE outcome = {quote(outcome['name'])})")
+        wheres += _undeclared(step, attribute.removeprefix("users."))
+    return (
+        f"SELECT * FROM ({engine.sql(step.table('features'))}) WHERE {' AND '.join(where for where in wheres if where)}"
+    )
+
+
+def _undeclared(step: Step, attribute: str) -> list[str]:
+    """Leaves out users who declared `attribute` but are not in labels (a large shop's labels are a sample of users)."""
+    if not step.has("ready.users"):
+        return []
+    users = step.table("ready.users")
+    if not {attribute, "filled", "user_id"} <= set(users.columns):
+        return []
+    declared = f"{attribute} IS NOT NULL AND NOT coalesce(list_contains(filled, {quote(attribute)}), false)"
+    return [
+        f"user_id NOT IN (SELECT user_id FROM ({step.lake.engine.sql(users)}) WHERE {declared} AND user_id IS NOT NULL)"
+    ]
 
 
 def _sweep(folder: Path, before: dict[str, str], now: dict[str, str]) -> None:

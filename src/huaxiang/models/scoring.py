@@ -57,7 +57,7 @@ def make_card(
         version=version or "",
         model=winner.chosen.name,
         baseline=contest.baseline.chosen.name,
-        data=_counts(data) | {"dropped": getattr(model, "preparation").dropped},
+        data=_counts(data) | {"dropped": model.dropped},
         models=[_score(entry, contest) for entry in contest.entries.values()],
         skill=contest.skill | {"loss": LOSS[data.task]},
         threshold={"value": winner.threshold, "rule": contest.rule, "chosen_on": "valid"}

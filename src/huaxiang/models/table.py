@@ -18,7 +18,7 @@ import numpy as np
 
 from huaxiang.engine import Engine
 from huaxiang.errors import ModelError
-from huaxiang.models.card import ModelScore, ScoreCard, Texts, learner_versions, plain, say
+from huaxiang.models.card import ModelScore, ScoreCard, Texts, learner_versions, plain
 from huaxiang.models.exam import Index, choose_settings, pick_threshold, size_bytes, spread_over_folds, stratified_folds
 from huaxiang.models.judge import judge_curves, judge_importance
 from huaxiang.models.metrics import LOSS, METRICS, Floats, measure

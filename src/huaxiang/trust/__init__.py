@@ -5,8 +5,8 @@
     Vault(folder / "vault.db", load_key(folder / "keys" / "vault.key")).get(pseudonym)
 """
 
-from huaxiang.trust.pseudonyms import Pseudonyms, canonical_id, load_key
+from huaxiang.trust.pseudonyms import Pseudonyms, canonical_id, load_key, trimmed
 from huaxiang.trust.scrub import mask_sql, mask_text
 from huaxiang.trust.vault import Vault
 
-__all__ = ["Pseudonyms", "Vault", "canonical_id", "load_key", "mask_sql", "mask_text"]
+__all__ = ["Pseudonyms", "Vault", "canonical_id", "load_key", "mask_sql", "mask_text", "trimmed"]

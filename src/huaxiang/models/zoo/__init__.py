@@ -24,7 +24,7 @@ from huaxiang.models.zoo.tree import Tree, TreeConfig
 __all__ = ["BASELINE", "Config", "Matrix", "Model", "grids", "load_model", "make_model", "save_model"]
 
 BASELINE: dict[Task, str] = {"binary": "prior", "number": "mean", "class": "majority"}
-_CLASSES: dict[str, tuple[type[Any], type[Any]]] = {
+_CLASSES: dict[str, tuple[Any, Any]] = {
     "baseline": (BaselineConfig, Baseline),
     "linear": (LinearConfig, Linear),
     "tree": (TreeConfig, Tree),
@@ -48,7 +48,7 @@ def make_model(config: Config) -> Model:
     """An unfitted model of `config`."""
     for wanted, made in _CLASSES.values():
         if isinstance(config, wanted):
-            return made(config)  # type: ignore[no-any-return]
+            return made(config)
     raise TypeError(f"no model takes {type(config).__name__}")
 
 
@@ -63,4 +63,4 @@ def load_model(saved: dict[str, Any]) -> Model:
     if saved.get("kind") not in _CLASSES:
         raise ModelError("models.unknown_kind", kind=saved.get("kind"), known=", ".join(_CLASSES))
     config, made = _CLASSES[saved["kind"]]
-    return made.from_state(config(**saved["config"]), saved["state"])  # type: ignore[no-any-return, attr-defined]
+    return made.from_state(config(**saved["config"]), saved["state"])

@@ -26,6 +26,11 @@ class Model(Protocol):
     columns: tuple[str, ...]
     effect_unit: str  # what `explain` adds up to: log_odds, probability or number
 
+    @property
+    def dropped(self) -> dict[str, str]:
+        """Columns the model could not use -> why ("constant", "empty")."""
+        ...
+
     def fit(
         self, x: Matrix, y: Floats, *, seed: int, classes: int = 2, watch: tuple[Matrix, Floats] | None = None
     ) -> Self:

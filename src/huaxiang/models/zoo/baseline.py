@@ -43,6 +43,10 @@ class Baseline:
     def explain(self, x: Matrix) -> tuple[Floats, Floats]:
         return np.zeros((len(x), len(self.columns))), np.full(len(x), max(self.shares))
 
+    @property
+    def dropped(self) -> dict[str, str]:
+        return {}
+
     def state(self) -> dict[str, Any]:
         return {"columns": list(self.columns), "shares": self.shares}
 

@@ -136,6 +136,10 @@ class Boosting:
         sources = self.preparation.sources if len(self.preparation.sources) else np.array([0])
         return gather_by_source(found[:, :-1], sources, len(self.columns)), found[:, -1]
 
+    @property
+    def dropped(self) -> dict[str, str]:
+        return self.preparation.dropped
+
     def state(self) -> dict[str, Any]:
         return {"preparation": self.preparation.state(), "classes": self.classes, "text": self.text}
 

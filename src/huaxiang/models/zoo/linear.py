@@ -97,6 +97,10 @@ class Linear:
         # einsum, not @: BLAS adds in another order for one row than for many, and one user's score must not depend on it
         return np.einsum("nm,km->nk", z, self.coef) + self.intercept
 
+    @property
+    def dropped(self) -> dict[str, str]:
+        return self.preparation.dropped
+
     def state(self) -> dict[str, Any]:
         return {
             "preparation": self.preparation.state(),

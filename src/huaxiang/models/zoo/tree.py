@@ -117,6 +117,10 @@ class Tree:
     def _holds(column: np.ndarray, bounds: tuple[float, float, float]) -> Floats:
         return ((column > bounds[0]) & (column <= bounds[1])).astype(float)
 
+    @property
+    def dropped(self) -> dict[str, str]:
+        return self.preparation.dropped
+
     def state(self) -> dict[str, Any]:
         arrays = {
             name: getattr(self, name).tolist() for name in ("left", "right", "feature", "threshold", "value", "rows")

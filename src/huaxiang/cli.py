@@ -273,7 +273,7 @@ def _show(step: str, result: Any) -> None:
 
         show_quality(result, out, _lang)
     elif step == "build":
-        _say("built", users=result.users, as_of=result.as_of, features=result.features, outcomes=result.outcomes)
+        _say("built", users=result.users, as_of=result.as_of, features=result.features, outcomes=len(result.label_rows))
     elif step == "train":
         from huaxiang.models.show import show_card
 

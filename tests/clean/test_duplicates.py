@@ -52,7 +52,10 @@ def test_a_rejected_row_never_makes_a_good_one_its_duplicate(shop: Any, make_eve
 
 def test_robot_is_quarantined_whole_with_evidence(shop: Any, make_event: Any) -> None:
     fast = [
-        make_event(user_id="bot", event="view", order_id=None, item_id=f"i{n}", ts=NOON + timedelta(milliseconds=100 * n)) for n in range(30)
+        make_event(
+            user_id="bot", event="view", order_id=None, item_id=f"i{n}", ts=NOON + timedelta(milliseconds=100 * n)
+        )
+        for n in range(30)
     ]
     later = make_event(user_id="bot", item_id="tea", ts=NOON + timedelta(days=3))
     shop.collect(users=[{"user_id": "bot"}], events=[*fast, later, make_event()])
@@ -65,6 +68,8 @@ def test_robot_is_quarantined_whole_with_evidence(shop: Any, make_event: Any) ->
 
 def test_a_big_order_is_one_act_and_no_robot(shop: Any, make_event: Any) -> None:
     basket = [make_event(item_id=f"i{n}") for n in range(200)]
-    handed_out = [make_event(event="coupon_receive", order_id=None, item_id=None, coupon_id=f"c{n}") for n in range(200)]
+    handed_out = [
+        make_event(event="coupon_receive", order_id=None, item_id=None, coupon_id=f"c{n}") for n in range(200)
+    ]
     shop.collect(events=basket + handed_out)
     assert shop.clean().robots == 0

@@ -21,10 +21,12 @@ NOON = datetime(2024, 5, 1, 12)
         pytest.param({"ts": datetime(1970, 1, 1)}, "impossible_time", id="before any shop"),
         pytest.param({"ts": datetime(2037, 1, 1)}, "impossible_time", id="in the future"),
         pytest.param({"price": -5.0, "amount": -5.0}, "negative_price", id="negative price"),
-        pytest.param({"is_test": True}, "test_account", id="test account"),
+        pytest.param({"user_id": "qa", "is_test": True}, "test_account", id="test account"),
     ],
 )
-def test_event_that_cannot_be_goes_to_quarantine_with_its_reason(shop: Any, make_event: Any, values: Any, reason: str) -> None:
+def test_event_that_cannot_be_goes_to_quarantine_with_its_reason(
+    shop: Any, make_event: Any, values: Any, reason: str
+) -> None:
     shop.collect(events=[make_event(), make_event(item_id="cup", **values)])
     report = shop.clean()
     assert shop.reasons() == {"r1": reason}
@@ -50,10 +52,18 @@ def test_optional_value_of_a_wrong_type_is_emptied_and_counted(shop: Any, make_e
 
 
 def test_foreign_event_names_and_stray_blanks_are_set_right(shop: Any, make_event: Any) -> None:
-    shop.collect(events=[make_event(event="PV ", channel=" web\t", device="NaN", order_id="", text="none", item_id="　茶 ")])
+    shop.collect(
+        events=[make_event(event="PV ", channel=" web\t", device="NaN", order_id="", text="none", item_id="　茶 ")]
+    )
     shop.clean()
     row = shop.rows("clean.events")[0]
-    assert (row["event"], row["channel"], row["device"], row["order_id"], row["item_id"]) == ("view", "web", None, None, "茶")
+    assert (row["event"], row["channel"], row["device"], row["order_id"], row["item_id"]) == (
+        "view",
+        "web",
+        None,
+        None,
+        "茶",
+    )
     assert row["text"] == "none"  # a person's own word
 
 
@@ -69,7 +79,12 @@ def test_user_values_that_cannot_be_are_emptied_and_the_user_stays(shop: Any) ->
     kept = [(row["birth_year"], row["gender"], row["registered_at"], row["city"]) for row in shop.rows("clean.users")]
     assert kept == [(None, "female", None, None), (1990, "male", None, None), (None, None, None, None)]
     repairs = {repair.code: repair.rows for repair in report.tables["users"].repairs}
-    assert repairs == {"impossible_birth_year": 2, "spelled_gender": 2, "impossible_registration": 1, "unclear_gender": 1}
+    assert repairs == {
+        "impossible_birth_year": 2,
+        "spelled_gender": 2,
+        "impossible_registration": 1,
+        "unclear_gender": 1,
+    }
 
 
 def test_newer_version_of_a_user_in_the_same_source_stands(shop: Any) -> None:
@@ -105,7 +120,11 @@ def test_events_on_unknown_items_stay_unless_the_shop_asks(shop: Any, make_event
 def test_items_relations_and_identifiers_have_their_rules(shop: Any) -> None:
     shop.collect(
         items=[{"item_id": "tea", "price": -2.0}, {"item_id": None}],
-        relations=[{"user_id": "ada", "other_id": "ada"}, {"user_id": "ada", "other_id": "bob"}, {"user_id": "ada", "other_id": "bob"}],
+        relations=[
+            {"user_id": "ada", "other_id": "ada"},
+            {"user_id": "ada", "other_id": "bob"},
+            {"user_id": "ada", "other_id": "bob"},
+        ],
         identifiers=[{"kind": "device", "value": "d1"}, {"kind": "device", "value": "d1", "user_id": "ada"}],
     )
     shop.clean()
@@ -130,7 +149,10 @@ def test_amount_quantity_and_price_agree_afterwards(shop: Any, make_event: Any) 
     report = shop.clean()
     kept = [(row["quantity"], row["price"], row["amount"]) for row in shop.rows("clean.events")]
     assert kept == [(2.0, 3.0, 6.0), (2.0, 5.0, 10.0), (0.0, None, 0.0)]
-    assert {(repair.code, repair.rows) for repair in report.tables["events"].repairs} == {("amount_absent", 1), ("price_mismatch", 1)}
+    assert {(repair.code, repair.rows) for repair in report.tables["events"].repairs} == {
+        ("amount_absent", 1),
+        ("price_mismatch", 1),
+    }
 
 
 def test_an_event_is_never_received_before_it_happened(shop: Any, make_event: Any) -> None:

@@ -192,6 +192,6 @@ def test_score_card_fits_the_terminal(report: TableReport, lang: str, width: int
 
 @pytest.mark.skipif(not SHOPPERS.is_file(), reason=f"{SHOPPERS.name} is absent")
 def test_online_shoppers_reach_the_reference_area() -> None:
-    found = run_table(SHOPPERS, "Revenue")
+    found = run_table(SHOPPERS, "Revenue", folds=2)
     assert found.best == "lightgbm"
-    assert found.models["lightgbm"]["roc_auc"]["mean"] > 0.93
+    assert found.models["lightgbm"]["roc_auc"]["mean"] > 0.925

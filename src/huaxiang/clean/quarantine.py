@@ -8,9 +8,18 @@ from typing import Any
 from huaxiang.clean.judge import Judged
 from huaxiang.engine import Lake, Step
 from huaxiang.engine.duck import quote
-from huaxiang.tables import raw_columns
+from huaxiang.tables import Column, raw_columns
 
 NAME = "quarantine"
+COLUMNS = (
+    Column("table", "string", "the table the row was meant for", "该行所属的表"),
+    Column("row_id", "string", "the raw row's identity", "原始行标识"),
+    Column("source", "string", "source that gave the row", "来源名称"),
+    Column("reason", "string", "code of the rule that rejected it", "拒绝该行的规则代码"),
+    Column("detail", "string", "the evidence", "依据"),
+    Column("raw", "json", "the raw row (JSON)", "原始行（JSON）"),
+    Column("at", "timestamp", "when it was judged", "判定时间", unit="UTC"),
+)
 
 
 def rejected_rows(judged: Judged, raw: str, now: datetime) -> str:

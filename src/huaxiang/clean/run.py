@@ -12,6 +12,7 @@ import ibis
 from huaxiang.clean.fill import Filled, draw_in, fill_holes
 from huaxiang.clean.judge import NOBODY, Judged, judge_events, judge_rows, test_accounts
 from huaxiang.clean.quality import QualityReport, Refunds, Repair, Rows, Sides, TableQuality, weigh
+from huaxiang.clean.quarantine import COLUMNS as QUARANTINE
 from huaxiang.clean.quarantine import NAME, count_released, rejected_rows
 from huaxiang.clean.refunds import match_refunds, names_cancellations
 from huaxiang.clean.rules import Bounds, skipped, value_repairs
@@ -20,12 +21,18 @@ from huaxiang.clean.values import is_refund, repaired_sql, tidy_sql
 from huaxiang.engine import Engine, Step
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import Settings
-from huaxiang.tables import TABLES, arrow_schema, raw_columns
+from huaxiang.tables import SQL, TABLES, Column, arrow_schema, raw_columns
 
 log = logging.getLogger(__name__)
 
-ORDER = ("items", "users", "events", "relations", "identifiers")
+# Events come before the users they ban; items before the events that name them.
+ORDER = ("items", "events", "users", "relations", "identifiers")
 KEPT_LINEAGE = ("source", "third_party", "row_id", "collected_at")
+ADDED = (Column("filled", "strings", "columns whose missing value was filled", "被填充缺失值的列"),)
+ADDED_EVENTS = (
+    Column("refund_of", "string", "event_id of the purchase this refund undoes", "本次退款对应的购买事件"),
+    Column("refunded", "float", "pieces of this purchase later given back", "该购买后来退回的件数", unit="pieces"),
+)
 
 
 @dataclass
@@ -50,17 +57,19 @@ def clean_tables(step: Step, settings: Settings, *, now: datetime, progress: Pro
     """
     start, engine = time.perf_counter(), step.lake.engine
     bounds = Bounds.of(settings.clean, now)
-    tidies = {table: tidy_sql(engine, table, _raw(step, table)) for table in TABLES}
+    tidies = {table: tidy_sql(engine, table, _raw(step, table)) for table in TABLES if step.rows(f"raw.{table}")}
     off = "test_account" in skipped(settings.clean)
-    tests = test_accounts(engine, [] if off else [tidies["users"], tidies["events"]])
+    tests = test_accounts(engine, [] if off else [tidies[table] for table in ("users", "events") if table in tidies])
     run = Run(step, settings, bounds, now, engine, tests)
     tables: dict[str, TableQuality] = {}
-    # Events come before the users they ban; the report lists the tables in the contract's order.
-    for table in ("items", "events", "users", "relations", "identifiers"):
+    for table in ORDER:
+        if not step.rows(f"raw.{table}"):
+            step.replace(f"clean.{table}", arrow_schema(_clean_columns(table)).empty_table())
+            continue
         with progress.task("clean", table):
-            quality = _clean_table(run, table, tidies[table])
-        if quality.rows_raw:
-            tables[table] = quality
+            tables[table] = _clean_table(run, table, tidies[table])
+    if not run.quarantined:
+        step.replace(NAME, arrow_schema(QUARANTINE).empty_table())
     released = count_released(step)
     rows = Rows(
         *(
@@ -101,7 +110,10 @@ def _clean_table(run: Run, table: str, tidy: str) -> TableQuality:
     rough = step.rows(f"raw.{table}")
     trimmed = draw_in(engine, table, repaired, settings.clean, count=rough)
     filled = fill_holes(engine, table, trimmed, settings.clean, count=rough, seed=settings.train.seed)
-    clean = step.replace(f"clean.{table}", f"SELECT {', '.join(_clean_columns(table))} FROM ({filled.sql})")
+    columns = ", ".join(
+        f"CAST({column.name} AS {SQL[column.type]}) AS {column.name}" for column in _clean_columns(table)
+    )
+    clean = step.replace(f"clean.{table}", f"SELECT {columns} FROM ({filled.sql})")
     rejected = rejected_rows(judged, _raw(step, table), run.now)
     gone = (step.append if run.quarantined else step.replace)(NAME, rejected)
     run.quarantined = True
@@ -137,17 +149,13 @@ def _judge(run: Run, table: str, tidy: str) -> Judged:
     return judge_rows(run.engine, table, tidy, run.bounds, run.settings.clean, run.banned)
 
 
-def _clean_columns(table: str) -> list[str]:
-    more = ["refund_of", "refunded"] if table == "events" else []
-    return [column.name for column in TABLES[table].stored] + [*KEPT_LINEAGE, "filled", *more]
+def _clean_columns(table: str) -> tuple[Column, ...]:
+    lineage = tuple(column for column in raw_columns(table) if column.name in KEPT_LINEAGE)
+    return TABLES[table].stored + lineage + ADDED + (ADDED_EVENTS if table == "events" else ())
 
 
 def _raw(step: Step, table: str) -> str:
-    """SQL of the raw table, empty where nothing was collected into it."""
-    name = f"raw.{table}"
-    if step.has(name):
-        return step.lake.engine.sql(step.table(name))
-    return step.lake.engine.sql(step.lake.engine.load(arrow_schema(raw_columns(table)).empty_table()))
+    return step.lake.engine.sql(step.table(f"raw.{table}"))
 
 
 def _count_repairs(run: Run, table: str, accepted: str, cancels: bool) -> tuple[Repair, ...]:

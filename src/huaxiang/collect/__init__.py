@@ -1,10 +1,10 @@
 """Collect: files and databases into the raw tables of the lake, past the door.
 
-    files → sieve → read      a source as a staged table of text; lines that are no rows become rejects
-    where → values → map      text as the contract's columns and types
-    door                      consent, test accounts, pseudonyms, personal values to the vault
-    store                     only rows not stored before are appended
-    sniff → guess → propose   `huaxiang init`: from files to the settings that the rest obeys
+files → sieve → read      a source as a staged table of text; lines that are no rows become rejects
+where → values → map      text as the contract's columns and types
+door                      consent, test accounts, pseudonyms, personal values to the vault
+store                     only rows not stored before are appended
+sniff → guess → propose   `huaxiang init`: from files to the settings that the rest obeys
 """
 
 from __future__ import annotations

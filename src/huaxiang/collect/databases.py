@@ -22,7 +22,14 @@ from huaxiang.errors import SourceError
 from huaxiang.settings import SourceSettings
 
 BATCH = 65_536
-_SCHEMES = {"postgresql": "postgresql", "postgres": "postgresql", "mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite", "duckdb": "duckdb"}
+_SCHEMES = {
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+    "sqlite": "sqlite",
+    "duckdb": "duckdb",
+}
 _BOUND_TO_FILE = ("sqlite", "duckdb")
 
 
@@ -54,7 +61,12 @@ def open_query(engine: Engine, source: SourceSettings, folder: Path, environ: Ma
     scheme, _, rest = url.partition("://")
     kind = _SCHEMES.get(scheme.lower().split("+", 1)[0])
     if kind is None:
-        raise SourceError("collect.unknown_database", source=source.name, address=address, known=", ".join(sorted(set(_SCHEMES.values()))))
+        raise SourceError(
+            "collect.unknown_database",
+            source=source.name,
+            address=address,
+            known=", ".join(sorted(set(_SCHEMES.values()))),
+        )
     if bool(source.query) == bool(source.db_table):
         raise SourceError("collect.query_or_table", source=source.name)
     sign = "`" if kind == "mysql" else '"'
@@ -83,7 +95,9 @@ def _stream(url: str, sql: str, source: SourceSettings, address: str) -> pa.Reco
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001  connectorx panics with pyo3's PanicException, which is no Exception
-        raise SourceError("collect.database", source=source.name, address=address, detail=_reason(str(error), url)) from None
+        raise SourceError(
+            "collect.database", source=source.name, address=address, detail=_reason(str(error), url)
+        ) from None
     return found if isinstance(found, pa.RecordBatchReader) else found.to_reader()
 
 

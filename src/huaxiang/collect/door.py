@@ -27,7 +27,12 @@ REFUSED_SCHEMA = pa.schema(
 )
 BATCH = 200_000
 _NOBODY = "SELECT NULL::VARCHAR AS user_id WHERE false"
-_USER_COLUMNS = {"users": ("user_id",), "events": ("user_id",), "relations": ("user_id", "other_id"), "identifiers": ("user_id",)}
+_USER_COLUMNS = {
+    "users": ("user_id",),
+    "events": ("user_id",),
+    "relations": ("user_id", "other_id"),
+    "identifiers": ("user_id",),
+}
 
 
 class Door:
@@ -44,14 +49,20 @@ class Door:
     def open(self, step: Step) -> None:
         """Start with nobody known, and the refusals and consents that this step has stored."""
         run = self.engine.run
-        run(f"CREATE OR REPLACE TABLE {self.ids} (id VARCHAR, pseudonym VARCHAR, is_test BOOLEAN, refused BOOLEAN, agreed BOOLEAN)")
+        run(
+            f"CREATE OR REPLACE TABLE {self.ids} (id VARCHAR, pseudonym VARCHAR, is_test BOOLEAN, refused BOOLEAN, agreed BOOLEAN)"
+        )
         refused = self.engine.sql(step.table(REFUSED)) if step.has(REFUSED) else _NOBODY
         run(f"CREATE OR REPLACE TABLE door_refused AS SELECT DISTINCT user_id FROM ({refused})")
         agreed = _NOBODY
         if step.has("raw.users"):
             users = self.engine.sql(step.table("raw.users"))
-            agreed = f"SELECT user_id FROM ({users}) WHERE list_contains(consent, {quote(self.settings.purpose.lower())})"
-        run(f"CREATE OR REPLACE TABLE door_agreed AS SELECT DISTINCT user_id FROM ({agreed} UNION ALL FROM door_agreed_now)")
+            agreed = (
+                f"SELECT user_id FROM ({users}) WHERE list_contains(consent, {quote(self.settings.purpose.lower())})"
+            )
+        run(
+            f"CREATE OR REPLACE TABLE door_agreed AS SELECT DISTINCT user_id FROM ({agreed} UNION ALL FROM door_agreed_now)"
+        )
 
     def close(self) -> None:
         for name in (self.ids, "door_refused", "door_agreed", "door_agreed_now"):
@@ -59,7 +70,9 @@ class Door:
 
     def learn(self, ids: str, *, shop_ids: bool) -> None:
         """Know each id of the query `ids` (one column, `id`). shop_ids: keep it in the vault beside its pseudonym."""
-        new = self.engine.keep(f"SELECT DISTINCT id FROM ({ids}) new WHERE id IS NOT NULL AND NOT EXISTS (FROM {self.ids} known WHERE known.id = new.id)")
+        new = self.engine.keep(
+            f"SELECT DISTINCT id FROM ({ids}) new WHERE id IS NOT NULL AND NOT EXISTS (FROM {self.ids} known WHERE known.id = new.id)"
+        )
         for batch in self.engine.batches(self.engine.sql(new), BATCH):
             hashed = pa.table({"id": batch.column(0), "pseudonym": self.pseudonyms.of_array(batch.column(0))})
             loaded = self.engine.load(hashed)
@@ -68,7 +81,9 @@ class Door:
                 f"pseudonym IN (FROM door_refused), pseudonym IN (FROM door_agreed) FROM {loaded.get_name()}"
             )
             if shop_ids:
-                kept = self.engine.arrow(f"SELECT pseudonym, id FROM {loaded.get_name()} WHERE pseudonym NOT IN (FROM door_refused)")
+                kept = self.engine.arrow(
+                    f"SELECT pseudonym, id FROM {loaded.get_name()} WHERE pseudonym NOT IN (FROM door_refused)"
+                )
                 self.vault.put_many(kept.column(0).to_pylist(), "shop_id", kept.column(1).to_pylist(), replace=False)
             self.engine.drop(loaded)
         self.engine.drop(new)
@@ -91,7 +106,9 @@ class Door:
         asked = self.engine.arrow(
             f"SELECT user_id, bool_and(list_contains(consent, {purpose})) AS agreed FROM ({users}) WHERE user_id IS NOT NULL GROUP BY 1"
         )
-        loaded = self.engine.load(pa.table({"user_id": self.pseudonyms.of_array(asked.column(0)), "agreed": asked.column(1)}))
+        loaded = self.engine.load(
+            pa.table({"user_id": self.pseudonyms.of_array(asked.column(0)), "agreed": asked.column(1)})
+        )
         self.engine.run(f"INSERT INTO door_agreed_now SELECT user_id FROM {loaded.get_name()} WHERE agreed")
         refused = self.engine.arrow(
             f"SELECT user_id, {quote(source)} AS source, {quote(file)} AS file, TIMESTAMP '{at.isoformat(sep=' ')}' AS at "
@@ -104,7 +121,9 @@ class Door:
 def replace_refusals(step: Step, fresh: pa.Table, files: Sequence[tuple[str, str]]) -> set[str]:
     """Replace the refusals of the (source, file) pairs read anew; gives the users who refused before and no longer do."""
     engine, read = step.lake.engine, set(files)
-    before = engine.arrow(step.table(REFUSED)).cast(REFUSED_SCHEMA) if step.has(REFUSED) else REFUSED_SCHEMA.empty_table()
+    before = (
+        engine.arrow(step.table(REFUSED)).cast(REFUSED_SCHEMA) if step.has(REFUSED) else REFUSED_SCHEMA.empty_table()
+    )
     pairs = zip(before["source"].to_pylist(), before["file"].to_pylist(), strict=True)
     after = pa.concat_tables([before.filter(pa.array([pair not in read for pair in pairs], pa.bool_())), fresh])
     if before.num_rows or after.num_rows:

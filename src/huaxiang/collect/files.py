@@ -20,13 +20,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 from huaxiang.collect.sniff_bytes import guess_encoding
+from huaxiang.collect.squeeze import Squeezer
 from huaxiang.errors import SourceError
 from huaxiang.progress import Advance
 from huaxiang.settings import SourceSettings
 
 CHUNK = 1 << 22
 LONGEST_LINE = 1 << 20  # a longer line is no row; DuckDB's own limit is twice this
-_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _WIDER = {"gbk": "gb18030", "gb2312": "gb18030", "hz": "hz"}  # files that say GBK often hold GB18030's characters
 _BINARY = (
     (b"PK\x03\x04", "Excel/zip"),
@@ -59,7 +65,7 @@ def find_files(source: SourceSettings, folder: Path) -> list[Path]:
         if path.exists():
             found.append(path)
         elif any(sign in name for sign in "*?["):
-            matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True) if Path(match).is_file())
+            matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True) if Path(match).is_file())  # noqa: PTH207  absolute patterns
             if not matches:
                 raise SourceError("collect.no_match", source=source.name, pattern=path)
             found += matches
@@ -95,7 +101,7 @@ def open_text(path: Path, source: SourceSettings, temp: Path, advance: Advance) 
     encoding = _encoding(path, start, source)
     if not start.strip(b" \t\r\n\x00\xef\xbb\xbf\xff\xfe"):
         raise SourceError("collect.empty", path=path)
-    plain = not gzipped and encoding in ("utf-8", "utf-8-sig", "ascii")
+    plain = not gzipped and encoding in ("utf-8", "utf-8-sig", "ascii") and source.delimiter != " "
     with contextlib.ExitStack() as stack:
         copy: BinaryIO | None = None
         if not plain:
@@ -111,17 +117,20 @@ def _pass_over(
     """Check (and copy as UTF-8, where `copy` is given) the whole text; gives whether a line is too long, and the bytes."""
     decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "ascii" else encoding)()
     ragged, at, run = False, 0, 0
+    squeeze = Squeezer()
     for chunk in _chunks(path, gzipped=gzipped):
         try:
             pending = len(decoder.getstate()[0])
             text = decoder.decode(chunk)
         except UnicodeDecodeError as error:
             place = at - pending + error.start
-            raise _wrong_encoding(path, source, encoding, chunk[max(0, error.start - pending - 2000) :][:8000], place) from error
+            raise _wrong_encoding(
+                path, source, encoding, chunk[max(0, error.start - pending - 2000) :][:8000], place
+            ) from error
         at += len(chunk)
         data = chunk
         if copy is not None:
-            data = text.encode("utf-8", "replace")
+            data = (squeeze(text) if source.delimiter == " " else text).encode("utf-8", "replace")
             copy.write(data)
         run, long = _longest(data, run)
         ragged |= long
@@ -188,7 +197,7 @@ def _chunks(path: Path, *, gzipped: bool) -> Iterator[bytes]:
 def nameless_file(temp: Path) -> Iterator[BinaryIO]:
     """A temporary file that vanishes with this process, however that ends (on systems without /proc: when closed)."""
     with tempfile.TemporaryFile(dir=temp) as file:  # unlinked at once where the system can
-        yield file  # type: ignore[misc]
+        yield file
 
 
 def path_of(file: BinaryIO) -> str:

@@ -17,7 +17,7 @@ def fits_role(role: str, column: ColumnLook) -> bool:
     if role in _NUMBERS:
         return column.is_number and not (role == "rating" and (column.high or 0) > 100)
     if role == "birth_year":
-        return column.kind == "int" and 1900 <= (column.low or 0) and (column.high or 0) <= 2030
+        return column.kind == "int" and (column.low or 0) >= 1900 and (column.high or 0) <= 2030
     if role == "birth_date":
         return column.is_time or column.kind in ("code", "text")
     if role == "age":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from huaxiang.collect.guess_values import GENDERS, event_share
-from huaxiang.collect.sniff import Look
+from huaxiang.collect.seen import Look
 from huaxiang.collect.sniff_values import ColumnLook
 
 
@@ -13,7 +13,11 @@ def name_headerless(look: Look) -> Look:
     """`look` with its columns named after what they seem to hold; columns that say nothing stay `column3`."""
     names = _name_by_values(look.columns)
     columns = tuple(replace(column, name=names.get(column.name, column.name)) for column in look.columns)
-    return replace(look, columns=columns, doubts=(*look.doubts, ("headerless", (("names", ", ".join(names.values())),))))
+    return replace(
+        look,
+        columns=columns,
+        doubts=(*look.doubts, ("headerless", (("names", ", ".join(column.name for column in columns)),))),
+    )
 
 
 def _name_by_values(columns: tuple[ColumnLook, ...]) -> dict[str, str]:
@@ -30,7 +34,14 @@ def _name_by_values(columns: tuple[ColumnLook, ...]) -> dict[str, str]:
     if time is not None:
         names[time.name] = "ts"
     left = [column for column in columns if column.name not in names and column.kind != "empty"]
-    money = next((column for column in left if column.kind in ("money", "comma") or (column.kind == "float" and _has_cents(column))), None)
+    money = next(
+        (
+            column
+            for column in left
+            if column.kind in ("money", "comma") or (column.kind == "float" and _has_cents(column))
+        ),
+        None,
+    )
     ids = [column for column in left if column.kind in ("int", "code", "category", "float") and column is not money]
     if time is None:
         return _name_users(left, names)
@@ -40,12 +51,26 @@ def _name_by_values(columns: tuple[ColumnLook, ...]) -> dict[str, str]:
     names[user.name] = "user_id"
     if money is not None:
         names[money.name] = "amount"
-        small = next((column for column in rest if column.kind == "int" and (column.high or 0) <= 1000 and column.distinct <= 60), None)
+        small = next(
+            (
+                column
+                for column in rest
+                if column.kind == "int" and (column.high or 0) <= 1000 and column.distinct <= 60
+            ),
+            None,
+        )
         if small:
             names[small.name] = "quantity"
         return names
     if not has_event:
-        stars = next((column for column in rest if column.is_number and column.distinct <= 10 and 0 <= (column.low or 0) and (column.high or 0) <= 10), None)
+        stars = next(
+            (
+                column
+                for column in rest
+                if column.is_number and column.distinct <= 10 and (column.low or 0) >= 0 and (column.high or 0) <= 10
+            ),
+            None,
+        )
         if stars:
             names[stars.name] = "rating"
             rest = [column for column in rest if column is not stars]
@@ -59,7 +84,9 @@ def _name_by_values(columns: tuple[ColumnLook, ...]) -> dict[str, str]:
 
 
 def _name_users(left: list[ColumnLook], names: dict[str, str]) -> dict[str, str]:
-    key = next((column for column in left if column.kind in ("int", "code") and column.distinct >= 0.95 * column.filled), None)
+    key = next(
+        (column for column in left if column.kind in ("int", "code") and column.distinct >= 0.95 * column.filled), None
+    )
     if key:
         names[key.name] = "user_id"
     for column in left:

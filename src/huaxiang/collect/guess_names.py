@@ -113,7 +113,9 @@ ROLES: dict[str, str] = {
 }  # fmt: skip
 
 # Platforms wrap names: `properties.product_id`, `Lineitem sku`, `fields.userId`.
-_WRAPS = re.compile(r"^(properties|props|fields|payload|data|params|traits|context|attributes|lib|ecommerce|geo|device|items?|user|customer)\.\$?")
+_WRAPS = re.compile(
+    r"^(properties|props|fields|payload|data|params|traits|context|attributes|lib|ecommerce|geo|device|items?|user|customer|products)\.(0\.)?\$?"
+)
 _TYPES = re.compile(r":(token|token_seq|float|float_seq)$")  # RecBole's atomic files
 
 
@@ -171,7 +173,9 @@ PERSONAL_ROLES = ("name", "surname", "email", "phone", "address", "address_part"
 _PERSONAL_WORDS = re.compile(
     r"name$|^name|phone|mobile|mail|address|street|passport|birth|contact|passw|card|wechat|weixin|qq|姓名|电话|手机|邮箱|地址|证件|身份证|微信|联系|收货人|收件人|昵称|密码|银行卡"
 )
-_NOT_PERSONAL = re.compile(r"^(product|item|goods|brand|event|category|cate|shop|store|campaign|file|page|country|city|商品|产品|品牌)")
+_NOT_PERSONAL = re.compile(
+    r"^(product|item|goods|brand|event|category|cate|shop|store|campaign|file|page|country|city|商品|产品|品牌)"
+)
 
 
 def sounds_personal(name: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from huaxiang.collect.guess_map import SourceGuess
+from huaxiang.collect.guess_find import SourceGuess
 from huaxiang.collect.guess_names import plain_name
 from huaxiang.collect.guess_values import COUNTRIES
 from huaxiang.collect.sniff_values import ColumnLook, to_time
@@ -66,7 +66,11 @@ def _columns(guesses: Sequence[SourceGuess]) -> list[ColumnLook]:
 
 def _stated_currency(guesses: Sequence[SourceGuess]) -> str | None:
     for column in _columns(guesses):
-        if plain_name(column.name) in ("currency", "currencycode", "币种", "货币") and column.top and len(column.top[0][0]) == 3:
+        if (
+            plain_name(column.name) in ("currency", "currencycode", "币种", "货币")
+            and column.top
+            and len(column.top[0][0]) == 3
+        ):
             return column.top[0][0].upper()
         if column.kind in ("money", "comma") and column.top:
             sign = next((code for mark, code in _SIGNS.items() if any(mark in value for value in column.words)), None)
@@ -131,7 +135,9 @@ def _events_of(guess: SourceGuess) -> set[str]:
     return named & set(EVENT_NAMES)
 
 
-def guess_outcomes(guesses: Sequence[SourceGuess], span: Span | None) -> tuple[dict[str, dict[str, Any]], dict[str, int], str]:
+def guess_outcomes(
+    guesses: Sequence[SourceGuess], span: Span | None
+) -> tuple[dict[str, dict[str, Any]], dict[str, int], str]:
     """(outcomes, [train] settings, key of the doubt or ''): what can be learnt in the span the events cover."""
     outcomes: dict[str, dict[str, Any]] = {}
     train: dict[str, int] = {}
@@ -178,10 +184,10 @@ def _attribute_outcomes(guess: SourceGuess) -> dict[str, dict[str, Any]]:
         if "column" not in origin:
             continue
         unknown = set(origin.get("empty", ()))
-        counts = Counter({value: count for value, count in guess.look.column(origin["column"]).top if value not in unknown})
+        counts = Counter(
+            {value: count for value, count in guess.look.column(origin["column"]).top if value not in unknown}
+        )
         big = [value for value, count in counts.items() if count >= max(30, 0.02 * counts.total())]
         if len(big) >= 2 and len(counts) <= 15:
             found[name] = {"attribute": f"users.{name}"}
     return found
-
-

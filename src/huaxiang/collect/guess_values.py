@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from huaxiang.collect.guess_names import plain_name
-from huaxiang.collect.sniff import Look
+from huaxiang.collect.seen import Look
 from huaxiang.collect.sniff_values import EMPTY_WORDS, ColumnLook
 from huaxiang.tables import EVENT_NAMES, event_vocabulary
 
@@ -74,7 +74,9 @@ def event_share(column: ColumnLook) -> float:
     if column.distinct > 200 or not column.filled:
         return 0.0
     known = event_vocabulary()
-    return sum(count for value, count in column.top if value.lower() in known) / max(sum(count for _, count in column.top), 1)
+    return sum(count for value, count in column.top if value.lower() in known) / max(
+        sum(count for _, count in column.top), 1
+    )
 
 
 def event_values(column: ColumnLook, look: Look) -> tuple[dict[str, str], str] | None:
@@ -91,7 +93,11 @@ def event_values(column: ColumnLook, look: Look) -> tuple[dict[str, str], str] |
     if event_share(column) < 0.5:
         return None
     known = event_vocabulary()
-    return {value: known[value.lower()] for value in sorted(column.words) if value.lower() in known and value not in EVENT_NAMES}, ""
+    return {
+        value: known[value.lower()]
+        for value in sorted(column.words)
+        if value.lower() in known and value not in EVENT_NAMES
+    }, ""
 
 
 def state_values(column: ColumnLook) -> dict[str, str] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from huaxiang.collect.values import event_sql, number_sql, purposes_sql, text_sql, time_sql, whole_sql
 from huaxiang.collect.where import filter_sql
@@ -59,7 +60,9 @@ class TableMap:
         Two levels, so that DuckDB reads each text once: `v_price` is what the text says, `price` what the row gets.
         """
         values = ", ".join(f"{self._typed(column)} AS v_{column.name}" for column in self.mapped)
-        columns = ", ".join(f"CAST({sql} AS {SQL[self._type(name)]}) AS {name}" for name, sql in self._present().items())
+        columns = ", ".join(
+            f"CAST({sql} AS {SQL[self._type(name)]}) AS {name}" for name, sql in self._present().items()
+        )
         return f"SELECT _file, row_id, {columns}, {self._bad()} AS bad FROM (SELECT *, {values} FROM ({texts}))"
 
     @property
@@ -137,9 +140,15 @@ class TableMap:
         measured = [column for column in self.mapped if column.type in _MEASURED]
         if not measured:
             return "CAST(NULL AS VARCHAR)"
-        misfit = {column.name: f"({column.name} IS NOT NULL AND ({self._value(column)}) IS NULL)" for column in measured}
-        pairs = ", ".join(f"{quote(name)}, CASE WHEN {test} THEN {mask_value_sql(name)} END" for name, test in misfit.items())
-        return f"CASE WHEN {' OR '.join(misfit.values())} THEN json_merge_patch('{{}}', json_object({pairs}))::VARCHAR END"
+        misfit = {
+            column.name: f"({column.name} IS NOT NULL AND ({self._value(column)}) IS NULL)" for column in measured
+        }
+        pairs = ", ".join(
+            f"{quote(name)}, CASE WHEN {test} THEN {mask_value_sql(name)} END" for name, test in misfit.items()
+        )
+        return (
+            f"CASE WHEN {' OR '.join(misfit.values())} THEN json_merge_patch('{{}}', json_object({pairs}))::VARCHAR END"
+        )
 
     def _birth_year(self) -> str:
         origin = self.to.map["birth_date"]
@@ -175,19 +184,32 @@ def check_map(source: SourceSettings, engine: Engine) -> None:
                 raise SourceError("collect.unmapped", source=source.name, table=to.table, column=column.name)
         for origin in to.map.values():
             zone = origin.timezone or source.timezone
-            if engine.attempt(f"SELECT now() AT TIME ZONE {quote(zone)}") is not None:
+            if not _is_zone(zone):
                 raise SourceError("collect.unknown_zone", source=source.name, zone=zone)
             if origin.format and engine.attempt(f"SELECT try_strptime('', {quote(origin.format)})") is not None:
                 raise SourceError("collect.bad_format", source=source.name, format=origin.format)
 
 
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return False
+    return True
+
+
 def used_columns(source: SourceSettings) -> list[str]:
     """The source columns that the mapping reads, each once."""
     names: list[str] = []
+
+    def note(name: str) -> str:
+        names.append(name)
+        return "''"
+
     for to in source.to:
         for origin in to.map.values():
             names += [origin.column] if origin.column is not None else list(origin.columns)
         names += to.extra
         if to.where:
-            filter_sql(to.where, lambda name: names.append(name) or "''")  # type: ignore[func-returns-value]
+            filter_sql(to.where, note)
     return list(dict.fromkeys(names))

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from huaxiang.collect.guess_map import SourceGuess, TableGuess
+from huaxiang.collect.guess_find import SourceGuess, TableGuess
 from huaxiang.collect.propose import Proposal
 from huaxiang.collect.sniff_values import EMPTY_WORDS, ColumnLook, to_number, to_time
 from huaxiang.collect.write_toml import HIDDEN, hides
@@ -30,10 +30,15 @@ def show_preview(proposal: Proposal, console: Console, lang: Lang) -> None:
     say = Words(lang)
     for guess, source in proposal.preview:
         rows = f"{guess.look.rows:,}" if guess.look.rows_exact else f"≈ {guess.look.rows:,}"
-        console.print(f"\n[bold]{escape(guess.name)}[/bold]  {say('init.preview.source', rows=rows, format=source.format)}", highlight=False)
+        console.print(
+            f"\n[bold]{escape(guess.name)}[/bold]  {say('init.preview.source', rows=rows, format=source.format)}",
+            highlight=False,
+        )
         for feeds in guess.tables:
             meaning = TABLES[feeds.table]
-            console.print(f"  → [cyan]{feeds.table}[/cyan]  {meaning.zh if lang == 'zh' else meaning.en}", highlight=False)
+            console.print(
+                f"  → [cyan]{feeds.table}[/cyan]  {meaning.zh if lang == 'zh' else meaning.en}", highlight=False
+            )
             table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
             for name in feeds.map:
                 table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=24)
@@ -41,9 +46,17 @@ def show_preview(proposal: Proposal, console: Console, lang: Lang) -> None:
                 table.add_row(*(escape(cell) for cell in row))
             console.print(table)
             if feeds.extra:
-                console.print(f"    {say('init.preview.extra', columns=escape(', '.join(feeds.extra)))}", style="dim", highlight=False)
+                console.print(
+                    f"    {say('init.preview.extra', columns=escape(', '.join(feeds.extra)))}",
+                    style="dim",
+                    highlight=False,
+                )
         if guess.unmapped:
-            console.print(f"  {say('init.preview.unmapped', columns=escape(', '.join(guess.unmapped)))}", style="dim", highlight=False)
+            console.print(
+                f"  {say('init.preview.unmapped', columns=escape(', '.join(guess.unmapped)))}",
+                style="dim",
+                highlight=False,
+            )
     if proposal.warnings:
         console.print(f"\n[bold yellow]{say('init.preview.check')}[/bold yellow]")
     for name, key, values in proposal.warnings:

@@ -8,19 +8,19 @@ Nothing is asked: each choice is the best guess, and each doubt stands as a comm
 from __future__ import annotations
 
 import logging
-import os
 import time
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from huaxiang.collect.guess_find import SourceGuess
 from huaxiang.collect.guess_headerless import name_headerless
-from huaxiang.collect.guess_map import SourceGuess, guess_source
+from huaxiang.collect.guess_map import guess_source
 from huaxiang.collect.guess_names import roles_of
 from huaxiang.collect.guess_shop import ShopGuess, Span, find_span, guess_outcomes, guess_shop
 from huaxiang.collect.propose_files import find_groups, name_sources
-from huaxiang.collect.sniff import Look
+from huaxiang.collect.seen import Look
 from huaxiang.collect.write_toml import write_toml
 from huaxiang.errors import ShopError, SourceError
 from huaxiang.settings import Settings, check_settings
@@ -53,7 +53,9 @@ class Proposal:
     def warnings(self) -> list[tuple[str, str, dict[str, object]]]:
         """(source, key of words/init.toml, values) of every doubt."""
         doubts = [(guess.name, key, dict(values)) for guess in self.sources for key, values in guess.doubts]
-        doubts += [(guess.name, f"left_out_{guess.lacks}", {"columns": see_columns(guess.look)}) for guess in self.left_out]
+        doubts += [
+            (guess.name, f"left_out_{guess.lacks}", {"columns": see_columns(guess.look)}) for guess in self.left_out
+        ]
         return doubts + ([("", self.doubt, {})] if self.doubt else [])
 
 
@@ -75,7 +77,7 @@ def init_shop(
     folder.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(".toml.part")
     part.write_text(proposal.toml, encoding="utf-8")
-    os.replace(part, target)
+    part.replace(target)
     rows = sum(guess.look.rows for guess in proposal.sources)
     log.info("init: %d sources, about %d rows, %.1f s", len(proposal.sources), rows, time.perf_counter() - start)
     return proposal
@@ -100,7 +102,16 @@ def propose(folder: Path, sources: Sequence[str], *, third_party: Sequence[str] 
     shop, span = guess_shop(kept, lang), find_span(kept)
     outcomes, train, doubt = guess_outcomes(kept, span)
     toml = write_toml(
-        folder, [group for group, _ in found], kept, left_out, shop=shop, span=span, outcomes=outcomes, train=train, doubt=doubt, lang=lang
+        folder,
+        [group for group, _ in found],
+        kept,
+        left_out,
+        shop=shop,
+        span=span,
+        outcomes=outcomes,
+        train=train,
+        doubt=doubt,
+        lang=lang,
     )
     return Proposal(toml, check_text(toml), tuple(kept), tuple(left_out), shop, span, doubt)
 
@@ -124,7 +135,9 @@ def _guess_again(guesses: list[SourceGuess]) -> list[SourceGuess]:
         roles = {} if guess.tables else _roles_by_values(guess.look, known)
         again.append(guess_source(guess.look, third_party=guess.third_party, roles=roles) if roles else guess)
         if roles and again[-1].tables:
-            again[-1].doubts += [("id_by_values", (("column", column), ("role", role))) for column, role in roles.items()]
+            again[-1].doubts += [
+                ("id_by_values", (("column", column), ("role", role))) for column, role in roles.items()
+            ]
     return again
 
 
@@ -134,7 +147,9 @@ def _roles_by_values(look: Look, known: dict[str, set[str]]) -> dict[str, str]:
         if column.kind not in ("int", "code", "float", "email") or set(roles_of(column.name)) - {"id"}:
             continue
         values = {_plain_id(value) for value in column.values if value}
-        shares = {role: len(values & ids) / max(len(values), 1) for role, ids in known.items() if role not in roles.values()}
+        shares = {
+            role: len(values & ids) / max(len(values), 1) for role, ids in known.items() if role not in roles.values()
+        }
         best = max(shares, key=lambda role: shares[role], default=None)
         if best is not None and len(values) >= 10 and shares[best] >= 0.5:
             roles[column.name] = best
@@ -154,5 +169,3 @@ def see_columns(look: Look) -> str:
 def _say_unknown(guess: SourceGuess) -> SourceError:
     path = guess.look.path or guess.look.origin
     return SourceError(f"init.no_{guess.lacks}", path=path, columns=see_columns(guess.look), file=guess.name)
-
-

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huaxiang.collect.guess_map import SourceGuess
-from huaxiang.collect.propose_databases import is_url, look_at_database
-from huaxiang.collect.sniff import Look, look_at_file, merge_looks, same_shape
+from huaxiang.collect.guess_find import SourceGuess
+from huaxiang.collect.propose_databases import is_url, look_at_database, pin_url
+from huaxiang.collect.seen import Look
+from huaxiang.collect.sniff import look_at_file, merge_looks, same_shape
 from huaxiang.collect.sniff_bytes import missing_file
 from huaxiang.errors import SourceError
 
@@ -33,7 +34,9 @@ def find_groups(sources: Sequence[str], third_party: Sequence[str]) -> list[Grou
         looks: list[list[Look]] = []
         for origin in given:
             for look in _look_at(origin, seen):
-                mates = next((mates for mates in looks if same_shape(mates[0], look) and _same_kinds(mates[0], look)), None)
+                mates = next(
+                    (mates for mates in looks if same_shape(mates[0], look) and _same_kinds(mates[0], look)), None
+                )
                 if mates is None:
                     looks.append([look])
                 else:
@@ -66,7 +69,7 @@ def _expand(origin: str) -> list[Path]:
         if not path.exists():
             raise missing_file(path)
         return [path]
-    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
+    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())  # noqa: PTH207 - Path.glob takes no absolute pattern
     if not found:
         raise SourceError("init.glob_empty", pattern=origin)
     return found
@@ -89,7 +92,7 @@ def name_sources(found: Sequence[tuple[Group, SourceGuess]]) -> None:
     taken: set[str] = set()
     for group, guess in found:
         stems = [_stem(Path(origin).name) for origin in group.origins]
-        base = guess.look.db_table or os.path.commonprefix(stems)
+        base = guess.look.db_table or _shared_start(stems)
         plain = re.sub(r"[\W\d]+$", "", re.sub(r"[*?\[].*", "", base)) if len(stems) > 1 or "*" in base else base
         name = re.sub(r"[^\w]+", "_", plain or stems[0]).strip("_").lower() or guess.tables[0].table
         number = 2
@@ -99,15 +102,20 @@ def name_sources(found: Sequence[tuple[Group, SourceGuess]]) -> None:
         guess.name = name
 
 
+def _shared_start(names: Sequence[str]) -> str:
+    """The letters all names begin with."""
+    first, last = min(names), max(names)
+    return first[: next((place for place, letter in enumerate(first) if last[place : place + 1] != letter), len(first))]
+
+
 def _stem(name: str) -> str:
-    return re.sub(r"\.(gz|csv|tsv|txt|jsonl|ndjson|json|parquet|pq|inter|user|item|dat)(?=\.|$)", "", name)
+    return re.sub(r"\.(gz|csv|tsv|txt|jsonl|ndjson|json|parquet|pq|dat)(?=\.|$)", "", name)
 
 
 def path_from(origin: str, folder: Path) -> str:
     """`origin` as huaxiang.toml should hold it: relative to the shop where it is inside or beside it, else absolute."""
     if is_url(origin):
-        return origin
-    path = Path(os.path.abspath(Path(origin).expanduser()))
-    relative = os.path.relpath(path, os.path.abspath(folder))
-    near = relative.count("..") <= 1 and not os.path.isabs(relative)
-    return Path(relative).as_posix() if near else path.as_posix()
+        return pin_url(origin)
+    path = Path(origin).expanduser().absolute()  # not resolved: a link stays the name the person knows
+    relative = Path(os.path.relpath(path, folder.absolute()))
+    return (relative if relative.parts.count("..") <= 1 else path).as_posix()

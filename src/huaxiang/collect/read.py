@@ -72,8 +72,10 @@ def stage_file(stage: Stage, number: int, path: Path, source: SourceSettings, ad
             else:
                 _stage_csv(stage, number, path, text, source)
     rows, rejects = stage.rows(number), stage.rejects[number]
-    if len(rejects) > _MANY and len(rejects) > REJECTED_SHARE * (rows + len(rejects)) or (rejects and not rows):
-        raise SourceError("collect.no_rows_fit", path=path, rejected=len(rejects), line=rejects[0].line, source=source.name)
+    if (len(rejects) > _MANY and len(rejects) > REJECTED_SHARE * (rows + len(rejects))) or (rejects and not rows):
+        raise SourceError(
+            "collect.no_rows_fit", path=path, rejected=len(rejects), line=rejects[0].line, source=source.name
+        )
     return rows + len(rejects)
 
 
@@ -115,14 +117,19 @@ def read_header(text: str, path: Path, source: SourceSettings) -> tuple[list[str
         if wide > MOST_COLUMNS:
             raise SourceError("collect.too_wide", path=path, columns=wide, most=MOST_COLUMNS)
         lines = 1
-        while source.quote and line.count(source.quote.encode()) % 2 and lines < 20 and (more := file.readline(HEADER_BYTES)):
+        while (
+            source.quote
+            and line.count(source.quote.encode()) % 2
+            and lines < 20
+            and (more := file.readline(HEADER_BYTES))
+        ):
             line += more
             lines += 1
     if b"\r" in line and not line.rstrip(b"\n").endswith(b"\r"):
         line = line.split(b"\r", 1)[0]  # line ends of the old Mac
     decoded = line.decode("utf-8", "replace").lstrip("\ufeff").rstrip("\r\n")
-    quoting = csv.QUOTE_MINIMAL if source.quote else csv.QUOTE_NONE
-    cells = next(csv.reader(io.StringIO(decoded, newline=""), delimiter=source.delimiter, quotechar=source.quote or None, quoting=quoting), [])
+    how = {"quotechar": source.quote} if source.quote else {"quoting": csv.QUOTE_NONE}
+    cells = next(csv.reader(io.StringIO(decoded, newline=""), delimiter=source.delimiter, **how), [])
     if not source.header:
         named = list(source.columns) or [f"column_{place}" for place in range(1, len(cells) + 1)]
         if cells and len(named) != len(cells):
@@ -131,7 +138,9 @@ def read_header(text: str, path: Path, source: SourceSettings) -> tuple[list[str
     names = [cell.strip() or f"column_{place}" for place, cell in enumerate(cells, 1)]
     if source.columns:
         if len(source.columns) != len(names):
-            raise SourceError("collect.column_count", path=path, found=len(names), said=len(source.columns), source=source.name)
+            raise SourceError(
+                "collect.column_count", path=path, found=len(names), said=len(source.columns), source=source.name
+            )
         names = list(source.columns)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -153,7 +162,9 @@ def check_columns(used: Sequence[str], names: Sequence[str], path: Path | str, s
 
 
 def _stage_json(stage: Stage, number: int, path: Path, text: Text, source: SourceSettings) -> None:
-    lines = SourceSettings.model_validate({"name": source.name, "from": "-", "delimiter": "\x01", "quote": "", "to": ()})
+    lines = SourceSettings.model_validate(
+        {"name": source.name, "from": "-", "delimiter": "\x01", "quote": "", "to": ()}
+    )
     with Path(text.path).open("rb") as file:
         start = file.read(1 << 12).lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"["):
@@ -245,7 +256,9 @@ def stage_relation(stage: Stage, number: int, relation: str, path: Path | str, s
     def add(name: str, sql: str, kind: pa.DataType) -> None:
         if pa.types.is_struct(kind):
             for below in kind:
-                add(f"{name}.{below.name}", f'{sql}["{below.name}"]'.replace('["', "['").replace('"]', "']"), below.type)
+                add(
+                    f"{name}.{below.name}", f'{sql}["{below.name}"]'.replace('["', "['").replace('"]', "']"), below.type
+                )
         elif pa.types.is_nested(kind):
             fields[name] = f"CAST(to_json({sql}) AS VARCHAR)"
         else:

@@ -100,7 +100,9 @@ class _Run:
         self.temp = step.lake.folder / "tmp"
         self.door = Door(self.engine, pseudonyms, vault, settings.door)
         self.before: dict[str, Any] = step.lake.note("collect")
-        self.marks: dict[str, dict[str, Any]] = {name: dict(files) for name, files in self.before.get("files", {}).items()}
+        self.marks: dict[str, dict[str, Any]] = {
+            name: dict(files) for name, files in self.before.get("files", {}).items()
+        }
         self.maps: dict[str, str] = dict(self.before.get("maps", {}))
         self.again: set[str] = set()  # sources to read whole although their files are unchanged
 
@@ -165,15 +167,22 @@ class _Run:
         store = Store(self.step, self.door, source, self.now)
         first = True
         for batch in _batches(changed):
-            with self.progress.task("collect", source.name, float(sum(origin.size for origin in batch))) as advance, ExitStack() as stack:
+            with (
+                self.progress.task("collect", source.name, float(sum(origin.size for origin in batch))) as advance,
+                ExitStack() as stack,
+            ):
                 stage = self._stage(source, stack)
-                lines = {number: self._read(stage, number, source, origin, advance) for number, origin in enumerate(batch)}
+                lines = {
+                    number: self._read(stage, number, source, origin, advance) for number, origin in enumerate(batch)
+                }
                 reports += self._store(store, stage, batch, lines, remap=remap, first=first)
             first = False
         self.maps[source.name] = self._map_mark(source)
         seconds = time.perf_counter() - start
         report = SourceReport(source.name, tuple(reports), round(seconds, 3), store.misfits() if changed else {})
-        log.info("collect %s: %d lines, %s, %.2f s", source.name, sum(file.lines for file in reports), report.rows, seconds)
+        log.info(
+            "collect %s: %d lines, %s, %.2f s", source.name, sum(file.lines for file in reports), report.rows, seconds
+        )
         return report
 
     def _store(
@@ -184,7 +193,10 @@ class _Run:
         with numbered(stage) as rows:
             if remap:
                 store.take_back(rows, stage, first=first)
-            single = {row["_file"]: row["n"] for row in self.engine.rows(f"SELECT _file, count(*) AS n FROM ({rows}) GROUP BY 1")}
+            single = {
+                row["_file"]: row["n"]
+                for row in self.engine.rows(f"SELECT _file, count(*) AS n FROM ({rows}) GROUP BY 1")
+            }
             staged = Lines({number: lines[number] - len(stage.rejects[number]) for number in lines}, single)
             for place in range(len(source.to)):
                 for number, count in store.add(rows, stage, place, staged).items():
@@ -215,8 +227,14 @@ class _Run:
             schema=REJECTS_SCHEMA,
         )
         loaded = self.engine.load(found)
-        known = self.engine.sql(self.step.table("raw.rejects")) if self.step.has("raw.rejects") else f"SELECT * FROM {loaded.get_name()} LIMIT 0"
-        self.step.append("raw.rejects", f"SELECT * FROM {loaded.get_name()} ANTI JOIN ({known}) USING (source, file, line, ref)")
+        known = (
+            self.engine.sql(self.step.table("raw.rejects"))
+            if self.step.has("raw.rejects")
+            else f"SELECT * FROM {loaded.get_name()} LIMIT 0"
+        )
+        self.step.append(
+            "raw.rejects", f"SELECT * FROM {loaded.get_name()} ANTI JOIN ({known}) USING (source, file, line, ref)"
+        )
         self.engine.drop(loaded)
 
     # ---- what is read ----------------------------------------------------------------------------------------------
@@ -229,12 +247,16 @@ class _Run:
         return [Origin(_label(path, self.folder), path, hash_file(path), path.stat().st_size) for path in paths]
 
     def _stage(self, source: SourceSettings, stack: ExitStack) -> Stage:
-        stage = Stage(self.engine, "staged", used_columns(source), self.pseudonyms.secret(f"row {source.name}"), self.temp)
+        stage = Stage(
+            self.engine, "staged", used_columns(source), self.pseudonyms.secret(f"row {source.name}"), self.temp
+        )
         stage.create()
         stack.callback(self.engine.run, "DROP TABLE staged")
         return stage
 
-    def _read(self, stage: Stage, number: int, source: SourceSettings, origin: Origin, advance: Any = lambda steps: None) -> int:
+    def _read(
+        self, stage: Stage, number: int, source: SourceSettings, origin: Origin, advance: Any = lambda steps: None
+    ) -> int:
         if origin.path is not None:
             lines = stage_file(stage, number, origin.path, source, advance)
         else:
@@ -247,7 +269,11 @@ class _Run:
 
     def _is_known(self, source: SourceSettings, origin: Origin) -> bool:
         found = self.marks.get(source.name, {}).get(origin.label)
-        return bool(origin.mark) and found is not None and (found["mark"], found["map"]) == (origin.mark, self._map_mark(source))
+        return (
+            bool(origin.mark)
+            and found is not None
+            and (found["mark"], found["map"]) == (origin.mark, self._map_mark(source))
+        )
 
     def _map_mark(self, source: SourceSettings) -> str:
         said = source.model_dump_json(exclude={"from_"}) + self.settings.door.model_dump_json() + RULES
@@ -270,5 +296,3 @@ def _batches(origins: list[Origin]) -> Iterator[list[Origin]]:
         batch.append(origin)
     if batch:
         yield batch
-
-

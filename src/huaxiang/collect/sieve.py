@@ -33,6 +33,7 @@ def sieve_csv(text: BinaryIO, clean: BinaryIO, columns: int, delimiter: str, quo
     fence, sign = delimiter.encode(), quote.encode()
     lines = _lines(text)
     pending: list[tuple[int, bytes]] = []
+    more: list[tuple[int, bytes]]
     buffer: list[bytes] = []
     while True:
         number, line = pending.pop() if pending else next(lines, (0, b""))
@@ -50,7 +51,7 @@ def sieve_csv(text: BinaryIO, clean: BinaryIO, columns: int, delimiter: str, quo
             if row.count(fence) == columns - 1 and b"\x00" not in row and b"\r" not in row:
                 buffer.append(row)
                 if len(buffer) > 10_000:
-                    clean.write(b"\n".join(buffer) + b"\n")
+                    clean.write(_joined(buffer))
                     buffer.clear()
                 continue
             cells, more = row.decode("utf-8", "replace").split(delimiter), []
@@ -64,20 +65,27 @@ def sieve_csv(text: BinaryIO, clean: BinaryIO, columns: int, delimiter: str, quo
         while len(cells) > columns and not cells[-1]:
             cells.pop()
         if len(cells) != columns:
-            yield _reject(number, "too_many" if len(cells) > columns else "too_few", b"".join([line, *(part for _, part in more)]))
+            yield _reject(
+                number, "too_many" if len(cells) > columns else "too_few", b"".join([line, *(part for _, part in more)])
+            )
             continue
         if buffer:
-            clean.write(b"\n".join(buffer) + b"\n")
+            clean.write(_joined(buffer))
             buffer.clear()
         out.writerow(cells)
     if buffer:
-        clean.write(b"\n".join(buffer) + b"\n")
+        clean.write(_joined(buffer))
     wrapper.flush()
     wrapper.detach()
 
 
 def _quoted(
-    line: bytes, number: int, lines: Iterator[tuple[int, bytes]], pending: list[tuple[int, bytes]], delimiter: str, quote: str
+    line: bytes,
+    number: int,
+    lines: Iterator[tuple[int, bytes]],
+    pending: list[tuple[int, bytes]],
+    delimiter: str,
+    quote: str,
 ) -> tuple[list[str] | None, list[tuple[int, bytes]]]:
     """The cells of a row with quotes, which may run on over lines (given too); None where it is no row."""
     more: list[tuple[int, bytes]] = []
@@ -86,7 +94,11 @@ def _quoted(
         text = record.decode("utf-8", "replace")
         if text.count(quote) % 2 == 0 or len(more) >= LONGEST_ROW or len(record) > LONGEST_LINE:
             try:
-                rows = list(csv.reader(io.StringIO(text.rstrip("\r\n"), newline=""), delimiter=delimiter, quotechar=quote, strict=True))
+                rows = list(
+                    csv.reader(
+                        io.StringIO(text.rstrip("\r\n"), newline=""), delimiter=delimiter, quotechar=quote, strict=True
+                    )
+                )
             except csv.Error:
                 return None, more
             return (rows[0] if len(rows) == 1 else None), more
@@ -108,6 +120,11 @@ def _lines(text: BinaryIO) -> Iterator[tuple[int, bytes]]:
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         yield number, line
+
+
+def _joined(rows: list[bytes]) -> bytes:
+    """The rows as lines of valid UTF-8 (a character cut off at the file's end is replaced)."""
+    return b"\n".join(rows).decode("utf-8", "replace").encode() + b"\n"
 
 
 def _reject(number: int, reason: str, line: bytes) -> Reject:

@@ -4,69 +4,35 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from huaxiang.collect.guess_names import is_known_name
+from huaxiang.collect.seen import HEAD_ROWS, SAMPLE_ROWS, TOO_WIDE, Look
 from huaxiang.collect.sniff_bytes import Sample, sample_file
-from huaxiang.collect.sniff_values import ColumnLook, look_at_column
+from huaxiang.collect.sniff_typed import look_at_json_lines, look_at_parquet, look_at_records, read_array
+from huaxiang.collect.sniff_values import look_at_column
 from huaxiang.errors import SourceError
 
-SAMPLE_ROWS = 20_000
-HEAD_ROWS = 8_000
-TOO_WIDE = 2_000
 _DELIMITERS = ("\t", ",", ";", "|", "\x01")
-
-
-@dataclass(frozen=True)
-class Look:
-    """One file or table as seen. `columns` hold the sampled rows; `doubts` are (key, values) of words/init.toml."""
-
-    origin: str  # the path or URL as the person gave it
-    path: Path | None
-    format: Literal["csv", "jsonl", "parquet", "database"]
-    columns: tuple[ColumnLook, ...]
-    encoding: str = "utf-8"
-    delimiter: str = ","
-    quote: str = '"'
-    header: bool = True
-    renamed: bool = False  # the header repeats or lacks names: read it by position
-    skip: int = 0
-    rows: int = 0
-    rows_exact: bool = False
-    db_table: str = ""
-    gzipped: bool = False
-    doubts: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.columns)
-
-    @property
-    def sampled(self) -> int:
-        return len(self.columns[0].values) if self.columns else 0
-
-    def column(self, name: str) -> ColumnLook:
-        return next(column for column in self.columns if column.name == name)
 
 
 def look_at_file(path: Path, origin: str) -> Look:
     """What the file holds; raises SourceError where it cannot be read as rows and columns."""
     sample = sample_file(path)
     if sample.kind == "parquet":
-        return _look_at_parquet(path, origin)
+        return look_at_parquet(path, origin)
     if sample.kind in ("sqlite", "duckdb"):
         raise SourceError("init.database_file", path=path, kind=sample.kind)
     start = sample.head.lstrip("\ufeff \t\r\n")
     if start.startswith("{"):
-        return _look_at_json_lines(sample, origin)
-    if start.startswith("[") and _is_json_array(start):
-        raise SourceError("init.json_array", path=path)
+        return look_at_json_lines(sample, origin)
+    if start.startswith("[") and re.match(r"\[\s*\{", start):
+        return look_at_records(sample, origin, *read_array(start))
     return _look_at_csv(sample, origin)
 
 
@@ -94,7 +60,8 @@ def _look_at_csv(sample: Sample, origin: str) -> Look:
     odd = sum(len(row) != width for row in body)
     body = [row for row in body if len(row) == width] or body
     columns = tuple(
-        look_at_column(name, [row[place] if place < len(row) else None for row in body]) for place, name in enumerate(names)
+        look_at_column(name, [row[place] if place < len(row) else None for row in body])
+        for place, name in enumerate(names)
     )
     doubts: list[tuple[str, tuple[tuple[str, Any], ...]]] = []
     if odd:
@@ -126,7 +93,11 @@ def guess_delimiter(text: str) -> str:
         width, count = widths.most_common(1)[0]
         if width > 1 and count >= 0.9 * len(lines):
             return " "
-    if best == "," and all(line.count(",") == line.count(", ") + line.endswith(",") for line in lines) and '"' not in text[:200_000]:
+    if (
+        best == ","
+        and all(line.count(",") == line.count(", ") + line.endswith(",") for line in lines)
+        and '"' not in text[:200_000]
+    ):
         return ", "
     return best
 
@@ -181,14 +152,19 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool:
         return False
     kinds = [look_at_column("", [cell]).kind for cell in first]
     # yes/no words and short codes may be names; a number, a date, an e-mail is a value
-    if any(kind in ("int", "float", "money", "comma", "epoch", "time", "date", "email", "phone", "id_number", "list") for kind in kinds):
+    if any(
+        kind in ("int", "float", "money", "comma", "epoch", "time", "date", "email", "phone", "id_number", "list")
+        for kind in kinds
+    ):
         return sum(is_known_name(cell) for cell in first) >= max(2, 0.7 * len(first))
     if any(is_known_name(cell) for cell in first):
         return True
     if len(rows) == 1:
         return True
     body = rows[1:400]
-    below = [look_at_column("", [row[place] if place < len(row) else None for row in body]) for place in range(len(first))]
+    below = [
+        look_at_column("", [row[place] if place < len(row) else None for row in body]) for place in range(len(first))
+    ]
     if any(column.kind not in ("text", "code", "category", "empty", "bool") for column in below):
         return True
     repeats = sum(cell in column.words for cell, column in zip(first, below, strict=True))
@@ -208,102 +184,16 @@ def name_columns(header: Sequence[str], width: int) -> tuple[tuple[str, ...], bo
     return tuple(names), bool(header) and list(names) != [cell.strip() for cell in header[:width]]
 
 
-def _is_json_array(start: str) -> bool:
-    return bool(re.match(r"\[\s*(\{|\[\s*[\d\"{])", start))
-
-
-def _look_at_json_lines(sample: Sample, origin: str) -> Look:
-    records: list[dict[str, Any]] = []
-    broken = 0
-    lines = sample.head.lstrip("\ufeff").splitlines()
-    for line in [*lines[:HEAD_ROWS], *(line for window in sample.spread for line in window.splitlines()[:200])]:
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if isinstance(record, dict):
-            records.append(flatten(record))
-        else:
-            broken += 1
-    if not records:
-        raise SourceError("init.not_json_lines", path=sample.path)
-    names = list(dict.fromkeys(name for record in records for name in record))
-    if len(names) > TOO_WIDE:
-        raise SourceError("init.too_wide", path=sample.path, columns=f"{len(names):,}", limit=f"{TOO_WIDE:,}")
-    columns = tuple(look_at_column(name, [record.get(name) for record in records]) for name in names)
-    doubts = (("odd_json", (("rows", broken), ("sampled", broken + len(records)))),) if broken else ()
-    return Look(
-        origin, sample.path, "jsonl", columns, sample.encoding, rows=sample.lines, rows_exact=sample.exact, gzipped=sample.gzipped, doubts=doubts
-    )
-
-
-def flatten(record: dict[str, Any], path: str = "") -> dict[str, str | None]:
-    """A JSON object as flat cells: `properties.price`; lists stay JSON text."""
-    cells: dict[str, str | None] = {}
-    for name, value in record.items():
-        if isinstance(value, dict):
-            cells.update(flatten(value, f"{path}{name}."))
-        else:
-            cells[f"{path}{name}"] = to_cell(value)
-    return cells
-
-
-def to_cell(value: Any) -> str | None:
-    """A value as the text a CSV would hold."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (list, tuple, dict)):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
-
-
-def _look_at_parquet(path: Path, origin: str) -> Look:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        file = parquet.ParquetFile(path)
-        groups = file.metadata.num_row_groups
-        wanted = sorted({0, groups // 2, groups - 1}) if groups else []
-        rows = [row for group in wanted for row in _some_rows(file, group)]
-    except (pa.ArrowInvalid, OSError) as error:
-        raise SourceError("init.parquet_damaged", path=path) from error
-    if not rows:
-        raise SourceError("init.empty", path=path)
-    return look_at_rows(rows, origin, format="parquet", rows_total=file.metadata.num_rows, path=path)
-
-
-def _some_rows(file: Any, group: int) -> list[dict[str, Any]]:
-    batch = next(iter(file.iter_batches(batch_size=SAMPLE_ROWS // 3, row_groups=[group])), None)
-    return batch.to_pylist() if batch is not None else []
-
-
-def look_at_rows(
-    rows: Iterable[dict[str, Any]],
-    origin: str,
-    *,
-    format: Literal["parquet", "database"],
-    rows_total: int,
-    path: Path | None = None,
-    db_table: str = "",
-) -> Look:
-    """The Look of rows that come typed, from Parquet or a database."""
-    flat = [flatten(row) for row in rows]
-    names = list(dict.fromkeys(name for row in flat for name in row))
-    columns = tuple(look_at_column(name, [row.get(name) for row in flat]) for name in names)
-    return Look(origin, path, format, columns, rows=rows_total, rows_exact=True, db_table=db_table)
-
-
 def same_shape(one: Look, other: Look) -> bool:
     """Whether two files can be one source: same format and columns, and encodings that agree."""
     alike = (one.format, one.names, one.delimiter, one.quote, one.header, one.skip) == (
         other.format, other.names, other.delimiter, other.quote, other.header, other.skip,
     )  # fmt: skip
-    return alike and one.format != "database" and (one.encoding == other.encoding or "ascii" in (one.encoding, other.encoding))
+    return (
+        alike
+        and one.format != "database"
+        and (one.encoding == other.encoding or "ascii" in (one.encoding, other.encoding))
+    )
 
 
 def merge_looks(looks: Sequence[Look]) -> Look:

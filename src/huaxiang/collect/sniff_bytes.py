@@ -126,7 +126,11 @@ def missing_file(path: Path) -> SourceError:
     """The error for a file that is not there, with the nearest name that is."""
     names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
-    return SourceError("init.missing_near", path=path, near=path.parent / near[0]) if near else SourceError("init.missing", path=path)
+    return (
+        SourceError("init.missing_near", path=path, near=path.parent / near[0])
+        if near
+        else SourceError("init.missing", path=path)
+    )
 
 
 def _kind_of(path: Path, start: bytes) -> Kind:
@@ -137,7 +141,11 @@ def _kind_of(path: Path, start: bytes) -> Kind:
     if start[8:12] == b"DUCK":
         return "duckdb"
     if start.startswith(b"PK\x03\x04"):
-        key = "init.excel" if b"xl/" in start or b"[Content_Types].xml" in start or path.suffix.lower().startswith(".xls") else "init.zip"
+        key = (
+            "init.excel"
+            if b"xl/" in start or b"[Content_Types].xml" in start or path.suffix.lower().startswith(".xls")
+            else "init.zip"
+        )
         raise SourceError(key, path=path)
     found = next((name for mark, name in _BINARY if start.startswith(mark)), None)
     if found == "Excel .xls":
@@ -264,7 +272,10 @@ def guess_encoding(lines: list[bytes], utf8: bool) -> tuple[str, bool]:
     runs = [len(run.group()) for run in _HIGH_RUN.finditer(text)]
     if sum(run for run in runs if run >= 2) < 0.5 * sum(runs):  # lone high bytes between letters: a Latin script
         return "cp1252", False
-    scores = {name: _chinese_share(text, name, first, last) for name, first, last in (("gb18030", 0xB0, 0xD7), ("big5", 0xA4, 0xC6))}
+    scores = {
+        name: _chinese_share(text, name, first, last)
+        for name, first, last in (("gb18030", 0xB0, 0xD7), ("big5", 0xA4, 0xC6))
+    }
     best = max(scores, key=lambda name: scores[name])
     if scores[best] > 0.6:
         return best, not all(_fits(line, best) for line in lines)

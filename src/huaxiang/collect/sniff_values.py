@@ -2,22 +2,56 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal
 
 Kind = Literal[
-    "empty", "int", "float", "money", "comma", "epoch", "time", "date", "bool", "email", "phone", "id_number", "list", "category", "code", "text"
+    "empty",
+    "int",
+    "float",
+    "money",
+    "comma",
+    "epoch",
+    "time",
+    "date",
+    "bool",
+    "email",
+    "phone",
+    "id_number",
+    "list",
+    "category",
+    "code",
+    "text",
 ]
 
 NUMBERS = ("int", "float", "money", "comma")
 TIMES = ("epoch", "time", "date")
 # How sources write "not known"; -1 and 0 are judged beside the column's other values.
 EMPTY_WORDS = frozenset(
-    ("null", "none", "nan", "n/a", "na", "\\n", "-", "--", "?", "unknown", "(not set)", "未知", "不详", "未填写", "保密", "无")
+    (
+        "null",
+        "none",
+        "nan",
+        "n/a",
+        "na",
+        "\\n",
+        "-",
+        "--",
+        "?",
+        "unknown",
+        "(not set)",
+        "未知",
+        "不详",
+        "未填写",
+        "保密",
+        "无",
+    )
 )
 
 _INT = re.compile(r"[+-]?\d+")
@@ -25,7 +59,9 @@ _FLOAT = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?")
 _MONEY = re.compile(r"-?\s*[¥￥$€£]\s*-?\d[\d,]*(\.\d+)?|-?\d{1,3}(,\d{3})+(\.\d+)?|-?\d+(\.\d+)?\s*元")
 _COMMA = re.compile(r"-?[€£]?\s*(\d{1,3}(\.\d{3})+|\d+),\d{1,2}\s*€?|-?\d{1,3}(\.\d{3}){2,}")
 _EMAIL = re.compile(r"[^@\s,;]+@[^@\s,;]+\.[A-Za-z]{2,}")
-_PHONE = re.compile(r"(\+?86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}|\+\d{1,3}[ -]?\(?\d[\d ()-]{6,}\d|\(?\d{3}\)?[ -]\d{3}-\d{4}")
+_PHONE = re.compile(
+    r"(\+?86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}|\+\d{1,3}[ -]?\(?\d[\d ()-]{6,}\d|\(?\d{3}\)?[ -]\d{3}-\d{4}"
+)
 _ID_NUMBER = re.compile(r"[1-9]\d{5}(19|20)\d{2}(0[1-9]|1[0-2])([0-2]\d|3[01])\d{3}[\dXx]")
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?\s*(Z|UTC|[+-]\d{2}:?\d{2})?")
 _OFFSET = re.compile(r"\d\s*(Z|UTC|[+-]\d{2}:?\d{2})$")
@@ -43,6 +79,12 @@ _FORMATS = tuple(
     )
     for time in ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f", "T%H:%M:%S", "%H%M%S", " %H时%M分%S秒", " %H:%M:%S %z", " %H:%M %z")
 )  # fmt: skip
+_NUMBER_TESTS: tuple[tuple[Kind, Callable[[str], object]], ...] = (
+    ("int", _INT.fullmatch),
+    ("float", _FLOAT.fullmatch),
+    ("comma", lambda cell: _COMMA.fullmatch(cell) or _FLOAT.fullmatch(cell)),
+    ("money", lambda cell: _MONEY.fullmatch(cell) or _FLOAT.fullmatch(cell)),
+)
 _DAY_FIRST = {"%m/%d/%Y": "%d/%m/%Y", "%m-%d-%Y": "%d-%m-%Y", "%m/%d/%y": "%d/%m/%y"}
 
 
@@ -62,7 +104,6 @@ class ColumnLook:
     unit: Literal["s", "ms", "us", "ns"] | None = None
     offset: bool = False  # times carry their own zone
     day_or_month: bool = False  # the order of day and month was guessed
-    negative_share: float = 0.0
     low: float | None = None
     high: float | None = None
 
@@ -106,7 +147,7 @@ def _with_kind(base: ColumnLook, known: Counter[str]) -> ColumnLook:
         return sum(count for cell, count in judged.items() if test(cell)) / total
 
     def made(kind: Kind, fits: float = 1.0, **more: object) -> ColumnLook:
-        return ColumnLook(**{**base.__dict__, "kind": kind, "misfit_share": 1 - fits, **more})  # type: ignore[arg-type]
+        return ColumnLook(**{**base.__dict__, "kind": kind, "misfit_share": 1 - fits, **more})
 
     if share(lambda cell: cell.lower() in _BOOLS) == 1:
         return made("bool")
@@ -122,12 +163,11 @@ def _with_kind(base: ColumnLook, known: Counter[str]) -> ColumnLook:
     if time is not None:
         kind, fits, more = time
         return made(kind, fits, **more)
-    for kind, test in (("int", _INT), ("float", _FLOAT), ("comma", _COMMA), ("money", _MONEY)):
-        fits = share(lambda cell, test=test, kind=kind: test.fullmatch(cell) or (kind in ("comma", "money") and _FLOAT.fullmatch(cell)))
-        if fits >= 0.9 or (kind == "float" and fits >= 0.6):
+    for number_kind, test in _NUMBER_TESTS:
+        fits = share(test)
+        if fits >= 0.9 or (number_kind == "float" and fits >= 0.6):
             numbers = [number for number in map(to_number, judged) if number is not None] or [0.0]
-            below = share(lambda cell: (to_number(cell) or 0) < 0)
-            return made(kind, fits, low=min(numbers), high=max(numbers), negative_share=below)  # type: ignore[arg-type]
+            return made(number_kind, fits, low=min(numbers), high=max(numbers))
     if base.distinct <= 50 and base.distinct <= max(2, base.filled * 0.2):
         return made("category")
     spaced = share(lambda cell: " " in cell or len(cell) > 40 or any("\u4e00" <= letter <= "\u9fff" for letter in cell))
@@ -145,7 +185,7 @@ def _look_at_time(
     if fits >= 0.8:
         return "date", fits, {}
     for length, unit in _EPOCHS.items():
-        fits = share(lambda cell, length=length: _is_epoch(cell, length))
+        fits = share(partial(_is_epoch, length=length))
         if fits >= 0.9:
             return "epoch", fits, {"unit": unit}
     fits = share(_COMPACT.fullmatch)
@@ -171,7 +211,12 @@ def _look_at_time(
 
 def _is_epoch(cell: str, length: int) -> bool:
     whole = cell.partition(".")[0]
-    return len(whole) == length and whole.isdecimal() and 631152000 <= int(whole[:10]) <= 2208988800 and bool(_FLOAT.fullmatch(cell))
+    return (
+        len(whole) == length
+        and whole.isdecimal()
+        and 631152000 <= int(whole[:10]) <= 2208988800
+        and bool(_FLOAT.fullmatch(cell))
+    )
 
 
 def _parses(cell: str, form: str) -> bool:
@@ -187,7 +232,7 @@ def _smoother(values: Sequence[str | None], one: str, other: str) -> str:
 
     def backwards(form: str) -> int:
         times = [datetime.strptime(cell, form) for cell in values[:3000] if cell and _parses(cell, form)]
-        return sum(later < earlier for earlier, later in zip(times, times[1:], strict=False))
+        return sum(later < earlier for earlier, later in itertools.pairwise(times))
 
     return other if backwards(other) < backwards(one) else one
 

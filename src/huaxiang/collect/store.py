@@ -74,7 +74,10 @@ class Store:
             kept = engine.sql(self.step.table(f"raw.{table}"))
             mine = f"source = {quote(self.source.name)}"
             if table in fed and table not in whole:
-                ids = [f"SELECT {self._nth_id(nth)} AS row_id FROM ({rows})" for nth in range(sum(to.table == table for to in self.source.to))]
+                ids = [
+                    f"SELECT {self._nth_id(nth)} AS row_id FROM ({rows})"
+                    for nth in range(sum(to.table == table for to in self.source.to))
+                ]
                 mine += f" AND row_id IN ({' UNION ALL '.join(ids)})"
             elif not first:
                 continue
@@ -105,7 +108,9 @@ class Store:
             new = f"SELECT * FROM {name} WHERE NOT _refused AND NOT _known"
             personal = [column.name for column in table_map.mapped if column.personal]
             if personal:
-                self.door.keep_personal(f"SELECT user_id, {', '.join(personal)} FROM ({new}) WHERE user_id IS NOT NULL", personal)
+                self.door.keep_personal(
+                    f"SELECT user_id, {', '.join(personal)} FROM ({new}) WHERE user_id IS NOT NULL", personal
+                )
             self.step.append(f"raw.{to.table}", f"SELECT {self._columns(table_map)} FROM ({new})")
         return {number: self._count(to.table, number, lines, counts) for number in lines.read}
 
@@ -126,7 +131,9 @@ class Store:
         found = next((row for row in counts if row["_file"] == number), {"mapped": 0, "refused": 0, "repeated": 0})
         single = lines.single.get(number, 0)
         stored = found["mapped"] - found["refused"] - found["repeated"]
-        return TableCount(table, stored, found["repeated"] + lines.read[number] - single, found["refused"], single - found["mapped"])
+        return TableCount(
+            table, stored, found["repeated"] + lines.read[number] - single, found["refused"], single - found["mapped"]
+        )
 
     def misfits(self) -> dict[str, int]:
         """Rows stored by this run with a value that did not fit its type, by table."""
@@ -153,7 +160,9 @@ class Store:
         parts = ", ".join(f"coalesce({name}, chr(30)), chr(31)" for name in names)
         hashed = short_hash(f"concat({quote(salt + table_map.to.table)}, {parts})")
         listed = ", ".join(names)
-        return f"SELECT *, {hashed} AS row_id FROM (SELECT min(_file) AS _file, {listed} FROM ({texts}) GROUP BY {listed})"
+        return (
+            f"SELECT *, {hashed} AS row_id FROM (SELECT min(_file) AS _file, {listed} FROM ({texts}) GROUP BY {listed})"
+        )
 
     def _check(self, judged: str, texts: str, table_map: TableMap) -> None:
         """Raises SourceError where a required column cannot be read as mapped: nothing is stored then."""
@@ -182,10 +191,17 @@ class Store:
     def _learn(self, typed: str, table_map: TableMap) -> None:
         mapped = {column.name for column in table_map.mapped}
         users = [name for name in _USERS if name in mapped]
-        others = [column.name for column in table_map.table.columns if column.pseudonym and column.name in mapped and column.name not in users]
+        others = [
+            column.name
+            for column in table_map.table.columns
+            if column.pseudonym and column.name in mapped and column.name not in users
+        ]
         for names, shop_ids in ((users, True), (others, False)):
             if names:
-                self.door.learn(" UNION ALL ".join(f"SELECT DISTINCT {name} AS id FROM ({typed})" for name in names), shop_ids=shop_ids)
+                self.door.learn(
+                    " UNION ALL ".join(f"SELECT DISTINCT {name} AS id FROM ({typed})" for name in names),
+                    shop_ids=shop_ids,
+                )
 
     def _judged(self, typed: str, table_map: TableMap) -> str:
         """The typed rows with pseudonyms for ids, and whether each is a test's, `_refused` or already `_known`."""
@@ -198,7 +214,11 @@ class Store:
         if not self.source.consent_default and not asks:
             refused += [f"NOT coalesce(i_{column}.agreed, false)" for column in users]
         test = [f"coalesce(i_{column}.is_test, false)" for column in users]
-        test += [self.door.test_sql(f"t.{column}") for column in ("name", "email") if table.name == "users" and column in table_map.present]
+        test += [
+            self.door.test_sql(f"t.{column}")
+            for column in ("name", "email")
+            if table.name == "users" and column in table_map.present
+        ]
         known = "false"
         if self.step.has(f"raw.{table.name}"):
             rows = self.step.lake.engine.sql(self.step.table(f"raw.{table.name}"))

@@ -39,7 +39,9 @@ def text_sql(sql: str, origin: ColumnFrom) -> str:
     text = f"CASE WHEN {text} IN ({', '.join(map(quote, sorted(absent)))}) THEN NULL ELSE {text} END"
     if origin.values:
         cases = " ".join(
-            f"WHEN {quote(spelled)} THEN {quote(ours)}" for theirs, ours in origin.values.items() for spelled in _spellings(theirs)
+            f"WHEN {quote(spelled)} THEN {quote(ours)}"
+            for theirs, ours in origin.values.items()
+            for spelled in _spellings(theirs)
         )
         text = f"nullif(CASE {text} {cases} ELSE {text} END, '')"
     return text
@@ -53,7 +55,9 @@ def _spellings(value: str) -> tuple[str, ...]:
 def event_sql(sql: str) -> str:
     """Our name of an event where the vocabulary knows it; else the name as it is."""
     ours = ", ".join(quote(name) for name in EVENT_NAMES)
-    others = " ".join(f"WHEN {quote(name)} THEN {quote(our)}" for name, our in event_vocabulary().items() if name != our)
+    others = " ".join(
+        f"WHEN {quote(name)} THEN {quote(our)}" for name, our in event_vocabulary().items() if name != our
+    )
     return f"CASE WHEN {sql} IN ({ours}) THEN {sql} ELSE CASE lower({sql}) {others} ELSE {sql} END END"
 
 
@@ -114,7 +118,7 @@ def _epoch(sql: str, unit: str, zone: str) -> str:
 def purposes_sql(sql: str, purpose: str) -> str:
     """The purposes agreed to: a list written as text or JSON; a plain yes means `purpose`, a plain no none."""
     inner = f"regexp_replace({sql}, '[\\[\\]\"'']', '', 'g')"
-    parts = f"list_filter(list_transform(regexp_split_to_array({inner}, '[,;|，；、]'), x -> lower(trim(x))), x -> x <> '')"
+    parts = f"list_filter(list_transform(regexp_split_to_array({inner}, '[,;|，；、]'), lambda x: lower(trim(x))), lambda x: x <> '')"
     return (
         f"CASE WHEN lower({sql}) IN ({', '.join(map(quote, YES))}) THEN [{quote(purpose)}] "
         f"WHEN {sql} IS NULL OR lower({sql}) IN ({', '.join(map(quote, NO))}) THEN []::VARCHAR[] ELSE {parts} END"

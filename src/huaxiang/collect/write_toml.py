@@ -13,7 +13,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import InlineTable, Table
 
-from huaxiang.collect.guess_map import SourceGuess, TableGuess
+from huaxiang.collect.guess_find import SourceGuess, TableGuess
 from huaxiang.collect.guess_names import sounds_personal
 from huaxiang.collect.guess_shop import ShopGuess, Span
 from huaxiang.collect.propose_files import Group, path_from
@@ -94,7 +94,7 @@ def _source_table(folder: Path, group: Group, guess: SourceGuess, timezone: str,
     if look.format in ("csv", "jsonl"):
         table.add("encoding", "utf-8" if look.encoding == "ascii" else look.encoding)
     if look.format == "csv":
-        table.add("delimiter", look.delimiter)
+        table.add("delimiter", look.delimiter.strip(" ") or " ")
         if look.quote != '"':
             table.add("quote", look.quote)
         _add_header(table, guess, say)
@@ -173,12 +173,22 @@ def hides(guess: SourceGuess, table: str, name: str, columns: Sequence[str]) -> 
     """Whether the values of a contract column are not to be shown."""
     contract = TABLES[table].column(name)
     assert contract is not None
-    private = contract.personal or contract.pseudonym or name == "text" or (table == "events" and name in ("session_id", "event_id"))
+    private = (
+        contract.personal
+        or contract.pseudonym
+        or name == "text"
+        or (table == "events" and name in ("session_id", "event_id"))
+    )
     looks = [guess.look.column(column) for column in columns]
     told = any(look.kind in ("email", "phone", "id_number") for look in looks)
     odd = table != "items" and any(sounds_personal(look.name) for look in looks)
     # the same source column may feed a user id elsewhere
-    shared = {origin.get("column") for feeds in guess.tables for key, origin in feeds.map.items() if _is_private(feeds.table, key)}
+    shared = {
+        origin.get("column")
+        for feeds in guess.tables
+        for key, origin in feeds.map.items()
+        if _is_private(feeds.table, key)
+    }
     return private or told or odd or bool(shared & set(columns))
 
 
@@ -208,7 +218,7 @@ def _outcomes_table(outcomes: Mapping[str, Mapping[str, Any]], span: Span | None
     table = tomlkit.table(is_super_table=True)
     for place, (name, outcome) in enumerate(outcomes.items()):
         one = tomlkit.table()
-        if place == 0 and span is not None:
+        if place == 0 and span is not None and "within" in outcome:
             _comment(one, say("init.toml.span", first=_day(span.first), last=_day(span.last), days=span.days))
         _comment(one, say("init.toml.outcome_" + ("attribute" if "attribute" in outcome else "future")))
         for key, value in outcome.items():
@@ -238,5 +248,3 @@ def _block(text: str) -> str:
 
 def _one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
-
-

@@ -129,7 +129,7 @@ def _unbuilt_card(name: str, settings: Settings) -> ScoreCard:
     if declared is not None:
         task = "class" if declared.attribute else "number" if declared.agg in ("sum", "count") else "binary"
     text = (declared.meaning if declared else "") or name
-    meaning: Texts = {lang: text for lang in LANGS}
+    meaning: Texts = dict.fromkeys(LANGS, text)
     why = say("models.why.no_training")
     return ScoreCard(name, task, "skipped", False, meaning, why, seed=settings.train.seed, versions=learner_versions())
 

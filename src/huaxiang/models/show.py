@@ -116,7 +116,7 @@ def _facts(card: ScoreCard, words: Words) -> list[Text]:
             words(
                 "models.show.ece",
                 ece=f"{ece['value']:.1%}",
-                method=words(f"models.calibration.{card.calibration['method']}"),
+                method=_calibration(card, words),
             )
         )
     if card.threshold:
@@ -135,6 +135,12 @@ def _facts(card: ScoreCard, words: Words) -> list[Text]:
             )
         )
     return [Text("• " + line) for line in found]
+
+
+def _calibration(card: ScoreCard, words: Words) -> str:
+    """The method's name; "none" says whether others were tried."""
+    tried = card.calibration.get("valid_log_loss")
+    return words(f"models.calibration.{card.calibration['method'] if tried else 'untried'}")
 
 
 def _business(business: dict[str, Any], words: Words) -> str:

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from huaxiang.look.numbers import Numbers
-from huaxiang.profile.traits import BY_NAME, DECLARED, Format
+from huaxiang.profile.traits import BY_NAME, DECLARED, Format, format_by_unit
 from huaxiang.words import LANGS, Lang, Words
 
 Text = dict[str, str]
@@ -61,9 +61,7 @@ def format_of(unit: str, value: Any) -> Format:
     """How a value of a unit is written where no trait says so."""
     if isinstance(value, list):
         return "tops" if value and isinstance(value[0], dict) else "text"
-    if unit in ("money", "share"):
-        return "money" if unit == "money" else "percent"
-    return "count" if Words("en").has(f"profile.unit.{unit}.many") else "number" if isinstance(value, int | float) else "text"
+    return format_by_unit(unit) if isinstance(value, int | float) else "text"
 
 
 @cache

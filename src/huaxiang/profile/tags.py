@@ -107,12 +107,12 @@ def tags_sql(
     rules = {tag.name: tag.sql(levels) for tag in usable_tags(columns)}
     rules |= {outcome_tag(outcome): condition for outcome, condition in predicted.items()} | dict(mine)
     parts = [f"CASE WHEN {when} THEN {quote(name)} END" for name, when in rules.items() if when is not None]
-    fixed = f"list_filter([{', '.join(parts)}]::VARCHAR[], name -> name IS NOT NULL)"
+    fixed = f"list_filter([{', '.join(parts)}]::VARCHAR[], lambda name: name IS NOT NULL)"
     if "top_categories" not in columns:
         return fixed
     liked = (
-        f"list_transform(list_filter(coalesce(top_categories, []), top -> top.share >= {settings.likes_share!r})[:{MOST_LIKES}], "
-        f"top -> {quote(LIKES)} || top.key)"
+        f"list_transform(list_filter(coalesce(top_categories, []), lambda top: top.share >= {settings.likes_share!r})[:{MOST_LIKES}], "
+        f"lambda top: {quote(LIKES)} || top.key)"
     )
     return f"list_concat({fixed}, {liked})"
 

@@ -142,3 +142,9 @@ def grow_confidence(count: float, half: float) -> float:
 def expire(as_of: datetime, days: int, limit_days: int) -> datetime:
     """When a trait with a window of `days` (0: all history) is stale."""
     return as_of + timedelta(days=min(days or limit_days, limit_days))
+
+
+def format_by_unit(unit: str) -> Format:
+    """How a number of a unit is written where no trait says so."""
+    by_unit: dict[str, Format] = {"money": "money", "share": "percent", "ratio": "ratio", "-1..1": "signed", "hour": "hour", "weekday": "weekday", "stars": "stars"}
+    return by_unit.get(unit, "count" if unit else "number")

@@ -33,7 +33,9 @@ class Vault:
         self._key = key
         self._cipher = AESGCM(key)
 
-    def put_many(self, pseudonyms: Sequence[str], field: str, values: Sequence[str | None], *, replace: bool = True) -> int:
+    def put_many(
+        self, pseudonyms: Sequence[str], field: str, values: Sequence[str | None], *, replace: bool = True
+    ) -> int:
         """Keep each user's value of `field` in one transaction; gives how many (a None is skipped).
 
         replace: False keeps the value that is there already

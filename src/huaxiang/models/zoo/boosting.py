@@ -11,7 +11,7 @@ from huaxiang.models.metrics import Floats
 from huaxiang.models.zoo.base import Config, gather_by_source
 from huaxiang.models.zoo.prepare import Matrix, Preparation
 
-PARALLEL = 300_000  # cells below which threads wait for each other longer than they work
+PARALLEL = 100_000  # cells below which threads wait for each other longer than they work
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,136 @@
+"""The profile of one customer, or of many, as documents (`huaxiang.profile/1`, see profile.schema.json)."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from huaxiang.engine import Lake
+from huaxiang.engine.duck import quote
+from huaxiang.errors import ShopError, UnknownUserError
+from huaxiang.profile.because import Past, finite, read_pasts, write_time
+from huaxiang.profile.context import Context
+from huaxiang.profile.persona import write_persona
+from huaxiang.profile.say import both
+from huaxiang.profile.tags import describe_tag, explain_tag
+from huaxiang.profile.trait_rows import computed_traits, declared_traits, made_trait, predicted_traits
+from huaxiang.profile.traits import SECTIONS
+from huaxiang.settings import Settings
+from huaxiang.words import LANGS, guess_lang
+
+SCHEMA = "huaxiang.profile/1"
+BATCH = 1_000
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One customer's profile. `document`: plain JSON values only."""
+
+    user_id: str
+    document: Row
+
+    def to_dict(self) -> Row:
+        return self.document
+
+    def to_json(self, indent: int | None = None) -> str:
+        return json.dumps(self.document, ensure_ascii=False, indent=indent, allow_nan=False)
+
+    def trait(self, name: str) -> Row | None:
+        """The trait named `name`, from whichever section has it."""
+        return next((trait for part in self.document["sections"].values() for trait in part["traits"] if trait["name"] == name), None)
+
+    def _repr_html_(self) -> str:
+        from huaxiang.profile.page import profile_fragment
+
+        return profile_fragment(self.document, guess_lang())
+
+
+def profile_document(lake: Lake, settings: Settings, user_id: str) -> Profile:
+    """The profile of one customer by pseudonym; raises UnknownUserError, or ShopError where no profiles are built yet."""
+    found = next(iter(profile_documents(lake, settings, [user_id])), None)
+    if found is None:
+        raise UnknownUserError("profile.unknown_user")
+    return found
+
+
+def profile_documents(lake: Lake, settings: Settings, user_ids: Iterable[str], *, batch: int = BATCH) -> Iterator[Profile]:
+    """The profiles of many customers in the order asked for, those unknown left out; `batch` at a time in memory."""
+    if not lake.has("profiles"):
+        raise ShopError("lake.no_table", name="profiles", have=", ".join(lake.names()) or "-")
+    context = Context.of(lake, settings)
+    asked = iter(user_ids)
+    while wanted := list(itertools.islice(asked, batch)):
+        rows = _by_user(lake, "profiles", wanted)
+        people = _by_user(lake, "ready.users", wanted)
+        predictions = _predictions(lake, wanted)
+        known = [user_id for user_id in wanted if user_id in rows]
+        for user_id, past in read_pasts(lake, known, context.as_of) if known else ():
+            document = _document(context, rows[user_id], people.get(user_id, {}), predictions.get(user_id, []), past)
+            yield Profile(user_id, document)
+
+
+def _document(context: Context, row: Row, person: Row, predictions: Sequence[Row], past: Past) -> Row:
+    row = {name: finite(value) for name, value in row.items()}
+    sections: dict[str, list[Row]] = {name: [] for name in SECTIONS}
+    for section, trait in itertools.chain(
+        computed_traits(context, row, past), declared_traits(context, row, person), predicted_traits(context, row, predictions)
+    ):
+        sections[section].append(trait)
+    sections["basic"].sort(key=lambda trait: trait["name"] not in ("lifecycle", "value_tier"))
+    traits = {trait["name"]: trait for part in sections.values() for trait in part}
+    meanings = {outcome.name: outcome.meaning for outcome in context.outcomes}
+    columns = {outcome.name: outcome.column for outcome in context.outcomes}
+    tags = [
+        {
+            "name": name,
+            **describe_tag(name, context.settings.profile, meanings),
+            "because": [cited for cited in explain_tag(name, context.settings.profile, columns) if cited in traits],
+        }
+        for name in row.get("tags") or []
+    ]
+    persona = write_persona(traits)
+    if tags:
+        said = {lang: both("profile.say.comma")[lang].join(tag[lang] for tag in tags) for lang in LANGS}
+        sections["tags"].append(made_trait(context, "tags", [tag["name"] for tag in tags], said))
+    if persona:
+        said = {"en": " ".join(part["en"] for part in persona), "zh": "".join(part["zh"] for part in persona)}
+        sections["persona"].append(made_trait(context, "persona", [part["en"] for part in persona], said))
+    return {
+        "schema": SCHEMA,
+        "user_id": row["user_id"],
+        "shop": context.settings.shop.name,
+        "currency": context.settings.shop.currency,
+        "as_of": write_time(context.as_of),
+        "timezone": context.settings.shop.timezone,
+        "headline": {"lifecycle": row["lifecycle"], "value_tier": row["value_tier"]},
+        "sections": {
+            name: {"traits": part, "absent": None if part else both(f"profile.absent.{name}")} for name, part in sections.items()
+        },
+        "tags": tags,
+        "persona": persona,
+        "timeline": past.timeline(),
+        "spending": past.spending(),
+    }
+
+
+def _by_user(lake: Lake, table: str, user_ids: Sequence[str]) -> dict[str, Row]:
+    """user_id -> its row of `table` ({} where the lake lacks it)."""
+    if not lake.has(table):
+        return {}
+    names = ", ".join(quote(user_id) for user_id in user_ids)
+    rows = lake.engine.rows(f"SELECT * FROM ({lake.engine.sql(lake.table(table))}) WHERE user_id IN ({names})")
+    return {row["user_id"]: row for row in rows}
+
+
+def _predictions(lake: Lake, user_ids: Sequence[str]) -> dict[str, list[Row]]:
+    if not lake.rows("predictions"):
+        return {}
+    names = ", ".join(quote(user_id) for user_id in user_ids)
+    found: dict[str, list[Row]] = {}
+    for row in lake.engine.rows(f"SELECT * FROM ({lake.engine.sql(lake.table('predictions'))}) WHERE user_id IN ({names})"):
+        found.setdefault(row["user_id"], []).append(row)
+    return found

@@ -29,7 +29,7 @@ def show_profile(profile: Profile, console: Console, lang: Lang) -> None:
     """Print the profile, fitted to the console's width."""
     document, words = profile.to_dict(), Words(lang)
     numbers = Numbers(lang, document["currency"])
-    traits = profile.traits()
+    traits = {trait["name"]: trait for section in document["sections"].values() for trait in section["traits"]}
     parts: list[RenderableType] = [_heading(document, traits, lang), _story(document, lang)]
     key = [_stat(traits[name], lang) for name in KEY_NUMBERS if name in traits][:6]
     if key:

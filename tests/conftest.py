@@ -19,12 +19,21 @@ DATA = ROOT.parent / "shared" / "data"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def run_huaxiang(*words: str, cwd: Path | None = None, lang: str = "en_US.UTF-8", **environ: str) -> subprocess.CompletedProcess[str]:
+def run_huaxiang(
+    *words: str, cwd: Path | None = None, lang: str = "en_US.UTF-8", **environ: str
+) -> subprocess.CompletedProcess[str]:
     """`huaxiang words…` in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "huaxiang.cli", *words],
         cwd=cwd,
-        env={**os.environ, "LANG": lang, "LC_ALL": lang, "COLUMNS": "100", "HUAXIANG_SHOP__MEMORY_GB": "0.6", **environ},
+        env={
+            **os.environ,
+            "LANG": lang,
+            "LC_ALL": lang,
+            "COLUMNS": "100",
+            "HUAXIANG_SHOP__MEMORY_GB": "0.6",
+            **environ,
+        },
         capture_output=True,
         text=True,
         timeout=600,
@@ -45,7 +54,17 @@ def write_shop_files(folder: Path, *, users: int = 60, days: int = 280, seed: in
         rows = csv.writer(out)
         rows.writerow(("user_id", "name", "email", "gender", "birth_year", "city", "registered_at"))
         for n in range(users):
-            rows.writerow((1000 + n, f"Person {n}", f"person{n}@example.com", "FM"[n % 2], 1960 + n % 45, "Lyon", "2023-12-01 10:00:00"))
+            rows.writerow(
+                (
+                    1000 + n,
+                    f"Person {n}",
+                    f"person{n}@example.com",
+                    "FM"[n % 2],
+                    1960 + n % 45,
+                    "Lyon",
+                    "2023-12-01 10:00:00",
+                )
+            )
     with (folder / "orders.csv").open("w", newline="", encoding="utf-8") as out:
         rows = csv.writer(out)
         rows.writerow(("order_id", "user_id", "item_id", "quantity", "price", "order_time"))

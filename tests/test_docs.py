@@ -12,9 +12,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ROOT, write_shop_files
 from nbclient import NotebookClient
 
+from conftest import ROOT, write_shop_files
 from huaxiang.settings import check_settings
 
 DOCS = ROOT / "docs"
@@ -31,10 +31,17 @@ def test_code_of_the_page_runs_as_written(page: Path, tmp_path: Path) -> None:
     write_shop_files(tmp_path, users=40, days=250)
     for script in DOCS.glob("*.py"):
         shutil.copy(script, tmp_path)
-    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "100", "HUAXIANG_SHOP__MEMORY_GB": "0.6"}
+    environ = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "COLUMNS": "100",
+        "HUAXIANG_SHOP__MEMORY_GB": "0.6",
+    }
     for kind, text in blocks(page, "bash", "python"):
         command = ["bash", "-euo", "pipefail", "-c", text] if kind == "bash" else [sys.executable, "-c", text]
-        done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=600, check=False
+        )
         assert done.returncode == 0, f"{text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
@@ -64,4 +71,6 @@ def test_reference_is_what_the_code_says() -> None:
 @pytest.mark.filterwarnings("default")  # the kernel's own libraries warn
 def test_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     notebook = nbformat.read(DOCS / "tutorial-shop.ipynb", as_version=4)
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import run_huaxiang, write_shop_files
 
+from conftest import run_huaxiang, write_shop_files
 from huaxiang.shop import STEPS, Shop
 
 AT = (0.15, 0.4, 0.6, 0.75, 0.85, 0.95)  # of the step's own running time
@@ -77,7 +77,9 @@ def test_full_disk_is_named_and_leaves_the_shop_as_it_was(tmp_path: Path) -> Non
     """On a real file system of 3 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(disk)], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(disk)], capture_output=True, check=False
+    ).returncode:
         pytest.skip("mounting a small file system needs root")
     try:
         files = write_shop_files(tmp_path / "files", users=300, days=280)

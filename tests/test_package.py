@@ -16,7 +16,9 @@ HEAVY = ("torch", "sklearn", "lightgbm", "shap", "pandas", "scipy", "duckdb", "i
 
 def test_importing_huaxiang_loads_nothing_heavy() -> None:
     code = f"import huaxiang, sys; print([name for name in {HEAVY!r} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 def test_help_loads_no_model_library() -> None:
@@ -31,7 +33,9 @@ def test_help_loads_no_model_library() -> None:
 def test_wheel_installs_into_a_bare_environment_and_gives_the_command(tmp_path: Path) -> None:
     """Dependencies come from this environment by a path file: their own installation is what `make test` has just done."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)], check=True)
+    subprocess.run(
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)], check=True
+    )
     [wheel] = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert any(name.endswith("words/shop.toml") for name in names)
@@ -43,10 +47,20 @@ def test_wheel_installs_into_a_bare_environment_and_gives_the_command(tmp_path: 
     (site / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     shown = subprocess.run(
-        [str(python.parent / "huaxiang"), "--lang", "zh", "--help"], capture_output=True, text=True, check=True, env=environ, cwd=tmp_path
+        [str(python.parent / "huaxiang"), "--lang", "zh", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environ,
+        cwd=tmp_path,
     ).stdout
     assert "画像" in shown
     where = subprocess.run(
-        [str(python), "-c", "import huaxiang; print(huaxiang.__file__)"], capture_output=True, text=True, check=True, env=environ, cwd=tmp_path
+        [str(python), "-c", "import huaxiang; print(huaxiang.__file__)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environ,
+        cwd=tmp_path,
     ).stdout
     assert str(tmp_path) in where

@@ -31,7 +31,18 @@ def write(folder: Path, text: str) -> Path:
         (SOURCE + "[collect.to.map]\nts = { }", "exactly one of column, value or columns"),
         (SOURCE.replace("events", "evnts") + "map = {}", "no table 'evnts'"),
     ],
-    ids=["near name", "far name", "section", "zone", "negative", "syntax", "column", "column option", "no origin", "table"],
+    ids=[
+        "near name",
+        "far name",
+        "section",
+        "zone",
+        "negative",
+        "syntax",
+        "column",
+        "column option",
+        "no origin",
+        "table",
+    ],
 )
 def test_wrong_setting_is_named_with_its_mend(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(SettingsError, match=says):
@@ -40,7 +51,9 @@ def test_wrong_setting_is_named_with_its_mend(tmp_path: Path, text: str, says: s
 
 def test_environment_overrides_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, "[shop]\nmemory_gb = 1\nname = 'x'")
-    settings = load_settings(path, {"HUAXIANG_SHOP__MEMORY_GB": "3.5", "HUAXIANG_SHOP__NAME": "Tea house", "HUAXIANG_LANG": "zh"})
+    settings = load_settings(
+        path, {"HUAXIANG_SHOP__MEMORY_GB": "3.5", "HUAXIANG_SHOP__NAME": "Tea house", "HUAXIANG_LANG": "zh"}
+    )
     assert (settings.shop.memory_gb, settings.shop.name) == (3.5, "Tea house")
 
 

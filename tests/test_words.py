@@ -33,7 +33,9 @@ def test_every_error_raised_has_its_texts() -> None:
     lacking = []
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds and node.args
+            named = (
+                isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds and node.args
+            )
             if named and isinstance(node.args[0], ast.Constant):
                 for part in ("what", "mend"):
                     key = f"errors.{node.args[0].value}.{part}"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from huaxiang.progress import Progress
     from huaxiang.shop import Shop
 
+
 # typer reads these annotations when the commands are made, so help texts come from the language of this process.
 def _asked_lang(argv: Sequence[str]) -> Lang:
     """The language of `--lang zh` or `--lang=zh` anywhere in `argv`; else the terminal's."""
@@ -311,7 +312,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         sys.stdout.write(f"huaxiang {__version__}\n")
         raise SystemExit(0)
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(name)s %(message)s", stream=sys.stderr
+    )
     try:
         app(words, standalone_mode=True)
     except HuaxiangError as error:
@@ -326,7 +329,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         _fail(system.what(_lang), system.mend(_lang), 1, debug)
     except Exception as error:  # noqa: BLE001  the last door: name the place, never the values
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        met = HuaxiangError("cli.unexpected", kind=type(error).__name__, place=f"{Path(frame.filename).name}:{frame.lineno}")
+        met = HuaxiangError(
+            "cli.unexpected", kind=type(error).__name__, place=f"{Path(frame.filename).name}:{frame.lineno}"
+        )
         _fail(met.what(_lang), met.mend(_lang), 70, debug)
 
 

@@ -1,7 +1,7 @@
 """How long work shows itself: a bar on a terminal, plain lines elsewhere, nothing in a test.
 
-    with progress.task("collect", "orders.csv", total=size) as advance:
-        advance(read_bytes)
+with progress.task("collect", "orders.csv", total=size) as advance:
+    advance(read_bytes)
 """
 
 from __future__ import annotations

@@ -86,7 +86,9 @@ class Shop:
     def __enter__(self) -> Shop:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -241,7 +243,11 @@ class Shop:
             mark = self._mark(name)
             yield step
             step.note["mark"] = mark
-            log.info("%s: %s", name, ", ".join(f"{table} {entry.rows}" for table, entry in step.written.items()) or "nothing new")
+            log.info(
+                "%s: %s",
+                name,
+                ", ".join(f"{table} {entry.rows}" for table, entry in step.written.items()) or "nothing new",
+            )
 
     def _is_fresh(self, name: str) -> bool:
         return self.lake.note(name).get("mark") == self._mark(name)
@@ -253,7 +259,9 @@ class Shop:
         before = STEPS[: STEPS.index(name)]
         inputs = {step: self.lake.note(step).get("mark", "") for step in before[-1:]}
         if name in ("collect", "clean"):
-            inputs["raw"] = {table: vars(entry) for table, entry in self.lake.manifest().tables.items() if table.startswith("raw.")}
+            inputs["raw"] = {
+                table: vars(entry) for table, entry in self.lake.manifest().tables.items() if table.startswith("raw.")
+            }
         text = json.dumps([__version__, inputs, self.settings.model_dump(mode="json")], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

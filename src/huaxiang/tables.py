@@ -97,7 +97,9 @@ USERS = Table(
         Column("phone", "string", "phone number", "电话", personal=True),
         Column("email", "string", "e-mail address", "电子邮箱", personal=True),
         Column("address", "string", "postal address", "地址", personal=True),
-        Column("birth_date", "string", "full date of birth (only the year reaches the lake)", "出生日期", personal=True),
+        Column(
+            "birth_date", "string", "full date of birth (only the year reaches the lake)", "出生日期", personal=True
+        ),
         Column("id_number", "string", "number of an identity document", "证件号码", personal=True),
     ),
     key=("user_id",),
@@ -110,7 +112,9 @@ ITEMS = Table(
     (
         Column("item_id", "string", "the shop's id of the item", "商品编号", required=True),
         Column("title", "string", "title", "标题"),
-        Column("category", "string", "category path, levels joined by ' > ', the widest first", "类目路径，用“ > ”连接"),
+        Column(
+            "category", "string", "category path, levels joined by ' > ', the widest first", "类目路径，用“ > ”连接"
+        ),
         Column("brand", "string", "brand", "品牌"),
         Column("price", "float", "list price", "标价", unit="money"),
         Column("image", "string", "path of the picture", "图片路径"),
@@ -125,7 +129,9 @@ EVENTS = Table(
     "one row is something a user did",
     "一行是用户的一次行为",
     (
-        Column("event_id", "string", "unique id; made from the row where the source has none", "事件编号，缺省由该行生成"),
+        Column(
+            "event_id", "string", "unique id; made from the row where the source has none", "事件编号，缺省由该行生成"
+        ),
         Column("user_id", "string", "who did it", "用户编号", pseudonym=True),
         Column("anonymous_id", "string", "the visitor who was not logged in", "未登录的访客编号", pseudonym=True),
         Column("session_id", "string", "the source's own session", "会话编号"),
@@ -143,7 +149,9 @@ EVENTS = Table(
         Column("channel", "string", "store, web, app, mini program …", "渠道"),
         Column("device", "string", "device", "设备"),
         Column("ts", "timestamp", "when it happened", "发生时间", unit="UTC", required=True),
-        Column("received_at", "timestamp", "when we learned of it; ts where absent", "获知时间，缺省为发生时间", unit="UTC"),
+        Column(
+            "received_at", "timestamp", "when we learned of it; ts where absent", "获知时间，缺省为发生时间", unit="UTC"
+        ),
     ),
     key=("event_id",),
 )
@@ -181,7 +189,9 @@ TABLES: dict[str, Table] = {table.name: table for table in (USERS, ITEMS, EVENTS
 LINEAGE = (
     Column("source", "string", "name of the [[collect]] entry that gave the row", "来源名称"),
     Column("third_party", "bool", "true where the source is not the shop itself", "是否第三方数据"),
-    Column("row_id", "string", "hash of the raw row and its repetition within the source: the row's identity", "原始行标识"),
+    Column(
+        "row_id", "string", "hash of the raw row and its repetition within the source: the row's identity", "原始行标识"
+    ),
     Column("collected_at", "timestamp", "when the row was collected", "采集时间", unit="UTC"),
     Column("is_test", "bool", "the user's id, name or e-mail marks a test account", "是否测试账号"),
     Column("bad", "json", "raw values that did not fit their column's type, by column", "类型不符的原始值（JSON）"),
@@ -199,16 +209,60 @@ def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
 
 # The event vocabulary, and the names other systems use for the same thing.
 EVENT_NAMES: dict[str, tuple[str, ...]] = {
-    "view": ("Product Viewed", "Product Clicked", "view_item", "select_item", "pv", "page_view", "view_product", "ViewProduct", "浏览", "浏览商品", "浏览商品详情页", "commodityDetail"),
+    "view": (
+        "Product Viewed",
+        "Product Clicked",
+        "view_item",
+        "select_item",
+        "pv",
+        "page_view",
+        "view_product",
+        "ViewProduct",
+        "浏览",
+        "浏览商品",
+        "浏览商品详情页",
+        "commodityDetail",
+    ),
     "list_view": ("Product List Viewed", "Product List Filtered", "view_item_list"),
     "search": ("Products Searched", "search", "view_search_results", "search_products", "SearchResult", "搜索"),
     "click": ("select_content", "tap", "点击"),
     "add_to_cart": ("Product Added", "add_to_cart", "cart", "addcart", "AddToShoppingCart", "加购", "加入购物车"),
     "remove_from_cart": ("Product Removed", "remove_from_cart", "uncart", "delcart", "删除购物车", "移出购物车"),
-    "wish": ("Product Added to Wishlist", "add_to_wishlist", "fav", "favorite", "favourite", "collect", "follow", "关注", "收藏"),
+    "wish": (
+        "Product Added to Wishlist",
+        "add_to_wishlist",
+        "fav",
+        "favorite",
+        "favourite",
+        "collect",
+        "follow",
+        "关注",
+        "收藏",
+    ),
     "unwish": ("Product Removed from Wishlist", "remove_from_wishlist", "unfav", "取消收藏"),
-    "checkout": ("Checkout Started", "Payment Info Entered", "begin_checkout", "add_payment_info", "SubmitOrder", "提交订单"),
-    "purchase": ("Order Completed", "purchase", "buy", "order", "order_completed", "transaction", "paid", "PayOrder", "PayOrderDetail", "购买", "下单", "支付", "支付订单"),
+    "checkout": (
+        "Checkout Started",
+        "Payment Info Entered",
+        "begin_checkout",
+        "add_payment_info",
+        "SubmitOrder",
+        "提交订单",
+    ),
+    "purchase": (
+        "Order Completed",
+        "purchase",
+        "buy",
+        "order",
+        "order_completed",
+        "transaction",
+        "paid",
+        "PayOrder",
+        "PayOrderDetail",
+        "购买",
+        "下单",
+        "支付",
+        "支付订单",
+    ),
     "cancel": ("Order Cancelled", "order_cancelled", "cancelled", "CancelPayOrder", "取消订单"),
     "refund": ("Order Refunded", "refund", "return", "returned", "ReturnOrder", "退款", "退货"),
     "review": ("Product Reviewed", "review", "comment", "rating", "评价", "评论"),

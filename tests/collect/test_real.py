@@ -67,13 +67,14 @@ def test_jd_actions_users_and_products(shop: Any) -> None:
         {"name": "products", "from": str(folder / "JData_Product.csv"), "to": [{"table": "items", "map": {"item_id": "sku_id", "brand": "brand"}, "extra": ["a1", "a2", "a3"]}]},
     )  # fmt: skip
     report = shop.collect(*sources)
-    products = sum(1 for _ in (folder / "JData_Product.csv").open()) - 1
+    products = len((folder / "JData_Product.csv").read_text().splitlines()) - 1
     assert (
         report.rows == {"events": 3 * 29_999, "users": 29_999, "items": products}
         and report.rejected == report.repeated == 0
     )
-    bands = {row[0] for row in shop.rows("users", "age_band")}
-    assert bands == {None, "15岁以下", "16-25岁", "26-35岁", "36-45岁", "46-55岁", "56岁以上"}
+    lines = (folder / "JData_User.csv").read_bytes().decode("gbk").splitlines()[1:]
+    bands = Counter(band if band not in ("-1", "") else None for band in (line.split(",")[1] for line in lines))
+    assert Counter(row[0] for row in shop.rows("users", "age_band")) == bands and bands["26-35岁"] > 0
     assert {row[0] for row in shop.rows("users", "gender")} == {None, "male", "female"}
     assert shop.of("266079") in {row[0] for row in shop.rows("events", "DISTINCT user_id")}
     assert shop.rows("events", "min(ts) AS first") == [(datetime(2016, 1, 31, 15, 59, 2),)]

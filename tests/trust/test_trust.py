@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from huaxiang.engine import Engine
@@ -131,6 +131,7 @@ def test_misfit_value_shows_no_name_or_address(text: str, masked: str) -> None:
         assert engine.value(f"SELECT {mask_value_sql('x')} FROM (SELECT '{text}' AS x)") == masked
 
 
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\x00'"), max_size=12), max_size=5).map(
         lambda found: [*found, " 12.0 ", "\u300017850\u00a0", "x.0"]

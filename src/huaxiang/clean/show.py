@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 BAR = 8
 TOP_REASONS = 6
+WIDE = 130  # columns from which there is room for a table with bars and both figures
 
 
 def show_quality(report: QualityReport, console: Console, lang: Lang) -> None:
@@ -24,25 +25,43 @@ def show_quality(report: QualityReport, console: Console, lang: Lang) -> None:
     rows = report.rows
     counts = words("clean.show.rows", raw=f"{rows.raw:,}", clean=f"{rows.clean:,}", quarantined=f"{rows.quarantined:,}")
     console.print(Text.assemble((words("clean.show.title"), "bold"), "  ", (counts, "dim")))
-    console.print(_tables(report, words))
+    if console.width >= WIDE:
+        console.print(_tables(report, words))
+    else:
+        for table in report.tables.values():
+            console.print(_lines(table, words))
     if any(table.reasons for table in report.tables.values()):
         console.print(_reasons(report, words))
     for line in _notes(report, words):
         console.print(Text(f"  {line}", style="dim"))
 
 
+def _lines(table: TableQuality, words: Words) -> Text:
+    """A table in two lines, for a narrow terminal."""
+    from rich.text import Text
+
+    counts = {"raw": f"{table.rows_raw:,}", "clean": f"{table.rows_clean:,}", "quarantined": f"{table.rows_quarantined:,}"}
+    text = Text.assemble((f"  {table.name}", "bold"), f"  {words('clean.show.rows', **counts)}")
+    shown = [name for name in DIMENSIONS if _measured(table.scores, name)]
+    for place, name in enumerate(shown):
+        text.append("\n    " if place == 0 else " · ")
+        text.append(f"{words(f'clean.dimension.{name}')} ", style="dim")
+        text.append_text(_dimension(table.scores, name, bars=False))
+    return text
+
+
 def _tables(report: QualityReport, words: Words) -> Table:
     from rich.table import Table
 
     grid = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    grid.add_column(words("clean.show.table"))
+    grid.add_column(words("clean.show.table"), no_wrap=True)
     for name in ("rows_in", "clean", "quarantined"):
-        grid.add_column(words(f"clean.show.{name}"), justify="right")
+        grid.add_column(words(f"clean.show.{name}"), justify="right", no_wrap=True)
     measured = [name for name in DIMENSIONS if any(_measured(table.scores, name) for table in report.tables.values())]
     for name in measured:
         grid.add_column(words(f"clean.dimension.{name}"), no_wrap=True)
     for table in report.tables.values():
-        cells = [_dimension(table.scores, name) for name in measured]
+        cells = [_dimension(table.scores, name, bars=True) for name in measured]
         held = f"[yellow]{table.rows_quarantined:,}[/]" if table.rows_quarantined else "0"
         grid.add_row(f"[bold]{table.name}[/]", f"{table.rows_raw:,}", f"{table.rows_clean:,}", held, *cells)
     return grid
@@ -107,8 +126,8 @@ def _measured(scores: Sides, name: str) -> bool:
     return getattr(scores.before, name) is not None or getattr(scores.after, name) is not None
 
 
-def _dimension(scores: Sides, name: str) -> Text:
-    """A small bar of the score after, and before → after where cleaning changed it."""
+def _dimension(scores: Sides, name: str, *, bars: bool) -> Text:
+    """The score after (with a small bar where there is room), and before → after where cleaning changed it."""
     from rich.text import Text
 
     before, after = _score(scores.before, name), _score(scores.after, name)
@@ -116,8 +135,9 @@ def _dimension(scores: Sides, name: str) -> Text:
         return Text("–", style="dim")
     style = "green" if after >= 0.95 else "yellow" if after >= 0.8 else "red"
     full = round(after * BAR)
-    text = Text.assemble(("━" * full, style), ("━" * (BAR - full), "bright_black"), f" {_percent(after)}")
-    if before is not None and _percent(before) != _percent(after):
+    text = Text.assemble(("━" * full, style), ("━" * (BAR - full), "bright_black"), " ") if bars else Text()
+    text.append(_percent(after), style="" if bars else style)
+    if bars and before is not None and _percent(before) != _percent(after):
         text.append(f" ← {_percent(before)}", style="dim")
     return text
 

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import duckdb
 import ibis
@@ -21,7 +21,7 @@ import pyarrow as pa
 from huaxiang.errors import ShopError
 from huaxiang.settings import ShopSettings
 
-Query = ibis.Table | str
+Query: TypeAlias = "ibis.Table | str"
 
 
 class Engine:
@@ -48,7 +48,9 @@ class Engine:
     def __enter__(self) -> Engine:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -133,7 +135,9 @@ class Engine:
         """Forget what `load`, `keep` or `view` made."""
         name = table.get_name()
         with self._cursor() as cursor:
-            kind = cursor.execute(f"SELECT table_type FROM information_schema.tables WHERE table_name = '{name}'").fetchone()
+            kind = cursor.execute(
+                f"SELECT table_type FROM information_schema.tables WHERE table_name = '{name}'"
+            ).fetchone()
             cursor.execute(f"DROP {'VIEW' if kind and kind[0] == 'VIEW' else 'TABLE'} IF EXISTS {name}")
 
     def table(self, name: str) -> ibis.Table:
@@ -160,7 +164,12 @@ class Engine:
             found = cursor.fetchone()
             files = [Path(path) for path in (found[1] if found else [])]
             counts = [
-                (path, int(cursor.execute(f"SELECT num_rows FROM parquet_file_metadata({quote(str(path))})").fetchone()[0]))  # type: ignore[index]
+                (
+                    path,
+                    int(
+                        cursor.execute(f"SELECT num_rows FROM parquet_file_metadata({quote(str(path))})").fetchone()[0]
+                    ),
+                )  # type: ignore[index]
                 for path in files
             ]
         for path, rows in counts:

@@ -17,18 +17,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from huaxiang.features.algebra import Feature
     from huaxiang.features.build import BuildReport, build_features
-    from huaxiang.features.evidence import Evidence, evidence, evidence_sql
     from huaxiang.features.mine import declared_features
 
-__all__ = ["BuildReport", "Evidence", "Feature", "build_features", "declared_features", "evidence", "evidence_sql"]
+__all__ = ["BuildReport", "Feature", "build_features", "declared_features"]
 
 _HOMES = {
     "Feature": "algebra",
     "BuildReport": "build",
     "build_features": "build",
-    "Evidence": "evidence",
-    "evidence": "evidence",
-    "evidence_sql": "evidence",
     "declared_features": "mine",
 }
 

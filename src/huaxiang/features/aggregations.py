@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from huaxiang.errors import DefinitionError
 from huaxiang.features.algebra import Aggregation, FeatureType, Place
 from huaxiang.features.filters import Expression
+from huaxiang.features.plan import both
 from huaxiang.features.windows import AS_OF, parse_hours
 
 
@@ -224,11 +225,11 @@ class Weekdays(Aggregation):
     type: ClassVar[FeatureType] = "list"
 
     def plan(self, at: Place) -> str:
-        everything = Place(at.plan, at.name, Expression(), at.window)
         counts = []
-        for place in (at, everything):
-            days = [at.plan.fold(f"sum({place.count()})", at.window, f"isodow(day) = {day}") for day in range(1, 8)]
-            counts.append(f"[{', '.join(f'coalesce({day}, 0)' for day in days)}]")
+        for place in (at, Place(at.plan, at.name, Expression(), at.window)):
+            kept = [both(at.window.sql(), f"isodow(day) = {day}") for day in range(1, 8)]
+            days = ", ".join(f"coalesce(sum({place.count()}) FILTER (WHERE {when}), 0)" for when in kept)
+            counts.append(at.plan.fold_plain(f"[{days}]"))
         return histogram(*counts, top=self.top)
 
 

@@ -112,10 +112,16 @@ class _Compiler:
                 sides = [node.left, *node.comparators]
                 pairs = zip(sides[:-1], node.ops, sides[1:], strict=True)
                 return "(" + " AND ".join(self.compare(left, op, right) for left, op, right in pairs) + ")", "bool"
-            case ast.Call(func=ast.Name(id="startswith"), args=[ast.expr() as column, ast.Constant(value=str() as start)], keywords=[]):
+            case ast.Call(
+                func=ast.Name(id="startswith"),
+                args=[ast.expr() as column, ast.Constant(value=str() as start)],
+                keywords=[],
+            ):
                 sql, kind = self.node(column)
                 if kind != "string":
-                    raise DefinitionError("features.not_allowed", name=self.name, text=self.text, part=ast.unparse(node))
+                    raise DefinitionError(
+                        "features.not_allowed", name=self.name, text=self.text, part=ast.unparse(node)
+                    )
                 return f"starts_with({sql}, {self.constant(start)[0]})", "bool"
             case ast.Name():
                 return self.column(node.id)

@@ -206,8 +206,8 @@ class Hours(Aggregation):
         counts = []
         for where in (at.where.sql, ""):
             count = hours.measure("count", "", both(where, at.window.sql()))
-            parts = [at.plan.fold_key("hour", f"sum({count}) FILTER (WHERE key = {hour})") for hour in range(24)]
-            counts.append(f"[{', '.join(f'coalesce({part}, 0)' for part in parts)}]")
+            parts = ", ".join(f"coalesce(sum({count}) FILTER (WHERE key = {hour}), 0)" for hour in range(24))
+            counts.append(at.plan.fold_key("hour", f"[{parts}]"))
         return histogram(*counts, top=self.top)
 
 

@@ -134,8 +134,9 @@ def schedule(
             continue
         step, test, valid, train = made
         shared = grids.setdefault(step, train)
-        if len([day for day in shared if day <= train[0]]) >= len(train):
-            train = [day for day in shared if day <= train[0]][: len(train)]
+        usable = [day for day in shared if day <= train[0]]
+        if len(usable) >= max(min(3, len(train)), len(train) - 1):
+            train = usable[: len(train)]
         splits: dict[date, Split] = dict.fromkeys(train, "train")
         found[outcome.name] = Schedule(splits | {valid: "valid", test: "test"}, step)
     return found, short

@@ -88,8 +88,12 @@ class Plan:
 
     def fold(self, sql: str, window: Window, also: str = "") -> str:
         """The column that holds the aggregate `sql` over the tiles of `window` for which `also` holds."""
-        kept = " AND ".join(part for part in (window.sql(), also) if part)
-        return self.folds.setdefault(f"{sql} FILTER (WHERE {kept})" if kept else sql, f"d{len(self.folds)}")
+        kept = both(window.sql(), also)
+        return self.fold_plain(f"{sql} FILTER (WHERE {kept})" if kept else sql)
+
+    def fold_plain(self, sql: str) -> str:
+        """The column that holds `sql`, an expression of aggregates over all the tiles before as-of."""
+        return self.folds.setdefault(sql, f"d{len(self.folds)}")
 
     def key(self, key: str) -> KeyPlan:
         if key not in ITEM_KEYS:

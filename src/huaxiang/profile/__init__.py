@@ -1,13 +1,13 @@
 """The profile: what is known of each customer, how sure, since when, and why.
 
-    traits · say           the list of traits; a value as a person reads it
-    lifecycle · tags       stage, value tier and tags, by rules a person can check
-    predicted              the outcomes that are predicted and the models behind them
-    build                  the table `profiles`, one row a customer
-    because · context · trait_rows · persona · document
-                           one customer's document (profile.schema.json), from the table and their own events
-    show · page            on a terminal; as HTML
-    find · pick · export   by id; worth reading first; all of them to a file
+traits · say           the list of traits; a value as a person reads it
+lifecycle · tags       stage, value tier and tags, by rules a person can check
+predicted              the outcomes that are predicted and the models behind them
+build                  the table `profiles`, one row a customer
+because · context · trait_rows · persona · document
+                       one customer's document (profile.schema.json), from the table and their own events
+show · page            on a terminal; as HTML
+find · pick · export   by id; worth reading first; all of them to a file
 """
 
 from __future__ import annotations

@@ -40,7 +40,9 @@ class Past:
         coded = self.table.column("event").combine_chunks().dictionary_encode()
         if isinstance(coded, pa.ChunkedArray):
             coded = coded.combine_chunks()
-        return coded.indices.to_numpy(zero_copy_only=False), {name: number for number, name in enumerate(coded.dictionary.to_pylist())}
+        return coded.indices.to_numpy(zero_copy_only=False), {
+            name: number for number, name in enumerate(coded.dictionary.to_pylist())
+        }
 
     def find(self, kinds: Collection[str], days: int) -> np.ndarray:
         """Where the events of `kinds` (empty: all) in the last `days` (0: all history) lie, oldest first."""
@@ -69,14 +71,21 @@ class Past:
         if "amount" not in self.table.column_names:
             return []
         places = self.find(("purchase",), 0)
-        amounts = np.nan_to_num(pc.fill_null(self.table.column("amount").take(pa.array(places)), 0.0).to_numpy().astype(float))
+        amounts = np.nan_to_num(
+            pc.fill_null(self.table.column("amount").take(pa.array(places)), 0.0).to_numpy().astype(float)
+        )
         if not amounts.any():
             return []
         month = self._ts[places].astype("datetime64[us]").astype("datetime64[M]").astype(int)
-        end = int(np.datetime64(self.as_of, "us").astype("datetime64[M]").astype(int)) - (1 if self.as_of.day == 1 else 0)
+        end = int(np.datetime64(self.as_of, "us").astype("datetime64[M]").astype(int)) - (
+            1 if self.as_of.day == 1 else 0
+        )
         first = max(int(month.min()), end - months + 1)
         sums = np.bincount(np.clip(month - first, -1, None) + 1, weights=amounts, minlength=end - first + 2)[1:]
-        return [{"month": str(np.datetime64(first + place, "M")), "spend": round(float(sums[place]), 2)} for place in range(end - first + 1)]
+        return [
+            {"month": str(np.datetime64(first + place, "M")), "spend": round(float(sums[place]), 2)}
+            for place in range(end - first + 1)
+        ]
 
     def rhythm(self) -> tuple[list[list[float]], int] | None:
         """Shares by weekday (Monday first) and hour of the shop, of purchases or, without them, of all; and their number."""
@@ -86,7 +95,9 @@ class Past:
         places = places if len(places) else self.find((), 0)
         if len(places) < LEAST_FOR_RHYTHM:
             return None
-        hour, day = (self.table.column(name).take(pa.array(places)).to_numpy().astype(int) for name in ("hour", "weekday"))
+        hour, day = (
+            self.table.column(name).take(pa.array(places)).to_numpy().astype(int) for name in ("hour", "weekday")
+        )
         grid = np.bincount((day - 1) * 24 + hour, minlength=168).reshape(7, 24) / len(places)
         return [[round(float(share), 4) for share in row] for row in grid], len(places)
 

@@ -112,7 +112,9 @@ def as_of_moment(found: date | datetime | None, zone: str) -> datetime:
 def _find_parts(step: Step, settings: Settings) -> _Parts:
     engine, table = step.lake.engine, step.table("features")
     features, known = engine.sql(table), table.columns
-    mine = [feature["name"] for feature in step.lake.note("build").get("features", []) if feature.get("group") == "mine"]
+    mine = [
+        feature["name"] for feature in step.lake.note("build").get("features", []) if feature.get("group") == "mine"
+    ]
     wanted = [trait.name for trait in COMPUTED if trait.name not in MADE] + mine
     columns = tuple(name for name in dict.fromkeys(wanted) if name in known)
     users, declared = "", ()
@@ -136,7 +138,9 @@ def _wide_sql(step: Step, parts: _Parts, basis: Basis, levels: dict[str, float],
     joins, picked = [], [f"f.{name_sql(name)}" for name in known if name not in ("user_id", "as_of")]
     user_id = "f.user_id"
     if parts.users:
-        joins.append(f"FULL JOIN (SELECT user_id, {_list(parts.declared) or 'NULL AS _none'} FROM ({parts.users})) u ON u.user_id = f.user_id")
+        joins.append(
+            f"FULL JOIN (SELECT user_id, {_list(parts.declared) or 'NULL AS _none'} FROM ({parts.users})) u ON u.user_id = f.user_id"
+        )
         picked += [f"u.{name_sql(name)}" for name in parts.declared]
         user_id = "coalesce(f.user_id, u.user_id)"
     comeback = step.has("ready.events") and {"event", "ts", "user_id"} <= set(step.table("ready.events").columns)
@@ -151,7 +155,17 @@ def _wide_sql(step: Step, parts: _Parts, basis: Basis, levels: dict[str, float],
     base = f"SELECT {user_id} AS user_id, {as_of} AS as_of, {', '.join(picked)} FROM ({parts.features}) f {' '.join(joins)}"
     limited = f"SELECT *, {limits_sql(known, profile, basis)} AS active_limit_days FROM ({base})"
     staged = f"SELECT *, {lifecycle_sql(profile, basis, comeback=True)} AS lifecycle, {tier_sql(basis)} AS value_tier FROM ({limited})"
-    out = ["user_id", "as_of", "lifecycle", "value_tier", "tags", *parts.columns, "active_limit_days", "comeback_days", *parts.declared]
+    out = [
+        "user_id",
+        "as_of",
+        "lifecycle",
+        "value_tier",
+        "tags",
+        *parts.columns,
+        "active_limit_days",
+        "comeback_days",
+        *parts.declared,
+    ]
     for outcome in parts.outcomes:
         out += [outcome.column, f"{outcome.column}_confidence"]
     tags = _tags(step, parts, staged, levels, settings)
@@ -169,13 +183,20 @@ def _tags(step: Step, parts: _Parts, staged: str, levels: dict[str, float], sett
     types: dict[str, str] = {}
     if settings.profile.tags:
         types = {field.name: _kind(str(field.type)) for field in step.lake.engine.schema(staged)}
-    mine = {name: compile_filter(tag.when, types, name=f"profile.tags.{name}").sql for name, tag in settings.profile.tags.items()}
+    mine = {
+        name: compile_filter(tag.when, types, name=f"profile.tags.{name}").sql
+        for name, tag in settings.profile.tags.items()
+    }
     return tags_sql(known, levels, settings.profile, predicted=likely, mine=mine)
 
 
 def _kind(arrow: str) -> str:
     """The filter language's type of an Arrow type."""
-    for kind, names in (("float", ("double", "float", "decimal")), ("bool", ("bool",)), ("timestamp", ("timestamp", "date"))):
+    for kind, names in (
+        ("float", ("double", "float", "decimal")),
+        ("bool", ("bool",)),
+        ("timestamp", ("timestamp", "date")),
+    ):
         if arrow.startswith(names):
             return kind
     return "int" if arrow.startswith(("int", "uint")) else arrow if arrow.startswith(("list", "struct")) else "string"

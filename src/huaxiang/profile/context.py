@@ -38,7 +38,14 @@ class Context:
         as_of = lake.engine.value(f"SELECT max(as_of) FROM ({lake.engine.sql(table)})") or datetime(1970, 1, 1)
         unused = set(note.get("unused", []))
         mine = [
-            Trait(name, "behaviour", format_by_unit(str(about.get("unit") or "")), str(about.get("unit") or ""), "habit", days=0)
+            Trait(
+                name,
+                "behaviour",
+                format_by_unit(str(about.get("unit") or "")),
+                str(about.get("unit") or ""),
+                "habit",
+                days=0,
+            )
             for name, about in definitions.items()
             if about.get("group") == "mine" and name not in BY_NAME and name in table.columns
         ]
@@ -48,7 +55,11 @@ class Context:
             definitions=definitions,
             outcomes=tuple(_outcomes(lake, note)),
             note=note,
-            traits=tuple(trait for trait in (*BY_NAME.values(), *mine) if trait.name in table.columns and trait.name not in unused),
+            traits=tuple(
+                trait
+                for trait in (*BY_NAME.values(), *mine)
+                if trait.name in table.columns and trait.name not in unused
+            ),
             third_parties=frozenset(source.name for source in settings.collect if source.third_party),
         )
 
@@ -87,5 +98,7 @@ def _outcomes(lake: Lake, note: Row) -> list[Outcome]:
     kinds = find_kinds(lake, lake.engine.sql(lake.table("predictions")))
     columns = note.get("outcomes", {})
     taken = {"user_id", "as_of", *BY_NAME, *DECLARED, "extra"} & set(lake.table("profiles").columns)
-    found = find_outcomes(lake, {name: kind for name, kind in kinds.items() if name in columns}, taken - set(columns.values()))
+    found = find_outcomes(
+        lake, {name: kind for name, kind in kinds.items() if name in columns}, taken - set(columns.values())
+    )
     return [outcome for outcome in found if outcome.column == columns[outcome.name]]

@@ -41,7 +41,10 @@ class Profile:
 
     def trait(self, name: str) -> Row | None:
         """The trait named `name`, from whichever section has it."""
-        return next((trait for part in self.document["sections"].values() for trait in part["traits"] if trait["name"] == name), None)
+        return next(
+            (trait for part in self.document["sections"].values() for trait in part["traits"] if trait["name"] == name),
+            None,
+        )
 
     def _repr_html_(self) -> str:
         from huaxiang.profile.page import profile_fragment
@@ -57,7 +60,9 @@ def profile_document(lake: Lake, settings: Settings, user_id: str) -> Profile:
     return found
 
 
-def profile_documents(lake: Lake, settings: Settings, user_ids: Iterable[str], *, batch: int = BATCH) -> Iterator[Profile]:
+def profile_documents(
+    lake: Lake, settings: Settings, user_ids: Iterable[str], *, batch: int = BATCH
+) -> Iterator[Profile]:
     """The profiles of many customers in the order asked for, those unknown left out; `batch` at a time in memory."""
     if not lake.has("profiles"):
         raise ShopError("lake.no_table", name="profiles", have=", ".join(lake.names()) or "-")
@@ -77,7 +82,9 @@ def _document(context: Context, row: Row, person: Row, predictions: Sequence[Row
     row = {name: finite(value) for name, value in row.items()}
     sections: dict[str, list[Row]] = {name: [] for name in SECTIONS}
     for section, trait in itertools.chain(
-        computed_traits(context, row, past), declared_traits(context, row, person), predicted_traits(context, row, predictions)
+        computed_traits(context, row, past),
+        declared_traits(context, row, person),
+        predicted_traits(context, row, predictions),
     ):
         sections[section].append(trait)
     sections["basic"].sort(key=lambda trait: trait["name"] not in ("lifecycle", "value_tier"))
@@ -108,7 +115,8 @@ def _document(context: Context, row: Row, person: Row, predictions: Sequence[Row
         "timezone": context.settings.shop.timezone,
         "headline": {"lifecycle": row["lifecycle"], "value_tier": row["value_tier"]},
         "sections": {
-            name: {"traits": part, "absent": None if part else both(f"profile.absent.{name}")} for name, part in sections.items()
+            name: {"traits": part, "absent": None if part else both(f"profile.absent.{name}")}
+            for name, part in sections.items()
         },
         "tags": tags,
         "persona": persona,
@@ -131,6 +139,8 @@ def _predictions(lake: Lake, user_ids: Sequence[str]) -> dict[str, list[Row]]:
         return {}
     names = ", ".join(quote(user_id) for user_id in user_ids)
     found: dict[str, list[Row]] = {}
-    for row in lake.engine.rows(f"SELECT * FROM ({lake.engine.sql(lake.table('predictions'))}) WHERE user_id IN ({names})"):
+    for row in lake.engine.rows(
+        f"SELECT * FROM ({lake.engine.sql(lake.table('predictions'))}) WHERE user_id IN ({names})"
+    ):
         found.setdefault(row["user_id"], []).append(row)
     return found

@@ -52,9 +52,19 @@ def _rows(lake: Lake, suffix: str) -> str:
     columns = []
     for field in lake.engine.schema(table):
         name, kind = '"' + field.name.replace('"', '""') + '"', str(field.type)
-        text = name if kind in ("string", "large_string") else f"CAST(to_json({name}) AS VARCHAR)" if kind.startswith(("list", "struct")) else ""
+        text = (
+            name
+            if kind in ("string", "large_string")
+            else f"CAST(to_json({name}) AS VARCHAR)"
+            if kind.startswith(("list", "struct"))
+            else ""
+        )
         # a spreadsheet runs a cell that starts like a formula
-        columns.append(f"CASE WHEN regexp_matches({text}, '^[=+@\t\r-]') THEN '''' || {text} ELSE {text} END AS {name}" if text else name)
+        columns.append(
+            f"CASE WHEN regexp_matches({text}, '^[=+@\t\r-]') THEN '''' || {text} ELSE {text} END AS {name}"
+            if text
+            else name
+        )
     return f"SELECT {', '.join(columns)} FROM ({sql}) ORDER BY user_id"
 
 
@@ -65,5 +75,7 @@ def _write_documents(lake: Lake, settings: Settings, path: Path) -> None:
 
 
 def _batches(lake: Lake) -> Iterator[list[str]]:
-    for batch in lake.engine.batches(f"SELECT user_id FROM ({lake.engine.sql(lake.table('profiles'))}) ORDER BY user_id", BATCH):
+    for batch in lake.engine.batches(
+        f"SELECT user_id FROM ({lake.engine.sql(lake.table('profiles'))}) ORDER BY user_id", BATCH
+    ):
         yield batch.column(0).to_pylist()

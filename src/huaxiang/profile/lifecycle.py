@@ -44,7 +44,9 @@ class Basis:
 
 def find_basis(engine: Engine, features: str, columns: Collection[str], settings: ProfileSettings) -> Basis:
     """What the rules can read in this shop. features: SQL of the feature table."""
-    buys = "orders_total" in columns and bool(engine.value(f"SELECT coalesce(max(orders_total), 0) > 0 FROM ({features})"))
+    buys = "orders_total" in columns and bool(
+        engine.value(f"SELECT coalesce(max(orders_total), 0) > 0 FROM ({features})")
+    )
     silence, age = ("recency_days", "first_purchase_days") if buys else ("idle_days", "tenure_days")
     return Basis(
         silence=silence if silence in columns else None,
@@ -56,7 +58,9 @@ def find_basis(engine: Engine, features: str, columns: Collection[str], settings
 
 def find_tiers(engine: Engine, features: str, settings: ProfileSettings) -> dict[str, float]:
     """The least spend of the last year that reaches each tier (a tier nobody reaches is left out)."""
-    reached = ", ".join(f"min(spend) FILTER (share <= {share!r}) AS {_name(tier)}" for tier, share in settings.tiers.items())
+    reached = ", ".join(
+        f"min(spend) FILTER (share <= {share!r}) AS {_name(tier)}" for tier, share in settings.tiers.items()
+    )
     if not reached:
         return {}
     found = engine.rows(

@@ -42,13 +42,16 @@ FAVOURITE = 0.05
 def write_persona(traits: Mapping[str, Row]) -> list[Row]:
     """The sentences that hold: {"en", "zh", "cites"}. traits: name -> trait of the document."""
     sentences = (_fill(name, traits) for name in _chosen(traits))
-    return [sentence for sentence in [*sentences, *_predicted(traits)] if sentence is not None and check(sentence, traits)][:MOST]
+    return [
+        sentence for sentence in [*sentences, *_predicted(traits)] if sentence is not None and check(sentence, traits)
+    ][:MOST]
 
 
 def check(sentence: Row, traits: Mapping[str, Row]) -> bool:
     """True where every cited trait exists and its value stands in the sentence, in both languages."""
     return bool(sentence["cites"]) and all(
-        name in traits and all(said_value(traits[name], lang) in sentence[lang] for lang in LANGS) for name in sentence["cites"]
+        name in traits and all(said_value(traits[name], lang) in sentence[lang] for lang in LANGS)
+        for name in sentence["cites"]
     )
 
 
@@ -102,9 +105,13 @@ def _fill(name: str, traits: Mapping[str, Row]) -> Row | None:
 
 def _predicted(traits: Mapping[str, Row]) -> Iterator[Row]:
     """A sentence for each of the first two things expected of the customer."""
-    found = [trait for trait in traits.values() if trait["source"] == "predicted" and isinstance(trait["value"], int | float)]
+    found = [
+        trait for trait in traits.values() if trait["source"] == "predicted" and isinstance(trait["value"], int | float)
+    ]
     for trait in found[:2]:
-        key = "profile.persona.predicted_chance" if trait["unit"] == "probability" else "profile.persona.predicted_amount"
+        key = (
+            "profile.persona.predicted_chance" if trait["unit"] == "probability" else "profile.persona.predicted_amount"
+        )
         said = {lang: Words(lang)(key, what=trait["label"][lang], value=trait["text"][lang]) for lang in LANGS}
         yield {**said, "cites": [trait["name"]]}
 

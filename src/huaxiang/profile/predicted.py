@@ -87,7 +87,9 @@ def pivot_sql(predictions: str, outcomes: Collection[Outcome]) -> str:
 
 def thresholds(lake: Lake, predictions: str) -> dict[str, float]:
     """Outcome -> the threshold its model chose."""
-    rows = lake.engine.rows(f"SELECT outcome, max(threshold) AS line FROM ({predictions}) WHERE isfinite(threshold) GROUP BY outcome")
+    rows = lake.engine.rows(
+        f"SELECT outcome, max(threshold) AS line FROM ({predictions}) WHERE isfinite(threshold) GROUP BY outcome"
+    )
     return {row["outcome"]: row["line"] for row in rows if row["line"] is not None}
 
 
@@ -117,7 +119,9 @@ def _meaning(name: str, about: Mapping[str, Any]) -> Text:
 
 
 def _is_money(name: str, about: Mapping[str, Any]) -> bool:
-    return about.get("unit") == "money" or about.get("column") == "amount" or name.startswith(("spend", "revenue", "ltv"))
+    return (
+        about.get("unit") == "money" or about.get("column") == "amount" or name.startswith(("spend", "revenue", "ltv"))
+    )
 
 
 def _base_rate(card: Row | None) -> float | None:
@@ -146,6 +150,16 @@ def _headline(card: Row | None) -> Row | None:
             shown = {"value": f"{figure['value']:.3f}"}
             key = f"profile.card.{metric}"
             if metric == "accuracy":
-                shown, key = (shown | {"baseline": f"{least:.3f}"}, key) if isinstance(least, int | float) else (shown, f"{key}_alone")
-            return {"metric": metric, "value": figure["value"], "low": figure.get("low"), "high": figure.get("high"), "text": both(key, **shown)}
+                shown, key = (
+                    (shown | {"baseline": f"{least:.3f}"}, key)
+                    if isinstance(least, int | float)
+                    else (shown, f"{key}_alone")
+                )
+            return {
+                "metric": metric,
+                "value": figure["value"],
+                "low": figure.get("low"),
+                "high": figure.get("high"),
+                "text": both(key, **shown),
+            }
     return None

@@ -9,5 +9,7 @@ from typing import Any
 
 def profile_schema() -> dict[str, Any]:
     """The schema, as parsed JSON."""
-    found: dict[str, Any] = json.loads(files("huaxiang.profile").joinpath("profile.schema.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(
+        files("huaxiang.profile").joinpath("profile.schema.json").read_text(encoding="utf-8")
+    )
     return found

@@ -19,8 +19,26 @@ from huaxiang.profile.document import Profile
 from huaxiang.words import Lang, Words
 
 Row = dict[str, Any]
-KEY_NUMBERS = ("spend_365d", "orders_365d", "recency_days", "basket_value_mean_90d", "gap_days_mean", "rfm", "views_30d", "sessions_30d", "active_days_30d")
-STAGE_STYLES = {"active": "green", "new": "cyan", "won_back": "cyan", "at_risk": "yellow", "dormant": "magenta", "lost": "red", "prospect": "blue"}
+KEY_NUMBERS = (
+    "spend_365d",
+    "orders_365d",
+    "recency_days",
+    "basket_value_mean_90d",
+    "gap_days_mean",
+    "rfm",
+    "views_30d",
+    "sessions_30d",
+    "active_days_30d",
+)
+STAGE_STYLES = {
+    "active": "green",
+    "new": "cyan",
+    "won_back": "cyan",
+    "at_risk": "yellow",
+    "dormant": "magenta",
+    "lost": "red",
+    "prospect": "blue",
+}
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 BAR = 18
 
@@ -94,7 +112,11 @@ def _tastes(traits: dict[str, Row], words: Words, lang: Lang) -> list[Renderable
         most = max((top["share"] for top in traits[name]["value"]), default=0) or 1
         for top in traits[name]["value"][:5]:
             label = str(top["key"]).rsplit(" > ", 1)[-1]
-            grid.add_row(Text(label[:24]), Text("█" * max(1, round(BAR * top["share"] / most)), style=color), Text(f"{top['share']:.0%}", style="dim"))
+            grid.add_row(
+                Text(label[:24]),
+                Text("█" * max(1, round(BAR * top["share"] / most)), style=color),
+                Text(f"{top['share']:.0%}", style="dim"),
+            )
         grids.append(grid)
     return [_title(words("profile.show.tastes")), Columns(grids, padding=(0, 4))] if grids else []
 
@@ -103,7 +125,12 @@ def _rhythm(traits: dict[str, Row], words: Words, lang: Lang) -> list[Renderable
     lines = []
     for name, key in (("weekday_hist", "weekdays"), ("hour_hist", "hours")):
         if name in traits:
-            lines.append(Text.assemble((_spark(traits[name]["value"]), "green"), f"  {words(f'profile.show.{key}')} · {traits[name]['text'][lang]}"))
+            lines.append(
+                Text.assemble(
+                    (_spark(traits[name]["value"]), "green"),
+                    f"  {words(f'profile.show.{key}')} · {traits[name]['text'][lang]}",
+                )
+            )
     return [_title(words("profile.show.rhythm")), *lines] if lines else []
 
 
@@ -122,14 +149,25 @@ def _predictions(traits: Sequence[Row], words: Words, numbers: Numbers, lang: La
             line.append_text(_gauge(trait["value"], evidence["threshold"]))
         if evidence["low"] is not None and evidence["high"] is not None and trait["unit"] in ("probability", "money"):
             write = numbers.money if trait["unit"] == "money" else numbers.percent
-            line.append(f"  {words('profile.show.range', low=write(evidence['low']), high=write(evidence['high']))}", style="dim")
+            line.append(
+                f"  {words('profile.show.range', low=write(evidence['low']), high=write(evidence['high']))}",
+                style="dim",
+            )
         parts.append(line)
         parts += [
-            Text.assemble("   ", ("▲ " if reason["effect"] > 0 else "▼ ", "red" if reason["effect"] > 0 else "green"), (reason["text"][lang], "dim"))
+            Text.assemble(
+                "   ",
+                ("▲ " if reason["effect"] > 0 else "▼ ", "red" if reason["effect"] > 0 else "green"),
+                (reason["text"][lang], "dim"),
+            )
             for reason in evidence["reasons"][:3]
         ]
         card = (evidence["model"] or {}).get("card")
-        parts.append(Text(f"   {trait['origin']} · {card['text'][lang]}" if card else f"   {trait['origin']}", style="dim italic"))
+        parts.append(
+            Text(
+                f"   {trait['origin']} · {card['text'][lang]}" if card else f"   {trait['origin']}", style="dim italic"
+            )
+        )
     return [_title(words("profile.show.predictions")), *parts] if parts else []
 
 
@@ -142,7 +180,19 @@ def _gauge(value: float, threshold: float | None) -> Text:
 
 def _why(traits: dict[str, Row], words: Words, lang: Lang) -> list[RenderableType]:
     """The headline traits with what they rest on."""
-    names = [name for name in ("lifecycle", "value_tier", "spend_90d", "overdue_ratio", "top_categories", "discount_share_90d", "sessions_30d") if name in traits]
+    names = [
+        name
+        for name in (
+            "lifecycle",
+            "value_tier",
+            "spend_90d",
+            "overdue_ratio",
+            "top_categories",
+            "discount_share_90d",
+            "sessions_30d",
+        )
+        if name in traits
+    ]
     if not names:
         return []
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")

@@ -71,7 +71,11 @@ def explain_stage(context: Context, row: Row) -> Text:
         words = Words(lang)
         rule = words(f"{rules}.{stage}", **limits)
         plain = stage in ("prospect", "new")
-        said[lang] = rule if plain else words("profile.stage_limits.join", rule=rule, limits=words(f"profile.stage_limits.{own}"))
+        said[lang] = (
+            rule
+            if plain
+            else words("profile.stage_limits.join", rule=rule, limits=words(f"profile.stage_limits.{own}"))
+        )
     return said
 
 
@@ -117,17 +121,20 @@ def declared_traits(context: Context, row: Row, person: Row) -> Placed:
         if isinstance(shown, dict | list):
             shown = json.dumps(shown, ensure_ascii=False)
         kind = "third_party" if third else "declared"
-        yield "basic", _trait(
-            context,
-            name,
-            shown,
-            say(value, DECLARED.get(name, format_of("", value)), unit, context.currency),
-            unit=unit,
-            confidence=context.settings.profile.third_party_confidence if third else 1.0,
-            days=None,
-            source=kind,
-            origin=origin,
-            evidence=_evidence(context, name, both(f"profile.meaning.{kind}"), 0, []),
+        yield (
+            "basic",
+            _trait(
+                context,
+                name,
+                shown,
+                say(value, DECLARED.get(name, format_of("", value)), unit, context.currency),
+                unit=unit,
+                confidence=context.settings.profile.third_party_confidence if third else 1.0,
+                days=None,
+                source=kind,
+                origin=origin,
+                evidence=_evidence(context, name, both(f"profile.meaning.{kind}"), 0, []),
+            ),
         )
 
 
@@ -136,7 +143,9 @@ def predicted_traits(context: Context, row: Row, predictions: Sequence[Row]) -> 
     by_outcome = {prediction["outcome"]: prediction for prediction in predictions}
     for outcome in context.outcomes:
         prediction = by_outcome.get(outcome.name)
-        declared = outcome.kind == "class" and outcome.column != outcome.name and row.get(outcome.name) not in (None, "")
+        declared = (
+            outcome.kind == "class" and outcome.column != outcome.name and row.get(outcome.name) not in (None, "")
+        )
         if prediction is None or declared:
             continue
         value = finite(prediction["label"] if outcome.kind == "class" else prediction["value"])
@@ -148,7 +157,9 @@ def _predicted(context: Context, outcome: Outcome, prediction: Row, value: Any) 
     share = finite(prediction.get("value"))
     if outcome.kind == "class":
         text = {
-            lang: Words(lang)("profile.say.class", label=value, share=Numbers(lang).percent(share)) if share is not None else str(value)
+            lang: Words(lang)("profile.say.class", label=value, share=Numbers(lang).percent(share))
+            if share is not None
+            else str(value)
             for lang in LANGS
         }
     else:
@@ -162,7 +173,11 @@ def _predicted(context: Context, outcome: Outcome, prediction: Row, value: Any) 
         "threshold": finite(prediction.get("threshold")) if outcome.kind == "binary" else None,
         "baseline": outcome.baseline if outcome.kind == "binary" else None,
     }
-    label = label_of(outcome.name) if outcome.kind == "class" else {lang: said[:1].upper() + said[1:] for lang, said in outcome.meaning.items()}
+    label = (
+        label_of(outcome.name)
+        if outcome.kind == "class"
+        else {lang: said[:1].upper() + said[1:] for lang, said in outcome.meaning.items()}
+    )
     return _trait(
         context,
         outcome.column,
@@ -174,7 +189,9 @@ def _predicted(context: Context, outcome: Outcome, prediction: Row, value: Any) 
         days=outcome.within_days,
         source="predicted",
         origin=str(prediction.get("model") or ""),
-        evidence=_evidence(context, outcome.name, outcome.meaning, 0, []) | about | ({"version": outcome.version} if outcome.version else {}),
+        evidence=_evidence(context, outcome.name, outcome.meaning, 0, [])
+        | about
+        | ({"version": outcome.version} if outcome.version else {}),
     )
 
 

@@ -15,7 +15,16 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 SectionName = Literal["basic", "behaviour", "interests", "social", "predictions", "risk", "tags", "persona"]
-SECTIONS: tuple[SectionName, ...] = ("basic", "behaviour", "interests", "social", "predictions", "risk", "tags", "persona")
+SECTIONS: tuple[SectionName, ...] = (
+    "basic",
+    "behaviour",
+    "interests",
+    "social",
+    "predictions",
+    "risk",
+    "tags",
+    "persona",
+)
 Rule = Literal["fact", "habit"]
 Format = Literal[
     "ago", "category", "count", "date", "every", "hour", "hours", "level", "minutes", "money", "number", "percent", "ratio",
@@ -146,5 +155,13 @@ def expire(as_of: datetime, days: int, limit_days: int) -> datetime:
 
 def format_by_unit(unit: str) -> Format:
     """How a number of a unit is written where no trait says so."""
-    by_unit: dict[str, Format] = {"money": "money", "share": "percent", "ratio": "ratio", "-1..1": "signed", "hour": "hour", "weekday": "weekday", "stars": "stars"}
+    by_unit: dict[str, Format] = {
+        "money": "money",
+        "share": "percent",
+        "ratio": "ratio",
+        "-1..1": "signed",
+        "hour": "hour",
+        "weekday": "weekday",
+        "stars": "stars",
+    }
     return by_unit.get(unit, "count" if unit else "number")

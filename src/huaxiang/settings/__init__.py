@@ -81,7 +81,9 @@ def check_settings(given: dict[str, Any], path: Path) -> Settings:
                 raise SettingsError("settings.unknown_near", path=path, place=place, near=near[0]) from error
             known = ", ".join(_names_at(first["loc"][:-1]))
             raise SettingsError("settings.unknown", path=path, place=place, known=known) from error
-        raise SettingsError("settings.wrong", path=path, place=place, value=first.get("input"), detail=first["msg"]) from error
+        raise SettingsError(
+            "settings.wrong", path=path, place=place, value=first.get("input"), detail=first["msg"]
+        ) from error
 
 
 def _plain(value: str) -> Any:

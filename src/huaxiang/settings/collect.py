@@ -19,10 +19,14 @@ class ColumnFrom(Section):
     join: str = " > "
     values: dict[str, str] = Field(default_factory=dict, description="source value -> our value; others pass unchanged")
     format: str | None = Field(default=None, description="strptime format of a time")
-    unit: Literal["s", "ms", "us", "ns", "days"] | None = Field(default=None, description="unit of a numeric time (epoch)")
+    unit: Literal["s", "ms", "us", "ns", "days"] | None = Field(
+        default=None, description="unit of a numeric time (epoch)"
+    )
     timezone: str | None = Field(default=None, description="zone of times written without one; default: the source's")
     empty: tuple[str, ...] = Field(default=(), description="values that mean 'not known' here, such as -1 or 未知")
-    scale: float | None = Field(default=None, description="multiply a number by this (0.01: cents to yuan; -1: change the sign)")
+    scale: float | None = Field(
+        default=None, description="multiply a number by this (0.01: cents to yuan; -1: change the sign)"
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> ColumnFrom:
@@ -38,7 +42,10 @@ class TableFrom(Section):
     map: dict[str, ColumnFrom]
     extra: tuple[str, ...] = Field(default=(), description="source columns kept as further attributes (users, items)")
     where: str = Field(default="", description="only rows where this holds, such as `status != 'test'`")
-    distinct: bool = Field(default=False, description="keep one of rows that are alike in every mapped column (items listed in an event log)")
+    distinct: bool = Field(
+        default=False,
+        description="keep one of rows that are alike in every mapped column (items listed in an event log)",
+    )
 
     @field_validator("map", mode="before")
     @classmethod
@@ -62,7 +69,9 @@ class SourceSettings(Section):
     """One source: files (`from`) or a database (`from` = a URL, with `query` or `db_table`)."""
 
     name: str
-    from_: tuple[str, ...] = Field(alias="from", description="paths or globs, relative to the shop folder; or one database URL")
+    from_: tuple[str, ...] = Field(
+        alias="from", description="paths or globs, relative to the shop folder; or one database URL"
+    )
     format: Literal["csv", "jsonl", "parquet", "database"] = "csv"
     encoding: str = "utf-8"
     delimiter: str = ","
@@ -73,7 +82,9 @@ class SourceSettings(Section):
     timezone: str = Field(default="UTC", description="zone of times written without one")
     query: str = ""
     db_table: str = ""
-    third_party: bool = Field(default=False, description="attributes bought or found elsewhere: joined by user_id, source kept")
+    third_party: bool = Field(
+        default=False, description="attributes bought or found elsewhere: joined by user_id, source kept"
+    )
     consent_default: bool = Field(default=True, description="whether users with no consent column agreed to profiling")
     to: tuple[TableFrom, ...]
 
@@ -86,5 +97,9 @@ class SourceSettings(Section):
 class DoorSettings(Section):
     """[door]: what is decided before anything is stored."""
 
-    purpose: str = Field(default="profiling", description="records of users who did not agree to this purpose are not stored")
-    test_users: tuple[str, ...] = Field(default=("test*", "*_test", "qa_*", "demo_*", "测试*"), description="globs on user id, name and e-mail")
+    purpose: str = Field(
+        default="profiling", description="records of users who did not agree to this purpose are not stored"
+    )
+    test_users: tuple[str, ...] = Field(
+        default=("test*", "*_test", "qa_*", "demo_*", "测试*"), description="globs on user id, name and e-mail"
+    )

@@ -12,7 +12,9 @@ class FeatureSettings(Section):
 
     agg: str = Field(description="count, sum, mean, min, max, first, last, any, distinct, recency, share, top …")
     column: str = Field(default="", description="column aggregated")
-    where: str = Field(default="", description="only events where this holds, such as event == 'purchase' and price > 100")
+    where: str = Field(
+        default="", description="only events where this holds, such as event == 'purchase' and price > 100"
+    )
     window: str = Field(default="", description="such as 30d; empty: all history")
     unit: str = ""
     meaning: str = ""
@@ -26,10 +28,17 @@ class OutcomeSettings(Section):
     column: str = ""
     where: str = Field(default="", description="events that count")
     within: str = Field(default="", description="how far ahead, such as 30d")
-    among: str = Field(default="", description="only users for whom this holds at the as-of time, such as purchases_90d > 0")
-    attribute: str = Field(default="", description="a declared attribute to predict for users who did not declare it, such as users.age_band")
+    among: str = Field(
+        default="", description="only users for whom this holds at the as-of time, such as purchases_90d > 0"
+    )
+    attribute: str = Field(
+        default="",
+        description="a declared attribute to predict for users who did not declare it, such as users.age_band",
+    )
     meaning: str = ""
-    value: float | None = Field(default=None, description="what acting on a true case brings, in money (for the business figure)")
+    value: float | None = Field(
+        default=None, description="what acting on a true case brings, in money (for the business figure)"
+    )
     cost: float | None = Field(default=None, description="what acting on one user costs, in money")
 
 

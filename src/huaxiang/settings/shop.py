@@ -17,7 +17,9 @@ class ShopSettings(Section):
     timezone: str = Field(default="UTC", description="the shop's zone: hours, weekdays and days are the shop's")
     memory_gb: float = Field(default=1.5, gt=0.1, description="limit of the query engine")
     threads: int = Field(default=2, ge=1)
-    as_of: str = Field(default="", description="profiles as of this day (YYYY-MM-DD); empty: the day after the last event")
+    as_of: str = Field(
+        default="", description="profiles as of this day (YYYY-MM-DD); empty: the day after the last event"
+    )
 
     @field_validator("timezone")
     @classmethod

@@ -76,10 +76,10 @@ def events() -> str:
 
 
 def features() -> str:
-    from huaxiang.features import list_standard
+    from huaxiang.features.standard import standard_features
 
     parts = ["# The standard features", "", "| feature | unit | group | meaning | 含义 |", "|---|---|---|---|---|"]
-    for feature in list_standard():
+    for feature in (made.note() for made in standard_features()):
         parts.append(
             f"| `{feature['name']}` | {feature['unit']} | {feature['group']} | {feature['meaning_en']} | {feature['meaning_zh']} |"
         )

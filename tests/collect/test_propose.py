@@ -43,7 +43,10 @@ def test_order_lines_feed_events_items_and_users(tmp_path: Path, write: Write) -
     path = write(
         "orders.csv",
         "OrderID,ProductCode,ProductName,Category,Quantity,OrderDate,UnitPrice,CustomerID,Country\n"
-        + "".join(f"{n // 2},P{n % 9},Lamp {n % 9},Home,{n % 3 + 1},2023-0{n % 9 + 1}-03,9.9,{n % 17},France\n" for n in range(400)),
+        + "".join(
+            f"{n // 2},P{n % 9},Lamp {n % 9},Home,{n % 3 + 1},2023-0{n % 9 + 1}-{n % 28 + 1:02d},9.9,{n % 17},France\n"
+            for n in range(400)
+        ),
     )
     proposal = propose(tmp_path / "shop", [str(path)])
     found = tables(proposal)
@@ -71,23 +74,36 @@ def test_a_shopify_export_is_understood(tmp_path: Path, write: Write) -> None:
     events, users, items = (tables(proposal)[name] for name in ("events", "users", "items"))
     given = columns(events)
     assert (given["user_id"], given["order_id"], given["item_id"]) == ("Email", "Name", "Lineitem sku")
-    assert (given["quantity"], given["price"], given["discount"]) == ("Lineitem quantity", "Lineitem price", "Lineitem discount")
+    assert (given["quantity"], given["price"], given["discount"]) == (
+        "Lineitem quantity",
+        "Lineitem price",
+        "Lineitem discount",
+    )
     assert events.map["event"].values == {"paid": "purchase", "refunded": "refund"}
     assert "amount" not in given  # Total is the order's, repeated on no line or on all
     assert columns(items) == {"item_id": "Lineitem sku", "title": "Lineitem name", "brand": "Vendor"}
     assert {"name": "Billing Name", "phone": "Billing Phone", "email": "Email"}.items() <= columns(users).items()
     assert proposal.settings.shop.currency == "USD"
-    for secret in ("buyer1@", "Secret", "617 555", "Hidden Street", "#1001"):
-        assert (secret in proposal.toml) is (secret == "#1001" and secret in proposal.toml), secret
+    for secret in ("buyer1@", "Secret", "617 555", "Hidden Street"):
+        assert secret not in proposal.toml
 
 
-def test_a_shensuo_style_export_is_split_by_kind_of_record(tmp_path: Path, write: Write) -> None:
+def test_a_sensors_style_export_is_split_by_kind_of_record(tmp_path: Path, write: Write) -> None:
     records: list[dict[str, object]] = [
         {"distinct_id": f"u{n % 30}", "time": 1700000000000 + n * 3_600_000, "type": "track", "event": ("ViewProduct", "AddToShoppingCart", "PayOrder")[n % 3],
          "properties": {"product_id": f"p{n % 11}", "product_name": f"商品{n % 11}", "$os": "iOS", "product_price": 9.5}}
         for n in range(300)
     ]  # fmt: skip
-    records += [{"distinct_id": f"u{n}", "original_id": f"cookie{n}", "time": 1700000000000, "type": "track_signup", "event": "$SignUp"} for n in range(30)]
+    records += [
+        {
+            "distinct_id": f"u{n}",
+            "original_id": f"cookie{n}",
+            "time": 1700000000000,
+            "type": "track_signup",
+            "event": "$SignUp",
+        }
+        for n in range(30)
+    ]
     path = write("events.jsonl", "\n".join(json.dumps(record, ensure_ascii=False) for record in records))
     proposal = propose(tmp_path / "shop", [str(path)])
     found = tables(proposal)
@@ -121,9 +137,12 @@ def test_a_ga4_style_export_is_understood(tmp_path: Path, write: Write) -> None:
 @pytest.mark.parametrize("encoding", ["gb18030", "utf-16"])
 def test_chinese_headers_are_mapped(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "订单.csv"
-    text = "订单编号,会员编号,商品编号,商品名称,一级类目,二级类目,数量,实付金额,下单时间,订单状态,收货人姓名,手机号,收货地址\n" + "".join(
-        f"D{n},m{n % 30},g{n % 8},连衣裙,女装,裙子,1,¥{n % 90 + 10}.00,2023年{n % 12 + 1}月5日 10:00:00,{'交易关闭' if n % 7 == 0 else '交易成功'},王小{'明红刚'[n % 3]},1381234{n:04d},上海市某路{n}号\n"
-        for n in range(300)
+    text = (
+        "订单编号,会员编号,商品编号,商品名称,一级类目,二级类目,数量,实付金额,下单时间,订单状态,收货人姓名,手机号,收货地址\n"
+        + "".join(
+            f"D{n},m{n % 30},g{n % 8},连衣裙,女装,裙子,1,¥{n % 90 + 10}.00,2023年{n % 12 + 1}月5日 10:00:00,{'交易关闭' if n % 7 == 0 else '交易成功'},王小{'明红刚'[n % 3]},1381234{n:04d},上海市某路{n}号\n"
+            for n in range(300)
+        )
     )
     path.write_bytes(text.encode(encoding))
     proposal = propose(tmp_path / "shop", [str(path)], lang="zh")
@@ -143,11 +162,21 @@ def test_chinese_headers_are_mapped(tmp_path: Path, encoding: str) -> None:
 
 
 def test_semicolons_and_decimal_commas_are_read(tmp_path: Path, write: Write) -> None:
-    path = write("bestellungen.csv", "order_id;customer_id;date;amount\n" + "".join(f"{n};k{n % 9};{n % 28 + 1:02d}.03.2024;{n},50\n" for n in range(100)))
+    path = write(
+        "bestellungen.csv",
+        "order_id;customer_id;date;amount\n"
+        + "".join(f"{n};k{n % 9};{n % 28 + 1:02d}.03.2024;{n},50\n" for n in range(100)),
+    )
     proposal = propose(tmp_path / "shop", [str(path)])
     source = proposal.settings.collect[0]
     assert source.delimiter == ";"
-    assert columns(source.to[0]) == {"user_id": "customer_id", "ts": "date", "event": "purchase", "order_id": "order_id", "amount": "amount"}
+    assert columns(source.to[0]) == {
+        "user_id": "customer_id",
+        "ts": "date",
+        "event": "purchase",
+        "order_id": "order_id",
+        "amount": "amount",
+    }
     assert source.to[0].map["ts"].format == "%d.%m.%Y"
 
 
@@ -162,13 +191,26 @@ def test_users_relations_and_identifiers_are_told_apart(tmp_path: Path, write: W
     }  # fmt: skip
     assert found["users"].map["gender"].values == {"F": "female", "M": "male"}
     assert found["users"].extra == ("plan",)
-    assert columns(found["relations"]) == {"user_id": "user_id", "other_id": "friend_id", "kind": "friend", "since": "since"}
-    assert columns(found["identifiers"]) == {"kind": "device", "value": "device_id", "user_id": "user_id", "anonymous_id": "device_id"}
+    assert columns(found["relations"]) == {
+        "user_id": "user_id",
+        "other_id": "friend_id",
+        "kind": "friend",
+        "since": "since",
+    }
+    assert columns(found["identifiers"]) == {
+        "kind": "device",
+        "value": "device_id",
+        "user_id": "user_id",
+        "anonymous_id": "device_id",
+    }
     assert "no_events" in [key for _, key, _ in proposal.warnings]
 
 
 def test_third_party_attributes_are_joined_by_id_and_marked(tmp_path: Path, write: Write) -> None:
-    orders = write("orders.csv", "order_id,user_id,total,created_at\n" + "".join(f"{n},{n % 9},5.5,2024-01-0{n % 9 + 1}\n" for n in range(90)))
+    orders = write(
+        "orders.csv",
+        "order_id,user_id,total,created_at\n" + "".join(f"{n},{n % 9},5.5,2024-01-0{n % 9 + 1}\n" for n in range(90)),
+    )
     geo = write("geo.csv", "user_id,city,interest\n" + "".join(f"{n},Paris,tea\n" for n in range(9)))
     proposal = propose(tmp_path / "shop", [str(orders)], third_party=[str(geo)])
     source = proposal.settings.collect[1]
@@ -176,7 +218,11 @@ def test_third_party_attributes_are_joined_by_id_and_marked(tmp_path: Path, writ
 
 
 def test_an_unnamed_id_is_known_by_another_files_values(tmp_path: Path, write: Write) -> None:
-    orders = write("orders.csv", "order_id,user_id,total,created_at\n" + "".join(f"{n},C-{n % 40},5.5,2024-01-0{n % 9 + 1}\n" for n in range(200)))
+    orders = write(
+        "orders.csv",
+        "order_id,user_id,total,created_at\n"
+        + "".join(f"{n},C-{n % 40},5.5,2024-01-0{n % 9 + 1}\n" for n in range(200)),
+    )
     survey = write("survey.csv", "ref,answer,income\n" + "".join(f"C-{n},yes,high\n" for n in range(40)))
     proposal = propose(tmp_path / "shop", [str(orders), str(survey)])
     assert columns(proposal.settings.collect[1].to[0])["user_id"] == "ref"
@@ -185,15 +231,24 @@ def test_an_unnamed_id_is_known_by_another_files_values(tmp_path: Path, write: W
 
 def test_files_of_one_shape_become_one_source(tmp_path: Path, write: Write) -> None:
     for month in (1, 2, 3):
-        write(f"log_2024{month:02d}.csv", "user_id,item_id,action,ts\n" + "".join(f"{n % 9},{n},view,2024-0{month}-0{n % 9 + 1}\n" for n in range(60)))
+        write(
+            f"log_2024{month:02d}.csv",
+            "user_id,item_id,action,ts\n"
+            + "".join(f"{n % 9},{n},view,2024-0{month}-0{n % 9 + 1}\n" for n in range(60)),
+        )
     by_glob = propose(tmp_path / "shop", [str(tmp_path / "log_*.csv")]).settings.collect
     assert [(source.name, source.from_) for source in by_glob] == [("log", ("../log_*.csv",))]
-    by_name = propose(tmp_path / "shop", [str(tmp_path / f"log_20240{month}.csv") for month in (1, 2, 3)]).settings.collect
+    by_name = propose(
+        tmp_path / "shop", [str(tmp_path / f"log_20240{month}.csv") for month in (1, 2, 3)]
+    ).settings.collect
     assert by_name[0].from_ == ("../log_202401.csv", "../log_202402.csv", "../log_202403.csv")
 
 
 def test_a_repeated_header_is_read_by_position(tmp_path: Path, write: Write) -> None:
-    path = write("orders.csv", "user_id,time,total,total\n" + "".join(f"{n % 7},2024-01-0{n % 9 + 1},5.5,6.5\n" for n in range(50)))
+    path = write(
+        "orders.csv",
+        "user_id,time,total,total\n" + "".join(f"{n % 7},2024-01-0{n % 9 + 1},5.5,6.5\n" for n in range(50)),
+    )
     source = propose(tmp_path / "shop", [str(path)]).settings.collect[0]
     assert (source.header, source.skip, source.columns) == (False, 1, ("user_id", "time", "total", "total_2"))
 
@@ -202,13 +257,18 @@ def test_sqlite_tables_become_sources(tmp_path: Path) -> None:
     path = tmp_path / "shop.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE orders (order_id INTEGER, customer_id INTEGER, total REAL, created_at TEXT)")
-        connection.executemany("INSERT INTO orders VALUES (?, ?, ?, ?)", [(n, n % 9, n / 2, f"2024-01-0{n % 9 + 1}") for n in range(90)])
+        connection.executemany(
+            "INSERT INTO orders VALUES (?, ?, ?, ?)", [(n, n % 9, n / 2, f"2024-01-0{n % 9 + 1}") for n in range(90)]
+        )
         connection.execute("CREATE TABLE customers (customer_id INTEGER, gender TEXT, city TEXT)")
         connection.executemany("INSERT INTO customers VALUES (?, ?, ?)", [(n, "FM"[n % 2], "Paris") for n in range(9)])
     connection.close()
     for origin in (f"sqlite:///{path}", str(path)):
         sources = propose(tmp_path / "shop", [origin]).settings.collect
-        assert [(source.format, source.db_table) for source in sources] == [("database", "orders"), ("database", "customers")]
+        assert [(source.format, source.db_table) for source in sources] == [
+            ("database", "orders"),
+            ("database", "customers"),
+        ]
         assert sources[0].from_ == (f"sqlite:///{path.resolve()}",)
     with pytest.raises(SourceError, match="no database huaxiang knows"):
         propose(tmp_path / "shop", ["mongodb://x/y"])
@@ -230,7 +290,10 @@ def test_no_time_column_is_an_error(tmp_path: Path, write: Write) -> None:
 
 
 def test_a_useless_file_beside_a_good_one_is_left_out_and_named(tmp_path: Path, write: Write) -> None:
-    orders = write("orders.csv", "order_id,user_id,total,created_at\n" + "".join(f"{n},{n % 9},5.5,2024-01-0{n % 9 + 1}\n" for n in range(90)))
+    orders = write(
+        "orders.csv",
+        "order_id,user_id,total,created_at\n" + "".join(f"{n},{n % 9},5.5,2024-01-0{n % 9 + 1}\n" for n in range(90)),
+    )
     other = write("weather.csv", "station,rain\n" + "x,2.5\ny,1.5\n" * 20)
     proposal = propose(tmp_path / "shop", [str(orders), str(other)])
     assert len(proposal.settings.collect) == 1
@@ -256,10 +319,13 @@ def test_an_existing_shop_is_kept_unless_forced(tmp_path: Path, write: Write) ->
 
 def test_strange_names_survive_the_round_trip_through_toml(tmp_path: Path, write: Write) -> None:
     odd = 'to"tal #1 = [x]'
-    text = f'user id,order id,created at,"{odd.replace(chr(34), chr(34) * 2)}",back\\slash\n' + "1,2,2024-01-01,5.5,a\n" * 30
-    path = write("it's \"odd\" #1.csv", text)
+    text = (
+        f'user id,order id,created at,"{odd.replace(chr(34), chr(34) * 2)}",back\\slash\n'
+        + "1,2,2024-01-01,5.5,a\n" * 30
+    )
+    path = write('it\'s "odd" #1.csv', text)
     proposal = propose(tmp_path / "shop", [str(path)])
-    assert proposal.settings.collect[0].from_ == ("../it's \"odd\" #1.csv",)
+    assert proposal.settings.collect[0].from_ == ('../it\'s "odd" #1.csv',)
     assert odd in proposal.toml
 
 

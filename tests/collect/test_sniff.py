@@ -155,7 +155,9 @@ def test_titles_above_the_table_are_skipped(tmp_path: Path) -> None:
 
 
 def test_json_lines_parquet_and_gzip_are_told_by_their_bytes(tmp_path: Path) -> None:
-    records = [{"user_id": f"u{n}", "properties": {"price": n / 2}, "items": [{"item_id": "i", "n": n}]} for n in range(50)]
+    records = [
+        {"user_id": f"u{n}", "properties": {"price": n / 2}, "items": [{"item_id": "i", "n": n}]} for n in range(50)
+    ]
     lines = "\n".join(json.dumps(record) for record in records)
     (tmp_path / "a.dat").write_text(lines)
     (tmp_path / "b.gz").write_bytes(gzip.compress(lines.encode()))
@@ -183,7 +185,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "picture": (lambda path: path.write_bytes(b"\x89PNG\r\n" + bytes(99)), "PNG"),
     "binary": (lambda path: path.write_bytes(bytes(range(256)) * 40), "not a table of text"),
     "cut gzip": (_cut_gzip, "cut off"),
-    "damaged gzip": (lambda path: path.write_bytes(gzip.compress(b"a,b\n1,2\n" * 99)[:-8] + b"01234567"), "damaged gzip"),
+    "damaged gzip": (
+        lambda path: path.write_bytes(gzip.compress(b"a,b\n1,2\n" * 99)[:-8] + b"01234567"),
+        "damaged gzip",
+    ),
     "damaged parquet": (lambda path: path.write_bytes(b"PAR1" + bytes(99)), "cannot be read"),
     "one column": (lambda path: path.write_text("hello\nworld\n"), "one column"),
     "broken json": (lambda path: path.write_text('{"a": \n{"b" \n'), "none of its lines"),

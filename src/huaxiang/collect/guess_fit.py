@@ -24,7 +24,9 @@ def fits_role(role: str, column: ColumnLook) -> bool:
         return column.kind in ("category", "code", "text") or (column.is_number and 0 <= (column.high or 0) <= 150)
     if role in ("gender", "marital_status", "education", "kind", "status"):
         return column.distinct <= 40 and not column.is_time
-    if role in ("user_id", "anonymous_id", "item_id", "other_id", "order_id", "id"):
+    if role == "anonymous_id":
+        return not column.is_time or column.kind == "epoch"
+    if role in ("user_id", "item_id", "other_id", "order_id", "id"):
         return column.kind in ("int", "code", "category", "text", "email", "phone", "epoch") or _whole(column)
     if role == "email":
         return column.kind in ("email", "code", "text")

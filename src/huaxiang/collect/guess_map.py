@@ -37,7 +37,7 @@ def guess_source(look: Look, *, third_party: bool = False, roles: Mapping[str, s
     item = item or _find_bare_id(guesser, ITEM_COLUMNS, "item_id", who)
     if "user_id" not in who and "anonymous_id" not in who:
         bare = _find_bare_id(guesser, USER_COLUMNS, "user_id", {}) if item is None else None
-        bare = bare or (guesser.find("email") if item is None or guesser.find("order_id") else None)
+        bare = bare or (guesser.find("email") if item is None or _is_order(guesser) else None)
         if bare:
             who["user_id"] = bare
     guess.tables = _choose_tables(guesser, who, item, third_party)
@@ -46,6 +46,10 @@ def guess_source(look: Look, *, third_party: bool = False, roles: Mapping[str, s
     _doubt_values(guesser, guess)
     guess.doubts = [*look.doubts, *guesser.doubts]
     return guess
+
+
+def _is_order(guesser: Guesser) -> bool:
+    return any(guesser.find(role) for role in ("order_id", "quantity", "amount_line", "amount_order"))
 
 
 def _find_who(guesser: Guesser) -> dict[str, ColumnLook]:
@@ -149,7 +153,7 @@ def _events(
         and (total := guesser.find("amount_order", used))
     ):
         table.map["amount"] = column_from(total, "amount")
-    if "order_id" not in table.map and "amount" in table.map and (bare := _find_order(guesser, used)):
+    if "order_id" not in table.map and table.map.keys() & {"amount", "price"} and (bare := _find_order(guesser, used)):
         table.map["order_id"] = column_from(bare, "order_id")
     return table
 

@@ -84,7 +84,7 @@ ROLES: dict[str, str] = {
         实付金额 支付金额 实付 金额 成交金额 消费金额 付款金额 买家实付金额 买家实际支付金额 销售额 销售金额 应付金额""",
     "amount_order": """total ordertotal totalamount totalprice grandtotal ordertotalamount totalpaid orderamount subtotal paidtotal ordervalue purchaserevenue
         totalsales totalrevenue transactionrevenue 总金额 订单金额 订单总额 总价 合计 总额 订单实付金额 订单总金额""",
-    "discount": """discount discountamount lineitemdiscount linediscount retaildisc couponamount discountvalue reduction totaldiscount promotionamount
+    "discount": """lineitemdiscount linediscount discount discountamount retaildisc couponamount discountvalue reduction totaldiscount promotionamount
         优惠金额 折扣金额 优惠 折扣 减免金额 优惠券金额""",
     "coupon_id": "couponid couponcode discountcode coupon vouchercode voucherid promocode couponno 优惠券id 优惠券编号 优惠券 优惠码",
     "campaign_id": "campaignid campaign utmcampaign promotionid activityid campaignname adcampaign 活动id 活动编号 活动 营销活动",
@@ -171,7 +171,7 @@ def category_level(name: str) -> int | None:
 
 PERSONAL_ROLES = ("name", "surname", "email", "phone", "address", "address_part", "id_number", "birth_date")
 _PERSONAL_WORDS = re.compile(
-    r"name$|^name|phone|mobile|mail|address|street|passport|birth|contact|passw|card|wechat|weixin|qq|姓名|电话|手机|邮箱|地址|证件|身份证|微信|联系|收货人|收件人|昵称|密码|银行卡"
+    r"name$|^name|phone|mobile|mail|address|street|passport|birth|contact|passw|card|^ip$|ipaddr|openid|unionid|token|latitude|longitude|wechat|weixin|qq|姓名|电话|手机|邮箱|地址|证件|身份证|微信|联系|收货人|收件人|昵称|密码|银行卡"
 )
 _NOT_PERSONAL = re.compile(
     r"^(product|item|goods|brand|event|category|cate|shop|store|campaign|file|page|country|city|商品|产品|品牌)"

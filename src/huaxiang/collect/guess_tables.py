@@ -83,9 +83,8 @@ def _map_age(guesser: Guesser, table: TableGuess, used: list[str]) -> None:
 
 
 def _map_name(guesser: Guesser, table: TableGuess, used: list[str], log: bool) -> None:
-    name, surname = guesser.find("name", used), guesser.find("surname", used)
-    if log and name is not None and plain_name(name.name) == "name":
-        return  # in a log a bare `name` is the item's or the order's
+    bare = _columns_named(guesser, "name") if log else []  # in a log a bare `name` is the item's or the order's
+    name, surname = guesser.find("name", [*used, *bare]), guesser.find("surname", used)
     parts = [column for column in (name, surname) if column is not None]
     if parts:
         used += [column.name for column in parts]
@@ -94,10 +93,14 @@ def _map_name(guesser: Guesser, table: TableGuess, used: list[str], log: bool) -
         )
 
 
+def _columns_named(guesser: Guesser, plain: str) -> list[str]:
+    return [name for name in guesser.look.names if plain_name(name) == plain]
+
+
 def guess_items(guesser: Guesser, item: ColumnLook, *, log: bool) -> TableGuess:
     """The items table; from an event log, what it says of items, one row each (never the price paid)."""
     table = TableGuess("items", {"item_id": column_from(item, "item_id")}, distinct=log)
-    used = [item.name]
+    used = [item.name, *(_columns_named(guesser, "type") if log else [])]  # in a log `type` is that of the record
     levels = sorted(
         (level, place, column.name)
         for place, column in enumerate(guesser.look.columns)

@@ -131,7 +131,7 @@ def _literal(value: Any, column: Column) -> str:
 def _along_time(table: str, rows: str, paths: dict[str, FillSettings]) -> str:
     """What the same user's other rows say: the last value before, or the line between the values around (by time)."""
     who, at = ("coalesce(user_id, anonymous_id)", "ts") if table == "events" else ("user_id", "collected_at")
-    narrow = f"SELECT row_id, {who} AS who, {at} AS at, {', '.join(paths)} FROM ({rows})"
+    narrow = f"SELECT row_id, {who} AS who, {at} AS moment, {', '.join(paths)} FROM ({rows})"
     parts = []
     for name, fill in paths.items():
         before = f"last_value({name} IGNORE NULLS) OVER past"
@@ -139,16 +139,16 @@ def _along_time(table: str, rows: str, paths: dict[str, FillSettings]) -> str:
             parts.append(f"{before} AS {name}")
             continue
         after = f"first_value({name} IGNORE NULLS) OVER future"
-        seen = f"CASE WHEN {name} IS NOT NULL THEN epoch(at) END"
+        seen = f"CASE WHEN {name} IS NOT NULL THEN epoch(moment) END"
         t0, t1 = f"last_value({seen} IGNORE NULLS) OVER past", f"first_value({seen} IGNORE NULLS) OVER future"
-        share = f"coalesce((epoch(at) - {t0}) / nullif({t1} - {t0}, 0), 0)"
+        share = f"coalesce((epoch(moment) - {t0}) / nullif({t1} - {t0}, 0), 0)"
         parts.append(f"{before} + ({after} - {before}) * {share} AS {name}")
     values = ", ".join(f"v{number} AS {name}" for number, name in enumerate(paths))
     named = ", ".join(part.rsplit(" AS ", 1)[0] + f" AS v{number}" for number, part in enumerate(parts))
     return (
         f"SELECT row_id, {values} FROM (SELECT row_id, {', '.join(f'{name} IS NULL AS n{i}' for i, name in enumerate(paths))}, {named} "
-        f"FROM ({narrow}) WINDOW past AS (PARTITION BY who ORDER BY at, row_id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW), "
-        "future AS (PARTITION BY who ORDER BY at, row_id ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)) "
+        f"FROM ({narrow}) WINDOW past AS (PARTITION BY who ORDER BY moment, row_id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW), "
+        "future AS (PARTITION BY who ORDER BY moment, row_id ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)) "
         f"WHERE {' OR '.join(f'n{i}' for i in range(len(paths)))}"
     )
 

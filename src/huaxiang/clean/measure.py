@@ -94,12 +94,11 @@ def table_scores(table: str, side: Side, supplied: set[str]) -> Scores:
     cells = sum(one.rows for _, one in stats)
     values = sum(one.rows - one.missing + side.bad.get(name, 0) for name, one in stats)
     checked = sum(asked for asked, _ in side.broken.values())
-    unique = [one.uniqueness for name, one in stats if one.uniqueness is not None and name == TABLES[table].key[0]]
     timely = [one.timeliness for _, one in stats if one.timeliness is not None]
     return overall(
         {
             "completeness": _share(cells - sum(one.missing for _, one in stats), cells),
-            "uniqueness": unique[0] if unique else None,
+            "uniqueness": side.columns[TABLES[table].key[0]].uniqueness,
             "validity": _share(values - sum(one.invalid for _, one in stats), values),
             "consistency": _share(checked - sum(wrong for _, wrong in side.broken.values()), checked),
             "timeliness": timely[0] if timely else None,

@@ -40,7 +40,11 @@ def _lines(table: TableQuality, words: Words) -> Text:
     """A table in two lines, for a narrow terminal."""
     from rich.text import Text
 
-    counts = {"raw": f"{table.rows_raw:,}", "clean": f"{table.rows_clean:,}", "quarantined": f"{table.rows_quarantined:,}"}
+    counts = {
+        "raw": f"{table.rows_raw:,}",
+        "clean": f"{table.rows_clean:,}",
+        "quarantined": f"{table.rows_quarantined:,}",
+    }
     text = Text.assemble((f"  {table.name}", "bold"), f"  {words('clean.show.rows', **counts)}")
     shown = [name for name in DIMENSIONS if _measured(table.scores, name)]
     for place, name in enumerate(shown):

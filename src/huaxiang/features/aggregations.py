@@ -17,7 +17,7 @@ class Count(Aggregation):
     """How many events."""
 
     def plan(self, at: Place) -> str:
-        return f"coalesce({at.plan.fold(f'sum({at.count()})', at.window)}, 0)"
+        return f"coalesce({at.total('count')}, 0)"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class AnyEvent(Aggregation):
     """1 where there is such an event, else 0."""
 
     def plan(self, at: Place) -> str:
-        return f"(coalesce({at.plan.fold(f'sum({at.count()})', at.window)}, 0) > 0)::INT::DOUBLE"
+        return f"(coalesce({at.total('count')}, 0) > 0)::INTEGER::DOUBLE"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ActiveDays(Aggregation):
     """Local days with such an event."""
 
     def plan(self, at: Place) -> str:
-        return f"coalesce({at.plan.fold('count(*)', at.window, f'{at.count()} > 0')}, 0)::DOUBLE"
+        return f"coalesce({at.plan.day('count(*)', at.window.sql(), f'{at.plan.tile(at.where)} > 0')}, 0)::DOUBLE"
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,7 @@ class Sum(Aggregation):
     column: str = ""
 
     def plan(self, at: Place) -> str:
-        value = at.plan.value(self.column, at.name)
-        held = at.plan.tile("sum", value.sql, at.where)
-        return f"coalesce({at.plan.fold(f'sum({held})', at.window)}, 0)"
+        return f"coalesce({at.total('sum', at.plan.value(self.column, at.name).sql)}, 0)"
 
 
 @dataclass(frozen=True)
@@ -55,10 +53,8 @@ class Mean(Aggregation):
     column: str = ""
 
     def plan(self, at: Place) -> str:
-        value = at.plan.value(self.column, at.name)
-        total = at.plan.fold(f"sum({at.plan.tile('sum', value.sql, at.where)})", at.window)
-        present = at.count(Expression(f"{value.sql} IS NOT NULL"))
-        return f"{total} / nullif({at.plan.fold(f'sum({present})', at.window)}, 0)"
+        value = at.plan.value(self.column, at.name).sql
+        return f"{at.total('sum', value)} / nullif({at.total('count', also=Expression(f'{value} IS NOT NULL'))}, 0)"
 
 
 @dataclass(frozen=True)
@@ -67,8 +63,7 @@ class _Extreme(Aggregation):
     how: ClassVar[str] = "min"
 
     def plan(self, at: Place) -> str:
-        value = at.plan.value(self.column, at.name)
-        return at.plan.fold(f"{self.how}({at.plan.tile(self.how, value.sql, at.where)})", at.window)
+        return at.total(self.how, at.plan.value(self.column, at.name).sql)
 
 
 @dataclass(frozen=True)
@@ -92,9 +87,9 @@ class _End(Aggregation):
         value = at.plan.value(self.column, at.name)
         at.plan.columns |= {"ts", "event_id"}
         kept = at.where & Expression(f"{value.sql} IS NOT NULL")
-        edge = "min" if self.how == "arg_min" else "max"
-        when = at.plan.tile(edge, "{'ts': ts, 'id': event_id}", kept)
-        held = at.plan.tile(self.how, f"{value.sql}, {{'ts': ts, 'id': event_id}}", kept)
+        moment = "{'ts': ts, 'id': event_id}"
+        when = at.plan.band(self.how.removeprefix("arg_"), moment, kept)
+        held = at.plan.band(self.how, f"{value.sql}, {moment}", kept)
         return at.plan.fold(f"{self.how}({held}, {when})", at.window)
 
 
@@ -154,8 +149,7 @@ class Recency(Aggregation):
     first: bool = False
 
     def plan(self, at: Place) -> str:
-        edge = "min" if self.first else "max"
-        return f"({AS_OF} - {at.plan.fold(f'{edge}(day)', at.window, f'{at.count()} > 0')})::DOUBLE"
+        return f"({AS_OF} - {at.total('min' if self.first else 'max', 'day')})::DOUBLE"
 
 
 @dataclass(frozen=True)
@@ -163,9 +157,8 @@ class Tenure(Aggregation):
     """Days since the registration or the first event, whichever came first."""
 
     def plan(self, at: Place) -> str:
-        first = at.plan.fold("min(day)", at.window, f"{at.count()} > 0")
         registered = f"CASE WHEN u.registered_day < {AS_OF} THEN u.registered_day END"
-        return f"({AS_OF} - least({registered}, {first}))::DOUBLE"
+        return f"({AS_OF} - least({registered}, {at.total('min', 'day')}))::DOUBLE"
 
 
 @dataclass(frozen=True)
@@ -176,15 +169,11 @@ class Gap(Aggregation):
     how: Literal["mean", "std", "overdue"] = "mean"
 
     def plan(self, at: Place) -> str:
-        count = at.count()
-        gap = at.plan.gap(count)
+        gap, window = at.plan.gap(at.plan.tile(at.where)), at.window.sql()
         if self.how == "std":
-            return at.plan.fold(f"stddev_samp({gap})", at.window)
-        mean = f"{at.plan.fold(f'sum({gap})', at.window)} / nullif({at.plan.fold(f'count({gap})', at.window)}, 0)"
-        if self.how == "mean":
-            return mean
-        last = at.plan.fold("max(day)", at.window, f"{count} > 0")
-        return f"({AS_OF} - {last}) / nullif({mean}, 0)"
+            return at.plan.day(f"stddev_samp({gap})", window)
+        mean = at.plan.day(f"avg({gap})", window)
+        return mean if self.how == "mean" else f"({AS_OF} - {at.total('max', 'day')}) / nullif({mean}, 0)"
 
 
 @dataclass(frozen=True)
@@ -195,10 +184,8 @@ class DecayedSum(Aggregation):
     half_life: str = "30d"
 
     def plan(self, at: Place) -> str:
-        value = at.plan.value(self.column, at.name)
-        days = half_life_days(self.half_life, at.name)
-        held = at.plan.tile("sum", f"{value.sql}::DOUBLE", at.where)
-        return f"coalesce({at.plan.fold(f'sum({held} * pow(0.5, ({AS_OF} - day) / {days!r}))', at.window)}, 0)"
+        value, days = at.plan.value(self.column, at.name).sql, half_life_days(self.half_life, at.name)
+        return f"coalesce({at.total('sum', f'({value})::DOUBLE * pow(0.5, ({AS_OF} - day) / {days!r})')}, 0)"
 
 
 @dataclass(frozen=True)
@@ -226,10 +213,11 @@ class Weekdays(Aggregation):
 
     def plan(self, at: Place) -> str:
         counts = []
-        for place in (at, Place(at.plan, at.name, Expression(), at.window)):
+        for where in (at.where, Expression()):
+            held = at.plan.tile(where)
             kept = [both(at.window.sql(), f"isodow(day) = {day}") for day in range(1, 8)]
-            days = ", ".join(f"coalesce(sum({place.count()}) FILTER (WHERE {when}), 0)" for when in kept)
-            counts.append(at.plan.fold_plain(f"[{days}]"))
+            days = ", ".join(f"coalesce(sum({held}) FILTER (WHERE {when}), 0)" for when in kept)
+            counts.append(at.plan.day(f"[{days}]"))
         return histogram(*counts, top=self.top)
 
 

@@ -9,7 +9,7 @@ Meaning, the same on every engine:
 - an age is counted in local days: something that happened yesterday is 1 day old;
 - counts of nothing are 0; sums of nothing 0; means, shares, recencies and tops of nothing are unknown (NULL).
 
-Each aggregation is a small frozen class that knows which columns of the day tiles, key rows or events it needs (`plan`)
+Each aggregation is a small frozen class that knows which columns of the bands, tiles, key rows or events it needs (`plan`)
 and the SQL that finishes the value from them. `live`: whether it folds exactly, event by event, into a small state.
 """
 
@@ -45,9 +45,9 @@ class Place:
     def over(self, window: Window) -> Place:
         return Place(self.plan, self.name, self.where, window)
 
-    def count(self, also: Expression | None = None) -> str:
-        """The tile column counting the events kept."""
-        return self.plan.tile("count", "", self.where & also if also else self.where)
+    def total(self, how: str, value: str = "", also: Expression | None = None) -> str:
+        """The column with `how` of `value` over the events kept (for which `also` holds too) in the window."""
+        return self.plan.total(how, value, self.where & also if also else self.where, self.window)
 
 
 @dataclass(frozen=True)

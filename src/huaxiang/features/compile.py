@@ -1,7 +1,7 @@
 """A Plan as SQL: few passes over the events, however many features.
 
 For a range of user buckets: one narrow table of the events, one tile table (a row a user and day) for all as-of dates;
-then for each date one query over the tiles, and one grouping of the events for each kind of key.
+then for each date one grouping of the events into bands, and one for each kind of key.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import date
 
 from huaxiang.features.algebra import Feature
 from huaxiang.features.plan import CODED, ITEM_KEYS, MERGE, KeyPlan, Plan, filtered
-from huaxiang.features.windows import AS_OF
+from huaxiang.features.windows import AS_OF, Window
 
 ALWAYS = ("user_no", "day", "known_day")
 
@@ -42,11 +42,9 @@ def narrow_columns(plan: Plan) -> list[str]:
 
 
 def tile_sql(plan: Plan, events: str) -> str:
-    """One row a user and day: every tile measure, and the gaps between days that have some event."""
-    measures = "".join(
-        f", {filtered(how, value, where)} AS {alias}" for (how, value, where), alias in plan.tiles.items()
-    )
-    tiles = f"SELECT user_no, day{measures} FROM {events} GROUP BY user_no, day"
+    """One row a user and day: the counts that days are judged by, and the gaps between days that have some."""
+    counts = "".join(f", {filtered('count', '', where)} AS {alias}" for where, alias in plan.tiles.items())
+    tiles = f"SELECT user_no, day{counts} FROM {events} GROUP BY user_no, day"
     if not plan.gaps:
         return tiles
     gaps = "".join(
@@ -57,6 +55,34 @@ def tile_sql(plan: Plan, events: str) -> str:
         f"SELECT *{gaps} FROM ({tiles}) "
         "WINDOW earlier AS (PARTITION BY user_no ORDER BY day ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
     )
+
+
+def day_sql(plan: Plan, tiles: str) -> str:
+    """One row a user: the folds over the tiles before as-of."""
+    folds = "".join(f", {sql} AS {alias}" for sql, alias in plan.days.items())
+    return f"SELECT user_no{folds} FROM {tiles} WHERE day < {AS_OF} GROUP BY user_no"
+
+
+def fold_sql(plan: Plan, events: str) -> str:
+    """One row a user: the folds over the bands, made from the events before as-of."""
+    edges = plan.edges()
+    cases = " ".join(f"WHEN day >= {AS_OF} - {edge} THEN {band}" for band, edge in enumerate(edges))
+    band = f"CASE {cases} ELSE {len(edges)} END" if edges else "0"
+    measures = "".join(
+        f", {filtered(how, value, where)} AS {alias}" for (how, value, where), alias in plan.bands.items()
+    )
+    bands = (
+        f"SELECT user_no, ({band})::TINYINT AS band{measures} FROM {events} WHERE day < {AS_OF} GROUP BY user_no, band"
+    )
+    folds = "".join(f", {sql}{_of_bands(window, edges)} AS {alias}" for (sql, window), alias in plan.folds.items())
+    return f"SELECT user_no{folds} FROM ({bands}) GROUP BY user_no"
+
+
+def _of_bands(window: Window, edges: list[int]) -> str:
+    """The FILTER that keeps the bands of `window`; band n lies between edges n − 1 and n."""
+    kept = [f"band > {edges.index(window.shift)}"] if window.shift else []
+    kept += [f"band <= {edges.index(window.shift + window.days)}"] if window.days else []
+    return f" FILTER (WHERE {' AND '.join(kept)})" if kept else ""
 
 
 def at_date(sql: str, as_of: date) -> str:
@@ -98,22 +124,19 @@ def fold_key_sql(key: str, plan: Plan, rows: str, dims: Dims) -> str:
     return f"SELECT user_no{folds} FROM {rows} GROUP BY user_no"
 
 
-def fold_sql(plan: Plan, tiles: str) -> str:
-    """One row a user: the folds over the tiles before as-of."""
-    folds = "".join(f", {sql} AS {alias}" for sql, alias in plan.folds.items())
-    return f"SELECT user_no{folds} FROM {tiles} WHERE day < {AS_OF} GROUP BY user_no"
-
-
 def exact_sql(plan: Plan, events: str) -> str:
     exacts = "".join(f", {sql} AS {alias}" for sql, alias in plan.exacts.items())
     return f"SELECT user_no{exacts} FROM {events} WHERE day < {AS_OF} GROUP BY user_no"
 
 
-def final_sql(plan: Plan, *, users: str, folded: str, keys: dict[str, str], exact: str | None, everyone: bool) -> str:
+def final_sql(
+    plan: Plan, *, users: str, folded: str, days: str | None, keys: dict[str, str], exact: str | None, everyone: bool
+) -> str:
     """One row a user: user_no, user_id, as_of and every feature. `everyone`: users without an earlier event too."""
     finals = ",\n ".join(f"{sql} AS {name}" for name, sql in plan.finals.items())
     join = "LEFT JOIN" if everyone else "JOIN"
     joins = f"{join} {folded} AS d USING (user_no)"
+    joins += f" LEFT JOIN {days} AS y USING (user_no)" if days else ""
     joins += "".join(f" LEFT JOIN {table} AS k_{key} USING (user_no)" for key, table in keys.items())
     joins += f" LEFT JOIN {exact} AS e USING (user_no)" if exact else ""
     return f"SELECT u.user_no, u.user_id, {AS_OF} AS as_of,\n {finals}\nFROM {users} AS u {joins}"

@@ -23,7 +23,7 @@ from huaxiang.features.plan import EVENT_COLUMNS
 from huaxiang.features.users import ATTRIBUTES
 from huaxiang.features.windows import Window
 from huaxiang.settings import OutcomeSettings, Settings, TrainSettings
-from huaxiang.words import Words
+from huaxiang.words import LANGS, Words
 
 Kind = Literal["binary", "number", "class"]
 Split = Literal["train", "valid", "test"]
@@ -48,18 +48,27 @@ class Outcome:
 
     def note(self, train: TrainSettings) -> dict[str, object]:
         """What the build step's note says of it."""
-        key = f"features.outcome.{'attribute' if self.attribute else self.agg}"
-        say = {
-            lang: self.settings.meaning
-            or Words(lang)(key, what=self.attribute or self.settings.where, column=self.settings.column, days=self.days)
-            for lang in ("en", "zh")
-        }
+        declared = {"en": self.settings.meaning, "zh": self.settings.meaning_zh or self.settings.meaning}
+        say = {lang: declared[lang] or self._describe(Words(lang)) for lang in LANGS}
         return {
             "name": self.name, "kind": self.kind, "within_days": self.days or None, "among": self.settings.among,
             "meaning_en": say["en"], "meaning_zh": say["zh"], "version": self.version, "attribute": self.attribute or None,
             "value": self.settings.value if self.settings.value is not None else train.value,
             "cost": self.settings.cost if self.settings.cost is not None else train.cost,
         }  # fmt: skip
+
+    def _describe(self, words: Words) -> str:
+        """What it means, read off its definition; buying is said in plain words."""
+        where, bought = (
+            self.settings.where,
+            self.settings.where.replace('"', "'").split() == ["event", "==", "'purchase'"],
+        )
+        key = f"features.outcome.{'attribute' if self.attribute else self.agg}"
+        if bought and words.has(f"{key}_purchase") and self.settings.column in ("", "amount"):
+            return words(f"{key}_purchase", days=self.days)
+        return words(
+            key, what=self.attribute.removeprefix("users.") or where, column=self.settings.column, days=self.days
+        )
 
 
 @dataclass(frozen=True)

@@ -79,12 +79,13 @@ class Slice:
             else:
                 rows = items if key == "item_id" else f"({made.key_sql(key, wanted, narrow)})"
             keys[key] = self.keep(made.at_date(made.fold_key_sql(key, plan, rows, dims), as_of))
-        folded = self.keep(made.at_date(made.fold_sql(plan, tiles), as_of))
+        folded = self.keep(made.at_date(made.fold_sql(plan, narrow), as_of))
+        days = self.keep(made.at_date(made.day_sql(plan, tiles), as_of)) if plan.days else None
         exact = self.keep(made.at_date(made.exact_sql(plan, narrow), as_of)) if plan.exacts else None
         if items:
             self.engine.run(f"DROP TABLE {items}")
             self.kept = [table for table in self.kept if table.get_name() != items]
-        final = made.final_sql(plan, users=users, folded=folded, keys=keys, exact=exact, everyone=everyone)
+        final = made.final_sql(plan, users=users, folded=folded, days=days, keys=keys, exact=exact, everyone=everyone)
         return made.at_date(final, as_of)
 
 

@@ -87,11 +87,11 @@ def _shared(identifiers: str) -> str:
     kinds = ", ".join(f"'{kind}'" for kind in SHARED_KINDS)
     at = "coalesce(ts, collected_at)"
     owners = (
-        f"SELECT kind, value, min(user_id) AS user_id, min({at}) AS at FROM ({identifiers}) "
+        f"SELECT kind, value, min(user_id) AS user_id, min({at}) AS moment FROM ({identifiers}) "
         f"WHERE user_id IS NOT NULL AND lower(kind) NOT IN ({kinds}) GROUP BY kind, value HAVING min(user_id) = max(user_id)"
     )
     return (
-        "SELECT i.anonymous_id, o.user_id, greatest(i.moment, o.at) AS since, greatest(i.moment, o.at) AS known_at, "
+        "SELECT i.anonymous_id, o.user_id, greatest(i.moment, o.moment) AS since, greatest(i.moment, o.moment) AS known_at, "
         f"'shared_' || lower(kind) AS rule, i.source FROM (SELECT *, {at} AS moment FROM ({identifiers})) i JOIN ({owners}) o USING (kind, value) "
         "WHERE i.anonymous_id IS NOT NULL AND i.user_id IS NULL"
     )

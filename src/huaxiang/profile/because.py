@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +20,16 @@ Row = dict[str, Any]
 SHOWN = 5
 TIMELINE = 20
 LEAST_FOR_RHYTHM = 12
+LISTED = 1_000  # more items than this are joined, not listed
 _WANTED = ("event_id", "user_id", "ts", "event", "item_id", "category", "amount", "quantity", "hour", "weekday")
-_MICROSECONDS_A_DAY = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Behind:
+    """The events behind a trait: their number and the latest of them, newest first."""
+
+    count: int
+    latest: list[Row]
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,7 @@ class Past:
     table: pa.Table
     as_of: datetime
     titles: Mapping[str, str]
+    zone: ZoneInfo
 
     @cached_property
     def _ts(self) -> np.ndarray:
@@ -51,9 +61,15 @@ class Past:
             codes, names = self._kinds
             keep &= np.isin(codes, [names[kind] for kind in kinds if kind in names])
         if days:
-            since = _microseconds(self.as_of) - days * _MICROSECONDS_A_DAY
-            keep &= self._ts >= since
+            keep &= self._ts >= _microseconds(_days_before(self.as_of, days, self.zone))
         return np.flatnonzero(keep)
+
+    def behind(self, kinds: Collection[str], days: int, *, else_any: bool = False) -> Behind:
+        """The events of `kinds` in the last `days` as evidence; all kinds where there are none of them and `else_any`."""
+        places = self.find(kinds, days)
+        if else_any and not len(places):
+            places = self.find((), days)
+        return Behind(len(places), self.latest(places))
 
     def latest(self, places: np.ndarray, limit: int = SHOWN) -> list[Row]:
         """The latest `limit` of the events at `places`, newest first, as a profile shows them."""
@@ -113,9 +129,9 @@ class Past:
         }
 
 
-def read_pasts(lake: Lake, user_ids: Sequence[str], as_of: datetime) -> Iterator[tuple[str, Past]]:
+def read_pasts(lake: Lake, user_ids: Sequence[str], as_of: datetime, zone: str) -> Iterator[tuple[str, Past]]:
     """The past of each user in `user_ids`, in that order (empty where the lake has no ready.events)."""
-    events = _events(lake, user_ids, as_of)
+    events, shop = _events(lake, user_ids, as_of), ZoneInfo(zone)
     titles = _titles(lake, events)
     owners = events.column("user_id").combine_chunks()
     names = owners.to_pylist() if len(user_ids) > 1 else []
@@ -125,10 +141,10 @@ def read_pasts(lake: Lake, user_ids: Sequence[str], as_of: datetime) -> Iterator
         bounds[name] = (first, place + 1)
     for user_id in user_ids:
         if len(user_ids) == 1:
-            yield user_id, Past(events, as_of, titles)
+            yield user_id, Past(events, as_of, titles, shop)
         else:
             first, end = bounds.get(user_id, (0, 0))
-            yield user_id, Past(events.slice(first, end - first), as_of, titles)
+            yield user_id, Past(events.slice(first, end - first), as_of, titles, shop)
 
 
 def _events(lake: Lake, user_ids: Sequence[str], as_of: datetime) -> pa.Table:
@@ -168,12 +184,19 @@ def _titles(lake: Lake, events: pa.Table) -> dict[str, str]:
     items = lake.table(name)
     if "title" not in items.columns:
         return {}
-    wanted = lake.engine.load(pa.table({"item_id": pc.unique(events.column("item_id")).drop_null()}))
-    rows = lake.engine.arrow(
-        f"SELECT i.item_id, any_value(i.title) AS title FROM ({lake.engine.sql(items)}) i SEMI JOIN {wanted.get_name()} w USING (item_id) "
-        "WHERE i.title IS NOT NULL GROUP BY i.item_id"
+    wanted = pc.unique(events.column("item_id")).drop_null()
+    loaded = lake.engine.load(pa.table({"item_id": wanted})) if len(wanted) > LISTED else None
+    listed = (
+        f"SELECT item_id FROM {loaded.get_name()}"
+        if loaded is not None
+        else ", ".join(map(quote, wanted.to_pylist())) or "''"
     )
-    lake.engine.drop(wanted)
+    rows = lake.engine.arrow(
+        f"SELECT item_id, any_value(title) AS title FROM ({lake.engine.sql(items)}) "
+        f"WHERE title IS NOT NULL AND item_id IN ({listed}) GROUP BY item_id"
+    )
+    if loaded is not None:
+        lake.engine.drop(loaded)
     return dict(zip(rows.column("item_id").to_pylist(), rows.column("title").to_pylist(), strict=True))
 
 
@@ -191,6 +214,12 @@ def finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: finite(part) for name, part in value.items()}
     return value
+
+
+def _days_before(as_of: datetime, days: int, zone: ZoneInfo) -> datetime:
+    """The local midnight `days` local days before as-of, in UTC: a window is whole days of the shop."""
+    local = as_of.replace(tzinfo=UTC).astimezone(zone).replace(tzinfo=None) - timedelta(days=days)
+    return local.replace(tzinfo=zone).astimezone(UTC).replace(tzinfo=None)
 
 
 def _microseconds(moment: datetime) -> int:

@@ -20,7 +20,7 @@ from huaxiang.features.filters import compile_filter
 from huaxiang.profile.lifecycle import Basis, comeback_sql, find_basis, lifecycle_sql, limits_sql, tier_sql
 from huaxiang.profile.predicted import Outcome, find_kinds, find_outcomes, name_sql, pivot_sql, thresholds
 from huaxiang.profile.say import both
-from huaxiang.profile.tags import find_levels, outcome_tag, tags_sql, usable_tags
+from huaxiang.profile.tags import find_levels, find_line, tags_sql, usable_tags
 from huaxiang.profile.traits import COMPUTED, DECLARED
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import Settings
@@ -91,8 +91,9 @@ def build_profiles(step: Step, settings: Settings, *, progress: Progress = SILEN
         "tags": report.tags,
         "tiers": basis.tiers,
         "buys": basis.buys,
+        "worth": basis.worth,
         "levels": levels,
-        "outcomes": {outcome.name: outcome.column for outcome in parts.outcomes},
+        "predicted": {outcome.name: {"column": outcome.column, "kind": outcome.kind} for outcome in parts.outcomes},
         "unused": _unused(step, parts),
     }
     log.info("profiles: %d features rows in, %d out, %.2f s", step.rows("features"), rows, report.seconds)
@@ -175,7 +176,7 @@ def _wide_sql(step: Step, parts: _Parts, basis: Basis, levels: dict[str, float],
 def _tags(step: Step, parts: _Parts, staged: str, levels: dict[str, float], settings: Settings) -> str:
     lines = thresholds(step.lake, parts.predictions) if parts.outcomes else {}
     likely = {
-        outcome.name: f"{name_sql(outcome.column)} >= {lines[outcome.name]!r}"
+        outcome.name: f"{name_sql(outcome.column)} >= {find_line(outcome.name, lines[outcome.name], outcome.baseline)!r}"
         for outcome in parts.outcomes
         if outcome.kind == "binary" and outcome.name in lines
     }
@@ -233,6 +234,3 @@ def _says(name: str, type: str) -> str:
 
 def _list(names: tuple[str, ...]) -> str:
     return ", ".join(name_sql(name) for name in names)
-
-
-__all__ = ["ProfileReport", "as_of_moment", "build_profiles", "outcome_tag"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from huaxiang.engine import Lake
-from huaxiang.profile.predicted import Outcome, find_kinds, find_outcomes
+from huaxiang.profile.predicted import Outcome, find_outcomes
 from huaxiang.profile.say import Text
-from huaxiang.profile.traits import BY_NAME, DECLARED, Trait, format_by_unit
+from huaxiang.profile.traits import BY_NAME, Trait, format_by_unit
 from huaxiang.settings import Settings
 
 Row = dict[str, Any]
@@ -28,6 +28,7 @@ class Context:
     outcomes: tuple[Outcome, ...]
     note: Row
     traits: tuple[Trait, ...]
+    mine: tuple[str, ...]  # the shop's own features among the traits
     third_parties: frozenset[str]
 
     @classmethod
@@ -35,7 +36,7 @@ class Context:
         """The context of the profiles in `lake`."""
         note, table = lake.note("profile"), lake.table("profiles")
         definitions = {feature["name"]: feature for feature in lake.note("build").get("features", [])}
-        as_of = lake.engine.value(f"SELECT max(as_of) FROM ({lake.engine.sql(table)})") or datetime(1970, 1, 1)
+        as_of = datetime.fromisoformat(note["as_of"].removesuffix("Z"))
         unused = set(note.get("unused", []))
         mine = [
             Trait(
@@ -60,6 +61,7 @@ class Context:
                 for trait in (*BY_NAME.values(), *mine)
                 if trait.name in table.columns and trait.name not in unused
             ),
+            mine=tuple(trait.name for trait in mine if trait.name not in unused),
             third_parties=frozenset(source.name for source in settings.collect if source.third_party),
         )
 
@@ -93,12 +95,6 @@ def rules_version(settings: Settings, name: str) -> str:
 
 def _outcomes(lake: Lake, note: Row) -> list[Outcome]:
     """The outcomes as the profile step found them: only those that have a column."""
-    if not lake.rows("predictions"):
-        return []
-    kinds = find_kinds(lake, lake.engine.sql(lake.table("predictions")))
-    columns = note.get("outcomes", {})
-    taken = {"user_id", "as_of", *BY_NAME, *DECLARED, "extra"} & set(lake.table("profiles").columns)
-    found = find_outcomes(
-        lake, {name: kind for name, kind in kinds.items() if name in columns}, taken - set(columns.values())
-    )
-    return [outcome for outcome in found if outcome.column == columns[outcome.name]]
+    made = note.get("predicted", {})
+    kinds = {name: about["kind"] for name, about in made.items()}
+    return [replace(outcome, column=made[outcome.name]["column"]) for outcome in find_outcomes(lake, kinds, ())]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from huaxiang.engine import Lake
 from huaxiang.engine.duck import quote
 from huaxiang.errors import ShopError, UnknownUserError
-from huaxiang.profile.because import Past, finite, read_pasts, write_time
+from huaxiang.profile.because import Behind, Past, finite, read_pasts, write_time
 from huaxiang.profile.context import Context
 from huaxiang.profile.persona import write_persona
 from huaxiang.profile.say import both
@@ -72,17 +72,21 @@ def profile_documents(
         rows = _by_user(lake, "profiles", wanted)
         people = _by_user(lake, "ready.users", wanted)
         predictions = _predictions(lake, wanted)
+        mine = _mine(lake, context, wanted)
         known = [user_id for user_id in wanted if user_id in rows]
-        for user_id, past in read_pasts(lake, known, context.as_of) if known else ():
-            document = _document(context, rows[user_id], people.get(user_id, {}), predictions.get(user_id, []), past)
+        for user_id, past in read_pasts(lake, known, context.as_of, settings.shop.timezone) if known else ():
+            said = (people.get(user_id, {}), predictions.get(user_id, []), mine.get(user_id, {}))
+            document = _document(context, rows[user_id], *said, past)
             yield Profile(user_id, document)
 
 
-def _document(context: Context, row: Row, person: Row, predictions: Sequence[Row], past: Past) -> Row:
+def _document(
+    context: Context, row: Row, person: Row, predictions: Sequence[Row], mine: Mapping[str, Behind], past: Past
+) -> Row:
     row = {name: finite(value) for name, value in row.items()}
     sections: dict[str, list[Row]] = {name: [] for name in SECTIONS}
     for section, trait in itertools.chain(
-        computed_traits(context, row, past),
+        computed_traits(context, row, past, mine),
         declared_traits(context, row, person),
         predicted_traits(context, row, predictions),
     ):
@@ -132,6 +136,19 @@ def _by_user(lake: Lake, table: str, user_ids: Sequence[str]) -> dict[str, Row]:
     names = ", ".join(quote(user_id) for user_id in user_ids)
     rows = lake.engine.rows(f"SELECT * FROM ({lake.engine.sql(lake.table(table))}) WHERE user_id IN ({names})")
     return {row["user_id"]: row for row in rows}
+
+
+def _mine(lake: Lake, context: Context, user_ids: Sequence[str]) -> dict[str, dict[str, Behind]]:
+    """user_id -> the shop's own features and the events behind each: only their definitions know which count."""
+    if not context.mine:
+        return {}
+    from huaxiang.features import evidence_sql
+
+    found: dict[str, dict[str, Behind]] = {}
+    for row in lake.engine.rows(evidence_sql(lake, context.settings, context.mine, users=user_ids)):
+        latest = [finite(event) | {"ts": write_time(event["ts"])} for event in row["latest"]]
+        found.setdefault(row["user_id"], {})[row["feature"]] = Behind(int(row["events"]), latest)
+    return found
 
 
 def _predictions(lake: Lake, user_ids: Sequence[str]) -> dict[str, list[Row]]:

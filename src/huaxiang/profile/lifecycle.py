@@ -14,7 +14,7 @@ shop's; the other two move in proportion. Then, first match wins:
 
 A shop that records no purchases at all is judged by any activity instead (`idle_days`, `tenure_days`).
 
-Tier. Among those who bought in the last 365 days, by spend: a customer is platinum when, counting everyone who spent as much or
+Tier. Among those who bought in the last 365 days, by spend (by orders where the shop records no money): a customer is platinum when, counting everyone who spent as much or
 more, at most 5 % of buyers are reached, and so on; other buyers are bronze, non-buyers none. Equal spend gives an equal tier.
 """
 
@@ -30,15 +30,18 @@ from huaxiang.settings import ProfileSettings
 
 STAGES = ("prospect", "new", "active", "won_back", "at_risk", "dormant", "lost")
 UNKNOWN = "prospect"
+WORTH = ("spend_365d", "orders_365d")
 
 
 @dataclass(frozen=True)
 class Basis:
-    """What the rules read in this shop: the silence and age columns, whether anyone buys, and each tier's least spend."""
+    """What the rules read in this shop: the silence and age columns, whether anyone buys, what a customer's worth is measured by
+    (a column), and the least of it that reaches each tier."""
 
     silence: str | None
     age: str | None
     buys: bool
+    worth: str | None
     tiers: dict[str, float]
 
 
@@ -48,24 +51,34 @@ def find_basis(engine: Engine, features: str, columns: Collection[str], settings
         engine.value(f"SELECT coalesce(max(orders_total), 0) > 0 FROM ({features})")
     )
     silence, age = ("recency_days", "first_purchase_days") if buys else ("idle_days", "tenure_days")
+    worth = find_worth(engine, features, columns) if buys else None
     return Basis(
         silence=silence if silence in columns else None,
         age=age if age in columns else None,
         buys=buys,
-        tiers=find_tiers(engine, features, settings) if buys and "spend_365d" in columns else {},
+        worth=worth,
+        tiers=find_tiers(engine, features, worth, settings) if worth else {},
     )
 
 
-def find_tiers(engine: Engine, features: str, settings: ProfileSettings) -> dict[str, float]:
-    """The least spend of the last year that reaches each tier (a tier nobody reaches is left out)."""
+def find_worth(engine: Engine, features: str, columns: Collection[str]) -> str | None:
+    """The column that value tiers are measured by: the spend of the last year, or its orders where nobody spent anything."""
+    for column in WORTH:
+        if column in columns and engine.value(f"SELECT coalesce(max({column}), 0) > 0 FROM ({features})"):
+            return column
+    return None
+
+
+def find_tiers(engine: Engine, features: str, worth: str, settings: ProfileSettings) -> dict[str, float]:
+    """The least of `worth` that reaches each tier (a tier nobody reaches is left out)."""
     reached = ", ".join(
-        f"min(spend) FILTER (share <= {share!r}) AS {_name(tier)}" for tier, share in settings.tiers.items()
+        f"min(worth) FILTER (share <= {share!r}) AS {_name(tier)}" for tier, share in settings.tiers.items()
     )
     if not reached:
         return {}
     found = engine.rows(
-        f"SELECT {reached} FROM (SELECT spend_365d AS spend, cume_dist() OVER (ORDER BY spend_365d DESC) AS share "
-        f"FROM ({features}) WHERE spend_365d > 0)"
+        f"SELECT {reached} FROM (SELECT {worth} AS worth, cume_dist() OVER (ORDER BY {worth} DESC) AS share "
+        f"FROM ({features}) WHERE {worth} > 0)"
     )[0]
     return {tier: float(found[tier]) for tier in settings.tiers if found[tier] is not None}
 
@@ -115,7 +128,7 @@ def tier_sql(basis: Basis) -> str:
     """SQL of the value tier over the feature columns."""
     if not basis.buys:
         return "'none'"
-    rules = [f"WHEN spend_365d >= {least!r} THEN {quote(tier)}" for tier, least in basis.tiers.items()]
+    rules = [f"WHEN {basis.worth} >= {least!r} THEN {quote(tier)}" for tier, least in basis.tiers.items()]
     return f"CASE WHEN coalesce(orders_total, 0) = 0 THEN 'none' {' '.join(rules)} ELSE 'bronze' END"
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from huaxiang.profile.say import Text, leaf
+from huaxiang.profile.say import Text, beside_chinese, leaf
 from huaxiang.words import LANGS, Lang, Words, catalogue
 
 Row = dict[str, Any]
@@ -29,11 +29,10 @@ _OPENINGS = {
 _GROUPS = (
     ("who_age_gender", "who_age_household", "who_city"),
     ("money_rhythm", "money_year", "money_total", "visits", "visits_plain"),
-    ("when_both",),
-    ("taste_price", "taste"),
 )
-MOST = 6
-NOTABLE_TREND = 0.25
+MOST = 8
+LEAST_SEEN = 5  # events before a favourite is worth a sentence
+NOTABLE_TREND = 1 / 3
 NOTABLE_DISCOUNT = 0.2
 NOTABLE_RETURNS = 0.1
 FAVOURITE = 0.05
@@ -71,8 +70,12 @@ def _chosen(traits: Mapping[str, Row]) -> Iterator[str]:
     yield from _first((*openings, "open_seen" if not buys else "open_plain", "open_plain"), traits)
     for group in _GROUPS:
         yield from _first(group, traits)
-    if abs(_number(traits, "spend_trend_30d")) >= NOTABLE_TREND:
-        yield from _first(("rising",), traits)
+    if _count(traits, "weekday_top") >= LEAST_SEEN:
+        yield from _first(("when_buys" if buys else "when_comes",), traits)
+    if _count(traits, "top_categories") >= LEAST_SEEN:
+        yield from _first(("taste_price", "taste"), traits)
+    if abs(_number(traits, "spend_trend_30d")) >= NOTABLE_TREND and _number(traits, "first_purchase_days") > 60:
+        yield from _first(("trend",), traits)
     if _number(traits, "discount_share_90d") >= NOTABLE_DISCOUNT:
         yield from _first(("discounts",), traits)
     if _number(traits, "refund_share_365d") >= NOTABLE_RETURNS:
@@ -99,6 +102,8 @@ def _fill(name: str, traits: Mapping[str, Row]) -> Row | None:
     said: Text = {}
     for lang in LANGS:
         values = {cited: said_value(traits[cited], lang) for cited in cites}
+        if lang == "zh" and "top_categories" in values:
+            values["top_categories"] = beside_chinese(values["top_categories"])
         said[lang] = _capital(Words(lang)(f"profile.persona.{name}", **values))
     return {**said, "cites": list(cites)}
 
@@ -118,6 +123,11 @@ def _predicted(traits: Mapping[str, Row]) -> Iterator[Row]:
 
 def _cites(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_PLACE.findall(catalogue()[f"profile.persona.{name}"]["en"])))
+
+
+def _count(traits: Mapping[str, Row], name: str) -> int:
+    """The events behind a trait."""
+    return int(traits[name]["evidence"]["count"]) if name in traits else 0
 
 
 def _number(traits: Mapping[str, Row], name: str) -> float:

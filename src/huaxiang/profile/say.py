@@ -12,7 +12,7 @@ from huaxiang.look.numbers import Numbers
 from huaxiang.profile.traits import BY_NAME, DECLARED, Format, format_by_unit
 from huaxiang.words import LANGS, Lang, Words
 
-Text = dict[str, str]
+Text = dict[Lang, str]
 TOP = 3
 
 
@@ -23,8 +23,7 @@ def both(key: str, /, **values: Any) -> Text:
 
 def label_of(name: str) -> Text:
     """The name of a trait or feature as a person reads it; one that the catalogue lacks as it is, underscores opened."""
-    plain = name.replace("_", " ")
-    return {lang: Words(lang).either(f"traits.{name}", plain) for lang in LANGS}
+    return {lang: Words(lang).either(f"traits.{name}", _capital(name.replace("_", " "))) for lang in LANGS}
 
 
 def say(value: Any, format: Format, unit: str, currency: str) -> Text:
@@ -42,6 +41,8 @@ def say_in(lang: Lang, value: Any, format: Format, unit: str, currency: str) -> 
         return writer(value, words, numbers)
     if format == "count":
         return _count(value, unit, words, numbers)
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return _tops(value, words, numbers)
     if isinstance(value, datetime | date):
         return numbers.date(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -54,6 +55,9 @@ def say_feature(name: str, value: Any, unit: str, currency: str) -> Text:
     trait = BY_NAME.get(name)
     if trait is not None:
         return say(value, trait.format, trait.unit, currency)
+    kind = name.partition("_")[0]  # views_7d are counted in views, whatever their definition calls them
+    if unit == "events" and Words("en").has(f"profile.unit.{kind}.many"):
+        unit = kind
     return say(value, DECLARED.get(name, format_of(unit, value)), unit, currency)
 
 
@@ -70,8 +74,14 @@ def _tools(lang: Lang, currency: str) -> tuple[Words, Numbers]:
 
 
 def leaf(path: str) -> str:
-    """The last level of a category path."""
-    return path.rsplit(" > ", 1)[-1]
+    """The last level of a category path, shouting made calm: GROCERY > CAT FOOD is Cat food."""
+    last = path.rsplit(" > ", 1)[-1].strip()
+    return last.capitalize() if last.isupper() and last.isascii() and len(last) > 3 else last
+
+
+def beside_chinese(text: str) -> str:
+    """`text` as it stands after a Chinese character: Latin letters and digits keep a space."""
+    return f" {text}" if text[:1].isascii() else text
 
 
 def hours_peak(shares: list[float]) -> int:
@@ -119,6 +129,18 @@ def _tops(value: Any, words: Words, numbers: Numbers) -> str:
     return words("profile.say.comma").join(parts) or words("profile.unknown")
 
 
+def _trend(value: float, words: Words, numbers: Numbers) -> str:
+    """A trend is (now − before) ÷ (now + before); a person reads now against before."""
+    if abs(value) >= 0.999:
+        return words(f"profile.say.trend_{'from' if value > 0 else 'to'}_nothing")
+    change = 2 * value / (1 - value)
+    return (
+        words("profile.say.trend_same")
+        if abs(change) < 0.03
+        else words("profile.say.trend", change=numbers.signed(change))
+    )
+
+
 def _hours(value: Any, words: Words, numbers: Numbers) -> str:
     return words("profile.say.hours", hour=_hour(hours_peak(value), words, numbers))
 
@@ -139,6 +161,10 @@ def _minutes(value: float, words: Words, numbers: Numbers) -> str:
     return words("profile.unit.minutes.many", n=numbers.number(round(value, 1)))
 
 
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _text(value: Any, words: Words) -> str:
     if isinstance(value, list):
         return words("profile.say.comma").join(str(part) for part in value)
@@ -156,12 +182,13 @@ _WRITERS: dict[Format, Callable[[Any, Words, Numbers], str]] = {
     "money": lambda value, words, numbers: numbers.money(value),
     "percent": lambda value, words, numbers: numbers.percent(value),
     "ratio": _ratio,
-    "signed": lambda value, words, numbers: numbers.signed(value),
+    "score": lambda value, words, numbers: words("profile.say.score", n=int(value)),
     "span": _span,
     "stage": lambda value, words, numbers: words.either(f"profile.lifecycle.{value}", str(value)),
     "stars": lambda value, words, numbers: words("profile.say.stars", n=numbers.number(round(value, 1))),
     "tier": lambda value, words, numbers: words.either(f"profile.tier.{value}", str(value)),
     "tops": _tops,
+    "trend": _trend,
     "weekday": _weekday,
     "weekdays": _weekdays,
     "word": lambda value, words, numbers: words.either(f"profile.word.{str(value).strip().lower()}", str(value)),

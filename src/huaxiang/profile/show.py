@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
@@ -16,6 +16,8 @@ from rich.text import Text
 
 from huaxiang.look.numbers import Numbers
 from huaxiang.profile.document import Profile
+from huaxiang.profile.say import leaf
+from huaxiang.profile.wrap import wrap_cells
 from huaxiang.words import Lang, Words
 
 Row = dict[str, Any]
@@ -41,6 +43,7 @@ STAGE_STYLES = {
 }
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 BAR = 18
+PANEL = 6  # columns the frame takes
 
 
 def show_profile(profile: Profile, console: Console, lang: Lang) -> None:
@@ -48,7 +51,8 @@ def show_profile(profile: Profile, console: Console, lang: Lang) -> None:
     document, words = profile.to_dict(), Words(lang)
     numbers = Numbers(lang, document["currency"])
     traits = {trait["name"]: trait for section in document["sections"].values() for trait in section["traits"]}
-    parts: list[RenderableType] = [_heading(document, traits, lang), _story(document, lang)]
+    width = max(console.width - PANEL, 20)
+    parts: list[RenderableType] = [_heading(document, traits, width, lang), _story(document, width, lang)]
     key = [_stat(traits[name], lang) for name in KEY_NUMBERS if name in traits][:6]
     if key:
         parts.append(Padding(Columns(key, padding=(0, 3)), (1, 0, 0, 0)))
@@ -61,28 +65,40 @@ def show_profile(profile: Profile, console: Console, lang: Lang) -> None:
     risk = _pairs(document["sections"]["risk"]["traits"], lang)
     if risk is not None:
         parts += [_title(words("profile.show.risk")), risk]
-    parts += _why(traits, words, lang)
+    parts += _why(traits, width, words, lang)
     parts.append(Text(words("profile.show.more").replace("`", ""), style="dim"))
     console.print(Panel(Group(*parts), border_style="dim", padding=(1, 2)))
 
 
-def _heading(document: Row, traits: dict[str, Row], lang: Lang) -> RenderableType:
+def _heading(document: Row, traits: dict[str, Row], width: int, lang: Lang) -> RenderableType:
     words, head = Words(lang), document["headline"]
     stage = traits["lifecycle"]["text"][lang] if "lifecycle" in traits else head["lifecycle"]
     line = Text.assemble((stage, f"bold {STAGE_STYLES.get(head['lifecycle'], 'white')}"))
     if "value_tier" in traits:
         line.append(f"  {traits['value_tier']['text'][lang]}", style="bold yellow")
     line.append(f"   {document['user_id']}", style="dim")
-    day = Numbers(lang, document["currency"]).date(datetime.fromisoformat(document["as_of"].removesuffix("Z")))
-    line.append(f"   {document['shop']}, {words('profile.show.as_of', date=day)}", style="dim")
-    tags = Text("  ").join(Text(f" {tag[lang]} ", style="black on bright_white") for tag in document["tags"])
-    return Group(line, Padding(tags, (1, 0, 0, 0))) if document["tags"] else line
+    moment = datetime.fromisoformat(document["as_of"]).astimezone(ZoneInfo(document["timezone"]))
+    day = Numbers(lang, document["currency"]).date(moment)
+    line.append(f"   {words('profile.show.as_of', shop=document['shop'], date=day)}", style="dim")
+    chips = [Text(f" {tag[lang]} ", style="black on bright_white") for tag in document["tags"]]
+    return Group(line, Text(""), *_flow(chips, width)) if chips else line
 
 
-def _story(document: Row, lang: Lang) -> RenderableType:
+def _flow(chips: Sequence[Text], width: int) -> list[Text]:
+    """The chips on as many lines as they need, none broken."""
+    lines: list[Text] = []
+    for chip in chips:
+        if lines and lines[-1].cell_len + 2 + chip.cell_len <= width:
+            lines[-1].append("  ").append_text(chip)
+        else:
+            lines.append(chip.copy())
+    return lines
+
+
+def _story(document: Row, width: int, lang: Lang) -> RenderableType:
     said = ("" if lang == "zh" else " ").join(sentence[lang] for sentence in document["persona"])
     absent = document["sections"]["persona"]["absent"]
-    return Padding(Text(said or absent[lang], style="" if said else "dim"), (1, 0, 0, 0))
+    return Padding(Text(wrap_cells(said or absent[lang], width), style="" if said else "dim"), (1, 0, 0, 0))
 
 
 def _stat(trait: Row, lang: Lang) -> RenderableType:
@@ -111,9 +127,10 @@ def _tastes(traits: dict[str, Row], words: Words, lang: Lang) -> list[Renderable
         grid = Table.grid(padding=(0, 1))
         most = max((top["share"] for top in traits[name]["value"]), default=0) or 1
         for top in traits[name]["value"][:5]:
-            label = str(top["key"]).rsplit(" > ", 1)[-1]
+            label = Text(leaf(str(top["key"])))
+            label.truncate(24, overflow="ellipsis")
             grid.add_row(
-                Text(label[:24]),
+                label,
                 Text("█" * max(1, round(BAR * top["share"] / most)), style=color),
                 Text(f"{top['share']:.0%}", style="dim"),
             )
@@ -147,8 +164,8 @@ def _predictions(traits: Sequence[Row], words: Words, numbers: Numbers, lang: La
         if trait["unit"] == "probability":
             line.append("  ")
             line.append_text(_gauge(trait["value"], evidence["threshold"]))
-        if evidence["low"] is not None and evidence["high"] is not None and trait["unit"] in ("probability", "money"):
-            write = numbers.money if trait["unit"] == "money" else numbers.percent
+        if evidence["low"] is not None and evidence["high"] is not None and not isinstance(trait["value"], str):
+            write = _writer(trait["unit"], numbers)
             line.append(
                 f"  {words('profile.show.range', low=write(evidence['low']), high=write(evidence['high']))}",
                 style="dim",
@@ -171,14 +188,27 @@ def _predictions(traits: Sequence[Row], words: Words, numbers: Numbers, lang: La
     return [_title(words("profile.show.predictions")), *parts] if parts else []
 
 
+def _writer(unit: str, numbers: Numbers) -> Callable[[Any], str]:
+    if unit == numbers.currency:
+        return numbers.money
+    return numbers.percent if unit == "probability" else numbers.number
+
+
 def _gauge(value: float, threshold: float | None) -> Text:
+    """A chance as a bar, the model's threshold a notch in it; bold beyond it."""
     filled = round(BAR * value)
-    gauge = Text("━" * filled, style="red" if threshold is not None and value >= threshold else "green")
-    gauge.append("━" * (BAR - filled), style="bright_black")
+    beyond = threshold is not None and value >= threshold
+    gauge = Text()
+    for place in range(BAR):
+        notch = threshold is not None and place == min(round(BAR * threshold), BAR - 1)
+        gauge.append(
+            "┃" if notch else "━" if place < filled else "╌",
+            style="bold" if notch or (beyond and place < filled) else "cyan" if place < filled else "dim",
+        )
     return gauge
 
 
-def _why(traits: dict[str, Row], words: Words, lang: Lang) -> list[RenderableType]:
+def _why(traits: dict[str, Row], width: int, words: Words, lang: Lang) -> list[RenderableType]:
     """The headline traits with what they rest on."""
     names = [
         name
@@ -196,13 +226,23 @@ def _why(traits: dict[str, Row], words: Words, lang: Lang) -> list[RenderableTyp
     if not names:
         return []
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for key in ("trait", "value", "confidence", "rests"):
-        table.add_column(words(f"profile.show.{key}"), overflow="fold", max_width=44 if key == "rests" else 26)
+    widths = {"trait": 22, "value": 22, "confidence": 5, "rests": max(width - 22 - 22 - 5 - 7, 16)}
+    for key in widths:
+        table.add_column(words(f"profile.show.{key}"))
     for name in names:
         trait = traits[name]
         evidence = trait["evidence"]
-        rests = escape(evidence["meaning"][lang])
+        rests = evidence["meaning"][lang][:1].upper() + evidence["meaning"][lang][1:]
         if evidence["count"]:
-            rests += f" [dim]({words('profile.show.events', n=evidence['count'])})[/]"
-        table.add_row(escape(trait["label"][lang]), escape(trait["text"][lang]), f"{trait['confidence']:.0%}", rests)
+            key = "one" if evidence["count"] == 1 else "many"
+            rests = words(
+                "profile.show.rests_on", meaning=rests, events=words(f"profile.unit.records.{key}", n=evidence["count"])
+            )
+        cells = {
+            "trait": trait["label"][lang],
+            "value": trait["text"][lang],
+            "confidence": f"{trait['confidence']:.0%}",
+            "rests": rests,
+        }
+        table.add_row(*(Text(wrap_cells(text, widths[key])) for key, text in cells.items()))
     return [_title(words("profile.show.why")), table]

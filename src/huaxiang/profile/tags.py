@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 from huaxiang.engine import Engine
 from huaxiang.engine.duck import quote
-from huaxiang.profile.say import Text, both, label_of, leaf
+from huaxiang.profile.say import Text, beside_chinese, both, label_of, leaf
 from huaxiang.settings import ProfileSettings
+from huaxiang.words import Words
 
 LIKES = "likes:"
 LIKELY = "likely:"
 MOST_LIKES = 3
+LEAVING = "churn"
 _QUANTILE = re.compile(r"\{(\w+):([\d.]+)\}")
 
 
@@ -42,8 +44,8 @@ class Tag:
 
 
 TAGS: tuple[Tag, ...] = (
-    Tag("big_basket", "basket_value_mean_90d >= {basket_value_mean_90d:0.9} AND orders_90d >= 2", ("basket_value_mean_90d",)),
-    Tag("frequent_buyer", "orders_90d >= {orders_90d:0.9} AND orders_90d >= 3", ("orders_90d",)),
+    Tag("big_basket", "basket_value_mean_90d >= {basket_value_mean_90d:0.9} AND basket_value_mean_90d > {basket_value_mean_90d:0.5} AND orders_90d >= 2", ("basket_value_mean_90d",)),
+    Tag("frequent_buyer", "orders_90d >= {orders_90d:0.9} AND orders_90d > {orders_90d:0.5} AND orders_90d >= 3", ("orders_90d",)),
     Tag("bargain_hunter", "discount_share_90d >= greatest(0.2, {discount_share_90d:0.8}) AND orders_90d >= 2", ("discount_share_90d",)),
     Tag("coupon_user", "coupons_redeemed_90d >= 1", ("coupons_redeemed_90d",)),
     Tag("coupon_ignorer", "coupons_received_90d >= 3 AND coalesce(coupons_redeemed_90d, 0) = 0", ("coupons_received_90d",)),
@@ -52,15 +54,15 @@ TAGS: tuple[Tag, ...] = (
     Tag("weekend_shopper", "weekend_share_90d >= 0.6 AND active_days_90d >= 4", ("weekend_share_90d",)),
     Tag("night_owl", "night_share_90d >= 0.4 AND active_days_90d >= 4", ("night_share_90d",)),
     Tag("loyal_to_brand", "top_brands[1].share >= 0.6 AND orders_90d >= 3", ("top_brands",)),
-    Tag("explorer", "new_item_share_90d >= {new_item_share_90d:0.8} AND item_count_90d >= 5", ("new_item_share_90d",)),
-    Tag("creature_of_habit", "new_item_share_90d <= {new_item_share_90d:0.2} AND item_count_90d >= 5", ("new_item_share_90d",)),
+    Tag("explorer", "new_item_share_90d >= {new_item_share_90d:0.8} AND new_item_share_90d > {new_item_share_90d:0.5} AND item_count_90d >= 5", ("new_item_share_90d",)),
+    Tag("creature_of_habit", "new_item_share_90d <= {new_item_share_90d:0.2} AND new_item_share_90d < {new_item_share_90d:0.5} AND item_count_90d >= 5", ("new_item_share_90d",)),
     Tag("window_shopper", "views_90d >= 20 AND coalesce(orders_90d, 0) = 0", ("views_90d",)),
     Tag("cart_leaver", "carts_30d >= 3 AND coalesce(purchases_30d, 0) = 0", ("carts_30d",)),
     Tag("many_channels", "channel_count_90d >= 2", ("channel_count_90d",)),
     Tag("reviewer", "reviews_365d >= 3", ("reviews_365d",)),
     Tag("returns_often", "refund_share_365d >= 0.2 AND refunds_365d >= 2", ("refund_share_365d", "refunds_365d")),
-    Tag("rising", "spend_trend_30d >= 0.25 AND orders_30d >= 2", ("spend_trend_30d",)),
-    Tag("fading", "spend_trend_30d <= -0.25 AND orders_90d >= 2", ("spend_trend_30d",)),
+    Tag("rising", "spend_trend_30d >= 1 / 3 AND orders_30d >= 2 AND first_purchase_days > 60", ("spend_trend_30d",)),
+    Tag("fading", "spend_trend_30d <= -1 / 3 AND orders_90d >= 2 AND first_purchase_days > 60", ("spend_trend_30d",)),
     Tag("overdue", "overdue_ratio >= 2 AND orders_total >= 4", ("overdue_ratio", "gap_days_mean")),
 )  # fmt: skip
 BY_NAME = {tag.name: tag for tag in TAGS}
@@ -118,8 +120,19 @@ def tags_sql(
 
 
 def outcome_tag(outcome: str) -> str:
-    """The tag of a customer for whom the model expects an outcome: beyond its own threshold."""
-    return "high_churn_risk" if outcome.startswith("churn") else LIKELY + outcome
+    """The tag of a customer for whom the model expects an outcome."""
+    return "high_churn_risk" if outcome.startswith(LEAVING) else LIKELY + outcome
+
+
+def find_line(outcome: str, threshold: float, usual: float | None) -> float:
+    """The chance from which an outcome becomes a tag. usual: how common it is.
+
+    A threshold chosen for its profit can be small: acting on a chance of 10 % may pay, yet nobody would call it expected. So the
+    line is also at least one half, or for leaving at least twice the usual (one half where twice the usual is more).
+    """
+    if outcome.startswith(LEAVING) and usual is not None:
+        return max(threshold, min(2 * usual, 0.5))
+    return max(threshold, 0.5)
 
 
 def describe_tag(name: str, settings: ProfileSettings, outcomes: Mapping[str, Text]) -> Text:
@@ -128,7 +141,8 @@ def describe_tag(name: str, settings: ProfileSettings, outcomes: Mapping[str, Te
         own = settings.tags[name]
         return {"en": own.en or name.replace("_", " "), "zh": own.zh or own.en or name.replace("_", " ")}
     if name.startswith(LIKES):
-        return both("tags.likes", what=leaf(name.removeprefix(LIKES)))
+        what = leaf(name.removeprefix(LIKES))
+        return {"en": Words("en")("tags.likes", what=what), "zh": Words("zh")("tags.likes", what=beside_chinese(what))}
     if name.startswith(LIKELY):
         meaning = outcomes.get(name.removeprefix(LIKELY)) or label_of(name.removeprefix(LIKELY))
         return {lang: both("tags.likely", what=meaning[lang])[lang] for lang in meaning}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from huaxiang.look.numbers import Numbers
-from huaxiang.profile.because import Past, finite, write_time
+from huaxiang.profile.because import Behind, Past, finite, write_time
 from huaxiang.profile.context import Context, Row
-from huaxiang.profile.lifecycle import own_limits
+from huaxiang.profile.explain import explain_stage, explain_tier
 from huaxiang.profile.predicted import Outcome
 from huaxiang.profile.say import Text, both, format_of, label_of, say, say_feature
 from huaxiang.profile.traits import BUYING, DECLARED, SectionName, Trait, expire, grow_confidence
@@ -22,23 +22,25 @@ REASONS = 5
 _KEPT = frozenset({"lifecycle", "value_tier"})
 
 
-def computed_traits(context: Context, row: Row, past: Past) -> Placed:
-    """What was counted or estimated from the customer's own events."""
+def computed_traits(context: Context, row: Row, past: Past, mine: Mapping[str, Behind]) -> Placed:
+    """What was counted or estimated from the customer's own events. mine: of the shop's own features, the events behind."""
     never_bought = not row.get("orders_total")
     for trait in context.traits:
         value = row.get(trait.name)
         if value is None or value == [] or (never_bought and trait.name in BUYING and trait.name not in _KEPT):
             continue
-        places = past.find(trait.events, trait.days)
-        yield trait.section, _computed(context, trait, value, row, past.latest(places), len(places))
+        if trait.least and (row.get(trait.orders) or 0) < trait.least:
+            continue
+        behind = mine.get(trait.name) or past.behind(trait.events, trait.days, else_any=trait.else_any)
+        yield trait.section, _computed(context, trait, value, row, behind)
     grid = past.rhythm()
     if grid is not None:
         shares, count = grid
         yield "behaviour", _rhythm(context, shares, count, row)
 
 
-def _computed(context: Context, trait: Trait, value: Any, row: Row, events: list[Row], count: int) -> Row:
-    profile = context.settings.profile
+def _computed(context: Context, trait: Trait, value: Any, row: Row, behind: Behind) -> Row:
+    half = context.settings.profile.confidence_events
     fact = trait.rule == "fact" or (trait.name == "lifecycle" and value in ("prospect", "new"))
     meaning = context.meaning(trait.name)
     if trait.name == "lifecycle":
@@ -53,49 +55,12 @@ def _computed(context: Context, trait: Trait, value: Any, row: Row, events: list
         value,
         say(value, trait.format, trait.unit, context.currency),
         unit=context.unit(trait.unit),
-        confidence=1.0 if fact else grow_confidence(count, profile.confidence_events),
+        confidence=1.0
+        if fact
+        else grow_confidence((row.get(trait.orders) or 0) if trait.orders else behind.count, half),
         days=trait.days,
-        evidence=_evidence(context, trait.name, meaning, count, events),
+        evidence=_evidence(context, trait.name, meaning, behind.count, behind.latest),
     )
-
-
-def explain_stage(context: Context, row: Row) -> Text:
-    """The rule that gave the customer's stage, with the limits that were applied."""
-    profile, stage = context.settings.profile, str(row["lifecycle"])
-    active, at_risk, dormant = own_limits(row, profile)
-    rules = "profile.stage_rule" if context.note.get("buys", True) else "profile.stage_rule_seen"
-    limits = {"new": profile.new_days, "active": active, "at_risk": at_risk, "dormant": dormant}
-    own = "own" if active != profile.active_days else "shop"
-    said: Text = {}
-    for lang in LANGS:
-        words = Words(lang)
-        rule = words(f"{rules}.{stage}", **limits)
-        plain = stage in ("prospect", "new")
-        said[lang] = (
-            rule
-            if plain
-            else words("profile.stage_limits.join", rule=rule, limits=words(f"profile.stage_limits.{own}"))
-        )
-    return said
-
-
-def explain_tier(context: Context) -> Text:
-    """The spend that reaches each tier."""
-    reached, said = context.note.get("tiers", {}), {}
-    for lang in LANGS:
-        words, numbers = Words(lang), Numbers(lang, context.currency)
-        parts = [
-            words(
-                "profile.meaning.value_tier_part",
-                tier=words.either(f"profile.tier.{tier}", tier),
-                least=numbers.money(reached[tier]),
-                share=numbers.percent(share, 0),
-            )
-            for tier, share in context.settings.profile.tiers.items()
-            if tier in reached
-        ]
-        said[lang] = words("profile.meaning.value_tier", tiers=words("profile.say.comma").join(parts) or "–")
-    return said
 
 
 def _rhythm(context: Context, shares: list[list[float]], count: int, row: Row) -> Row:
@@ -197,12 +162,22 @@ def _predicted(context: Context, outcome: Outcome, prediction: Row, value: Any) 
 
 def _reason(context: Context, outcome: Outcome, reason: Row) -> Row:
     name, value, effect = reason["feature"], finite(reason.get("value")), finite(reason.get("effect")) or 0.0
-    label = label_of(name)
+    label = _label(context, name)
     shown = say_feature(name, value, str(context.definitions.get(name, {}).get("unit") or ""), context.currency)
     ways = ("for", "against") if outcome.kind == "class" else ("up", "down")
     key = f"profile.say.reason_{ways[0] if effect >= 0 else ways[1]}"
     text = {lang: Words(lang)(key, label=label[lang], value=shown[lang]) for lang in LANGS}
     return {"feature": name, "label": label, "value": value, "effect": effect, "text": text, "shown": shown}
+
+
+def _label(context: Context, name: str) -> Text:
+    """The catalogue's name of a feature; of one it does not know (a share of a category, the shop's own), its meaning."""
+    meaning = context.meaning(name)
+    return (
+        label_of(name)
+        if Words("en").has(f"traits.{name}") or not meaning["en"]
+        else {lang: said[:1].upper() + said[1:] for lang, said in meaning.items()}
+    )
 
 
 def made_trait(context: Context, name: str, value: Any, text: Text) -> Row:
@@ -229,7 +204,7 @@ def _trait(
     expires = None if days is None else write_time(expire(context.as_of, days, context.settings.profile.expiry_days))
     return {
         "name": name,
-        "label": label or label_of(name),
+        "label": label or _label(context, name),
         "value": value,
         "text": text,
         "unit": unit,

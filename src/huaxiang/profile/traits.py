@@ -1,7 +1,8 @@
 """The traits of a profile: which column each comes from, where it stands, how it is written, how sure it is.
 
 A trait read straight off the records (a count, a sum, a day) is a *fact*: confidence 1. One that estimates a habit (a mean, a
-share, a favourite, a trend) is a *habit*: confidence n / (n + `confidence_events`), n the events behind it. What the customer
+share, a favourite, a trend) is a *habit*: confidence n / (n + `confidence_events`), at most 0.99, n the events behind it, or the
+orders where it is a habit of ordering. What the customer
 declared has confidence 1, what a third party says `third_party_confidence`, what a model predicts the confidence it states.
 
 A computed trait expires `expiry_days` after its as-of time, or after its own window where that is shorter: "orders in 7 days"
@@ -28,7 +29,7 @@ SECTIONS: tuple[SectionName, ...] = (
 Rule = Literal["fact", "habit"]
 Format = Literal[
     "ago", "category", "count", "date", "every", "hour", "hours", "level", "minutes", "money", "number", "percent", "ratio",
-    "signed", "span", "stage", "stars", "text", "tier", "tops", "weekday", "weekdays", "word", "year",
+    "score", "span", "stage", "stars", "text", "tier", "tops", "trend", "weekday", "weekdays", "word", "year",
 ]  # fmt: skip
 
 ANY: tuple[str, ...] = ()
@@ -41,7 +42,12 @@ LOOK = ("view", "search", "click", "add_to_cart", "wish", "purchase")
 
 @dataclass(frozen=True)
 class Trait:
-    """One computed trait. `events`: the kinds of events behind it (empty: all); `days`: its window (0: all history)."""
+    """One computed trait.
+
+    events: the kinds of events behind it (empty: all); with `else_any`, all where there are none of them
+    days:   its window (0: all history)
+    orders: for a habit of ordering, the column that counts the orders behind it; `least` of them before it is worth saying
+    """
 
     name: str
     section: SectionName
@@ -50,11 +56,14 @@ class Trait:
     rule: Rule = "fact"
     events: tuple[str, ...] = ANY
     days: int = 0
+    orders: str = ""
+    least: int = 0
+    else_any: bool = False
 
 
 # In the order a person reads them.
 COMPUTED: tuple[Trait, ...] = (
-    Trait("lifecycle", "basic", "stage", rule="habit", events=BUY),
+    Trait("lifecycle", "basic", "stage", rule="habit", events=BUY, orders="orders_total"),
     Trait("value_tier", "basic", "tier", events=BUY, days=365),
     Trait("tenure_days", "basic", "span", "days"),
     Trait("recency_days", "behaviour", "ago", "days", events=BUY),
@@ -68,25 +77,25 @@ COMPUTED: tuple[Trait, ...] = (
     Trait("spend_365d", "behaviour", "money", "money", events=BUY, days=365),
     Trait("spend_90d", "behaviour", "money", "money", events=BUY, days=90),
     Trait("spend_30d", "behaviour", "money", "money", events=BUY, days=30),
-    Trait("spend_trend_30d", "behaviour", "signed", "share", "habit", BUY, 60),
-    Trait("orders_trend_30d", "behaviour", "signed", "share", "habit", BUY, 60),
-    Trait("basket_value_mean_90d", "behaviour", "money", "money", "habit", BUY, 90),
-    Trait("basket_items_mean_90d", "behaviour", "count", "items", "habit", BUY, 90),
+    Trait("spend_trend_30d", "behaviour", "trend", "trend", "habit", BUY, 60, "orders_90d"),
+    Trait("orders_trend_30d", "behaviour", "trend", "trend", "habit", BUY, 60, "orders_90d"),
+    Trait("basket_value_mean_90d", "behaviour", "money", "money", "habit", BUY, 90, "orders_90d"),
+    Trait("basket_items_mean_90d", "behaviour", "count", "pieces", "habit", BUY, 90, "orders_90d"),
     Trait("basket_value_max_365d", "behaviour", "money", "money", "fact", BUY, 365),
-    Trait("gap_days_mean", "behaviour", "every", "days", "habit", BUY),
-    Trait("gap_days_std", "behaviour", "span", "days", "habit", BUY),
-    Trait("overdue_ratio", "behaviour", "ratio", "ratio", "habit", BUY),
-    Trait("weekday_top", "behaviour", "weekday", "", "habit"),
-    Trait("hour_top", "behaviour", "hour", "", "habit"),
-    Trait("weekday_hist", "behaviour", "weekdays", "shares", "habit"),
-    Trait("hour_hist", "behaviour", "hours", "shares", "habit"),
+    Trait("gap_days_mean", "behaviour", "every", "days", "habit", BUY, orders="orders_total", least=3),
+    Trait("gap_days_std", "behaviour", "span", "days", "habit", BUY, orders="orders_total", least=3),
+    Trait("overdue_ratio", "behaviour", "ratio", "ratio", "habit", BUY, orders="orders_total", least=3),
+    Trait("weekday_top", "behaviour", "weekday", "", "habit", BUY, else_any=True),
+    Trait("hour_top", "behaviour", "hour", "", "habit", BUY, else_any=True),
+    Trait("weekday_hist", "behaviour", "weekdays", "shares", "habit", BUY, else_any=True),
+    Trait("hour_hist", "behaviour", "hours", "shares", "habit", BUY, else_any=True),
     Trait("weekend_share_90d", "behaviour", "percent", "share", "habit", ANY, 90),
     Trait("night_share_90d", "behaviour", "percent", "share", "habit", ANY, 90),
     Trait("active_days_30d", "behaviour", "count", "days", "fact", ANY, 30),
     Trait("active_days_90d", "behaviour", "count", "days", "fact", ANY, 90),
     Trait("sessions_30d", "behaviour", "count", "sessions", "fact", ANY, 30),
     Trait("sessions_90d", "behaviour", "count", "sessions", "fact", ANY, 90),
-    Trait("sessions_trend_30d", "behaviour", "signed", "share", "habit", ANY, 60),
+    Trait("sessions_trend_30d", "behaviour", "trend", "trend", "habit", ANY, 60),
     Trait("session_minutes_mean_90d", "behaviour", "minutes", "minutes", "habit", ANY, 90),
     Trait("session_events_mean_90d", "behaviour", "count", "events", "habit", ANY, 90),
     Trait("views_30d", "behaviour", "count", "views", "fact", VIEW, 30),
@@ -95,7 +104,7 @@ COMPUTED: tuple[Trait, ...] = (
     Trait("wishes_30d", "behaviour", "count", "wishes", "fact", ("wish",), 30),
     Trait("searches_30d", "behaviour", "count", "searches", "fact", ("search",), 30),
     Trait("discount_share_90d", "behaviour", "percent", "share", "habit", BUY, 90),
-    Trait("coupon_orders_share_90d", "behaviour", "percent", "share", "habit", BUY, 90),
+    Trait("coupon_orders_share_90d", "behaviour", "percent", "share", "habit", BUY, 90, "orders_90d"),
     Trait("coupons_received_90d", "behaviour", "count", "coupons", "fact", ("coupon_receive",), 90),
     Trait("coupons_redeemed_90d", "behaviour", "count", "coupons", "fact", ("coupon_redeem",), 90),
     Trait("channel_top", "behaviour", "text", "", "habit"),
@@ -140,12 +149,12 @@ DECLARED: dict[str, Format] = {
 }
 
 # What a profile keeps of a shop that never records purchases: said so, rather than shown as noughts.
-BUYING = frozenset(trait.name for trait in COMPUTED if trait.events == BUY)
+BUYING = frozenset(trait.name for trait in COMPUTED if trait.events == BUY and not trait.else_any)
 
 
 def grow_confidence(count: float, half: float) -> float:
-    """Confidence of a habit seen in `count` events: 0 for none, one half at `half`, towards 1."""
-    return round(count / (count + half), 3) if count > 0 else 0.0
+    """Confidence of a habit seen in `count` events: 0 for none, one half at `half`, never quite 1."""
+    return round(min(count / (count + half), 0.99), 3) if count > 0 else 0.0
 
 
 def expire(as_of: datetime, days: int, limit_days: int) -> datetime:
@@ -159,7 +168,8 @@ def format_by_unit(unit: str) -> Format:
         "money": "money",
         "share": "percent",
         "ratio": "ratio",
-        "-1..1": "signed",
+        "-1..1": "trend",
+        "1..5": "score",
         "hour": "hour",
         "weekday": "weekday",
         "stars": "stars",

@@ -36,6 +36,7 @@ class OutcomeSettings(Section):
         description="a declared attribute to predict for users who did not declare it, such as users.age_band",
     )
     meaning: str = ""
+    meaning_zh: str = Field(default="", description="the meaning in Chinese; default: as in `meaning`")
     value: float | None = Field(
         default=None, description="what acting on a true case brings, in money (for the business figure)"
     )

@@ -50,7 +50,20 @@ format = "parquet"
 table = "items"
 map = {{ item_id = "item_id", title = "title", category = "category", brand = "brand", price = "price" }}
 """
-COLUMNS = ("event_id", "user_id", "event", "item_id", "order_id", "quantity", "price", "discount", "rating", "channel", "device", "ts")
+COLUMNS = (
+    "event_id",
+    "user_id",
+    "event",
+    "item_id",
+    "order_id",
+    "quantity",
+    "price",
+    "discount",
+    "rating",
+    "channel",
+    "device",
+    "ts",
+)
 
 
 def main() -> None:
@@ -61,7 +74,9 @@ def main() -> None:
     asked.add_argument("--repeat", type=int, default=3)
     asked.add_argument("--memory-gb", type=float, default=2.0)
     asked.add_argument("--stages", default="collect,clean,build,profile")
-    asked.add_argument("--no-pandas", action="store_true", help="leave the peer out (at 50 M it needs more memory than this allows)")
+    asked.add_argument(
+        "--no-pandas", action="store_true", help="leave the peer out (at 50 M it needs more memory than this allows)"
+    )
     asked.add_argument("--out", type=Path)
     options = asked.parse_args()
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
@@ -82,7 +97,10 @@ def main() -> None:
             if not options.no_pandas:
                 seconds, peak, compared = in_child(run_pandas, shop)
                 theirs.append(seconds)
-                print(f"features  {ours[-1]:8.1f} s   pandas {theirs[-1]:8.1f} s ({peak:.2f} GB)   {theirs[-1] / ours[-1]:.2f} ×", flush=True)
+                print(
+                    f"features  {ours[-1]:8.1f} s   pandas {theirs[-1]:8.1f} s ({peak:.2f} GB)   {theirs[-1] / ours[-1]:.2f} ×",
+                    flush=True,
+                )
             else:
                 print(f"features  {ours[-1]:8.1f} s", flush=True)
         note(metrics, "features_events_per_s", [events / seconds for seconds in ours])
@@ -93,10 +111,14 @@ def main() -> None:
             note(metrics, "features_vs_pandas", ratios)
             metrics["features_vs_pandas"]["median"] = statistics.median(ratios)
             note(metrics, "columns_compared", [compared["columns"]])
-            print(f"median {statistics.median(ratios):.2f} × pandas; {compared['columns']} columns equal, differing: {compared['differing']}")
+            print(
+                f"median {statistics.median(ratios):.2f} × pandas; {compared['columns']} columns equal, differing: {compared['differing']}"
+            )
     report = {
         "question": __doc__.splitlines()[0],
-        "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip(),
+        "commit": subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        ).stdout.strip(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "versions": {name: version(name) for name in ("huaxiang", "duckdb", "pandas", "pyarrow")},
         "data": str(options.data or f"generated, {events:,} events, seed {options.seed}"),
@@ -108,7 +130,11 @@ def main() -> None:
 
 
 def note(metrics: dict[str, dict[str, float]], name: str, values: list[float]) -> None:
-    metrics[name] = {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else 0.0, "n": len(values)}
+    metrics[name] = {
+        "mean": statistics.fmean(values),
+        "sd": statistics.stdev(values) if len(values) > 1 else 0.0,
+        "n": len(values),
+    }
 
 
 def make_shop(shop: Path, options: argparse.Namespace) -> None:
@@ -189,7 +215,9 @@ def run_features(shop: Path) -> tuple[float, None]:
 
     with Shop.open(shop) as opened:
         events = opened.engine.sql(opened.lake.table("ready.events"))
-        row = opened.engine.rows(f"SELECT count(*) AS events, count(DISTINCT user_no) AS users, min(day) AS first, max(day) AS last, min(ts) AS first_ts, max(ts) AS last_ts FROM ({events})")[0]
+        row = opened.engine.rows(
+            f"SELECT count(*) AS events, count(DISTINCT user_no) AS users, min(day) AS first, max(day) AS last, min(ts) AS first_ts, max(ts) AS last_ts FROM ({events})"
+        )[0]
         start = time.perf_counter()
         with opened.lake.step("build") as step:
             step.note |= opened.lake.note("build")
@@ -200,7 +228,6 @@ def run_features(shop: Path) -> tuple[float, None]:
 def run_pandas(shop: Path) -> tuple[float, dict[str, Any]]:
     """The peer: reads the same files, computes, writes Parquet. Then (not timed) the columns of both are compared."""
     import features_pandas
-
     from huaxiang.shop import Shop
 
     with Shop.open(shop) as opened:
@@ -211,7 +238,9 @@ def run_pandas(shop: Path) -> tuple[float, dict[str, Any]]:
         lists = {name: found.attrs.pop(name) for name in list(found.attrs)}
         found.to_parquet(shop / "pandas.parquet")
         for name, table in lists.items():
-            (table.to_frame(name) if hasattr(table, "to_frame") else table.rename(columns=str)).to_parquet(shop / f"pandas-{name}.parquet")
+            (table.to_frame(name) if hasattr(table, "to_frame") else table.rename(columns=str)).to_parquet(
+                shop / f"pandas-{name}.parquet"
+            )
         seconds = time.perf_counter() - start
         return seconds, compare(opened, found)
 
@@ -221,9 +250,13 @@ def compare(opened: Any, found: Any) -> dict[str, Any]:
     import numpy as np
 
     users = opened.engine.sql(opened.lake.table("ready.users"))
-    ours = opened.engine.arrow(
-        f"SELECT u.user_no, f.* FROM ({opened.engine.sql(opened.lake.table('features'))}) f JOIN ({users}) u USING (user_id) ORDER BY user_no"
-    ).to_pandas().set_index("user_no")
+    ours = (
+        opened.engine.arrow(
+            f"SELECT u.user_no, f.* FROM ({opened.engine.sql(opened.lake.table('features'))}) f JOIN ({users}) u USING (user_id) ORDER BY user_no"
+        )
+        .to_pandas()
+        .set_index("user_no")
+    )
     both = found.index.intersection(ours.index)
     equal, differing = 0, {}
     for name in found.columns:

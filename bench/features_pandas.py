@@ -106,7 +106,9 @@ def _money(out: pd.DataFrame, events: pd.DataFrame, buys: pd.DataFrame, recent_b
     year = events[as_of - events["day"] <= 365]
     back = year[year["event"] == "refund"]
     _size(out, "refunds_365d", back)
-    out["refund_share_365d"] = _group(back)["amount"].sum().reindex(out.index).fillna(0.0) / out["spend_365d"].replace(0, np.nan)
+    out["refund_share_365d"] = _group(back)["amount"].sum().reindex(out.index).fillna(0.0) / out["spend_365d"].replace(
+        0, np.nan
+    )
     recent = events[as_of - events["day"] <= 90]
     _size(out, "coupons_received_90d", recent[recent["event"] == "coupon_receive"])
     _size(out, "coupons_redeemed_90d", recent[recent["event"] == "coupon_redeem"])
@@ -129,19 +131,29 @@ def _rhythm(out: pd.DataFrame, events: pd.DataFrame, buys: pd.DataFrame, recent:
 
 
 def _basket(out: pd.DataFrame, buys: pd.DataFrame, recent_buys: pd.DataFrame, as_of: int) -> None:
-    recent = recent_buys.dropna(subset=["order_key"]).groupby(["user_no", "order_key"], sort=False)[["quantity", "amount"]].sum()
+    recent = (
+        recent_buys.dropna(subset=["order_key"])
+        .groupby(["user_no", "order_key"], sort=False)[["quantity", "amount"]]
+        .sum()
+    )
     per_user = recent.groupby("user_no", sort=False).mean()
     out["basket_items_mean_90d"] = per_user["quantity"]
     out["basket_value_mean_90d"] = per_user["amount"]
     year = buys[as_of - buys["day"] <= 365].dropna(subset=["order_key"])
-    out["basket_value_max_365d"] = year.groupby(["user_no", "order_key"], sort=False)["amount"].sum().groupby("user_no", sort=False).max()
+    out["basket_value_max_365d"] = (
+        year.groupby(["user_no", "order_key"], sort=False)["amount"].sum().groupby("user_no", sort=False).max()
+    )
     out["price_mean_90d"] = _group(recent_buys)["price"].mean()
     out["price_level_90d"] = _group(recent_buys)["price_ratio"].mean()
 
 
 def _taste(out: pd.DataFrame, events: pd.DataFrame, recent: pd.DataFrame, buys: pd.DataFrame, as_of: int) -> None:
     touched = recent[recent["event"].isin(TOUCHED)]
-    for name, key in (("category_count_90d", "category_2"), ("brand_count_90d", "brand"), ("item_count_90d", "item_no")):
+    for name, key in (
+        ("category_count_90d", "category_2"),
+        ("brand_count_90d", "brand"),
+        ("item_count_90d", "item_no"),
+    ):
         _size(out, name, touched[["user_no", key]].dropna().drop_duplicates())
     counts = touched.groupby(["user_no", "category_2"], sort=False, observed=True).size().groupby("user_no", sort=False)
     out["category_concentration_90d"] = counts.max() / counts.sum()
@@ -165,6 +177,10 @@ def _taste(out: pd.DataFrame, events: pd.DataFrame, recent: pd.DataFrame, buys: 
 
 def _scores(out: pd.DataFrame) -> None:
     bought = out["recency_days"].notna()
-    for name, column, best_low in (("r_score", "recency_days", False), ("f_score", "orders_365d", True), ("m_score", "spend_365d", True)):
+    for name, column, best_low in (
+        ("r_score", "recency_days", False),
+        ("f_score", "orders_365d", True),
+        ("m_score", "spend_365d", True),
+    ):
         rank = out.loc[bought, column].rank(method="min", ascending=best_low)
         out[name] = 1 + np.floor(5 * (rank - 1) / bought.sum())

@@ -304,7 +304,23 @@ def _day(text: str) -> date | None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line; ends the process with its exit code."""
+    """Run the command line and end the process with its exit code.
+
+    It ends without taking the interpreter apart: where an exception still holds a query, DuckDB's bindings would print pages
+    about leaked objects.
+    """
+    try:
+        _main(argv)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    logging.shutdown()
+    os._exit(code)
+
+
+def _main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     words, debug, verbose = _take(words)
     if "--version" in words:

@@ -50,7 +50,8 @@ class Shop:
         self.folder = folder
         self.settings = settings
         self.progress = progress
-        self.engine = Engine.of(settings.shop, temp=folder / "lake" / "tmp")
+        self._temp = _own_temp(folder / "lake" / "tmp")
+        self.engine = Engine.of(settings.shop, temp=self._temp)
         self.lake = Lake(folder / "lake", self.engine)
 
     @classmethod
@@ -73,7 +74,7 @@ class Shop:
     @classmethod
     def open(cls, folder: str | Path, *, environ: Mapping[str, str] | None = None, progress: Progress = SILENT) -> Shop:
         """The shop in `folder`; raises ShopError or SettingsError where it cannot be opened."""
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
         if not folder.is_dir():
             raise ShopError("shop.no_folder", folder=folder)
         settings = load_settings(folder / SETTINGS, os.environ if environ is None else environ)
@@ -81,7 +82,7 @@ class Shop:
 
     def close(self) -> None:
         self.engine.close()
-        shutil.rmtree(self.folder / "lake" / "tmp", ignore_errors=True)
+        shutil.rmtree(self._temp, ignore_errors=True)
 
     def __enter__(self) -> Shop:
         return self
@@ -115,6 +116,8 @@ class Shop:
         """Judge every raw row: into the trusted tables, or into the quarantine with its reason."""
         from huaxiang.clean import clean_tables
 
+        if not self.lake.has("raw.events") and not self.lake.has("raw.users"):
+            self.lake.table("raw.events")  # raises: nothing is collected yet
         with self._step("clean") as step:
             report = clean_tables(step, self.settings, now=now or _now(), progress=self.progress)
         self._save("quality.json", report.to_json())
@@ -256,18 +259,27 @@ class Shop:
         """What a step's result depends on: the tables before it, the settings, and this version of huaxiang."""
         from huaxiang import __version__
 
-        before = STEPS[: STEPS.index(name)]
-        inputs = {step: self.lake.note(step).get("mark", "") for step in before[-1:]}
         if name in ("collect", "clean"):
-            inputs["raw"] = {
+            inputs: dict[str, Any] = {
                 table: vars(entry) for table, entry in self.lake.manifest().tables.items() if table.startswith("raw.")
             }
+        else:
+            before = STEPS[STEPS.index(name) - 1]
+            inputs = {before: self.lake.note(before).get("mark", "")}
         text = json.dumps([__version__, inputs, self.settings.model_dump(mode="json")], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _save(self, name: str, text: str) -> None:
         (self.folder / "reports").mkdir(exist_ok=True)
         write_atomically(self.folder / "reports" / name, text)
+
+
+def _own_temp(folder: Path) -> Path:
+    """Where this process spills; what processes that are gone have left there is deleted (it may hold raw ids)."""
+    for left in folder.glob("*"):
+        if left.name.isdigit() and not Path(f"/proc/{left.name}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return folder / str(os.getpid())
 
 
 def _now() -> datetime:

@@ -41,7 +41,13 @@ class Bench:
         self.settings = Settings()
 
     def build(
-        self, events: list[Row], *, items: list[Row] = [], users: list[Row] = [], as_of: date | None = None, **settings: Any  # noqa: B006
+        self,
+        events: list[Row],
+        *,
+        items: list[Row] = [],
+        users: list[Row] = [],
+        as_of: date | None = None,
+        **settings: Any,
     ) -> BuildReport:
         self.settings = Settings.model_validate(settings)
         with self.lake.step("clean") as step:

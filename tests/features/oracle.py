@@ -27,7 +27,9 @@ def oracle(events: list[Row], items: dict[str, Row], user: str, as_of: date, zon
     mine = [event | {"local": local(event["ts"], zone)} for event in known_events(events, user, as_of, zone)]
 
     def within(days: int, rows: list[Row] = mine, shift: int = 0) -> list[Row]:
-        return [row for row in rows if as_of - timedelta(days + shift) <= row["local"].date() < as_of - timedelta(shift)]
+        return [
+            row for row in rows if as_of - timedelta(days + shift) <= row["local"].date() < as_of - timedelta(shift)
+        ]
 
     def share(part: float, whole: float) -> float | None:
         return part / whole if whole else None

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from tests.features.conftest import Bench, Row
 from tests.features.oracle import known_events, oracle
 

@@ -92,7 +92,7 @@ def _reasons(report: QualityReport, words: Words) -> Table:
             f"[dim]{name}[/]",
             f"[yellow]{bar}[/]",
             f"{reason.rows:,}",
-            f"[dim]{reason.share:.1%}[/]",
+            f"[dim]{_part(reason.share)}[/]",
         )
     return grid
 
@@ -154,3 +154,7 @@ def _score(scores: Scores, name: str) -> float | None:
 def _percent(share: float) -> str:
     """100% only where nothing at all is wrong."""
     return "100%" if share >= 1 else f"{min(share, 0.9999) * 100:.4g}%"[:6]
+
+
+def _part(share: float) -> str:
+    return "<0.1%" if share < 0.001 else f"{share:.1%}"

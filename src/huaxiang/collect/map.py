@@ -163,7 +163,7 @@ def _fill_amounts(found: dict[str, str]) -> None:
         product = f"({quantity}) * ({price})"
         found["amount"] = f"coalesce({amount}, {product})" if amount else product
     if quantity and amount:
-        quotient = f"({amount}) / nullif({quantity}, 0)"
+        quotient = f"abs(({amount}) / nullif({quantity}, 0))"  # a return may carry its sign on either
         found["price"] = f"coalesce({price}, {quotient})" if price else quotient
 
 

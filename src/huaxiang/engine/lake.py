@@ -48,7 +48,7 @@ class Lake:
     """The tables of one shop. Names are dotted (`raw.events`) and become folders (`raw/events`)."""
 
     def __init__(self, folder: Path, engine: Engine) -> None:
-        self.folder = folder
+        self.folder = folder.resolve()  # Delta names files by absolute path
         self.engine = engine
         self._views: dict[tuple[str, int], ibis.Table] = {}
 

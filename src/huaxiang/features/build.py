@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -142,7 +143,7 @@ def top_categories(step: Step, as_of: date) -> list[str]:
 
 
 def _scratch(step: Step) -> TemporaryDirectory[str]:
-    folder = step.lake.folder / "tmp"
+    folder = step.lake.folder / "tmp" / str(os.getpid())
     folder.mkdir(parents=True, exist_ok=True)
     return TemporaryDirectory(dir=folder, prefix="build-")
 

@@ -206,11 +206,12 @@ def write_time(moment: datetime | None) -> str | None:
 
 
 def finite(value: Any) -> Any:
-    """`value`, or None where it is NaN or infinite: JSON knows neither."""
+    """`value`, or None where it is NaN or infinite, which JSON does not know; a list with a hole is not known either."""
     if isinstance(value, float) and not np.isfinite(value):
         return None
     if isinstance(value, list):
-        return [finite(part) for part in value]
+        parts = [finite(part) for part in value]
+        return None if any(part is None for part in parts) else parts
     if isinstance(value, dict):
         return {name: finite(part) for name, part in value.items()}
     return value

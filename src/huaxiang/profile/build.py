@@ -61,6 +61,7 @@ class _Parts:
     predictions: str
     outcomes: tuple[Outcome, ...]
     as_of: datetime
+    ties: bool
 
 
 def build_profiles(step: Step, settings: Settings, *, progress: Progress = SILENT) -> ProfileReport:
@@ -117,19 +118,20 @@ def _find_parts(step: Step, settings: Settings) -> _Parts:
         feature["name"] for feature in step.lake.note("build").get("features", []) if feature.get("group") == "mine"
     ]
     wanted = [trait.name for trait in COMPUTED if trait.name not in MADE] + mine
-    columns = tuple(name for name in dict.fromkeys(wanted) if name in known)
-    users, declared = "", ()
+    ties = step.rows("clean.relations") > 0
+    columns = tuple(name for name in dict.fromkeys(wanted) if name in known or (ties and name == "ties"))
+    users, declared = "", tuple[str, ...]()
     if step.has("ready.users"):
         found = step.table("ready.users")
         users = engine.sql(found)
         declared = tuple(name for name in (*DECLARED, "extra") if name in found.columns and name not in columns)
-    predictions, outcomes = "", ()
+    predictions, outcomes = "", tuple[Outcome, ...]()
     if step.rows("predictions"):
         predictions = engine.sql(step.table("predictions"))
         taken = {"user_id", "as_of", *MADE, *columns, *declared}
         outcomes = tuple(find_outcomes(step.lake, find_kinds(step.lake, predictions), taken))
     as_of = as_of_moment(engine.value(f"SELECT max(as_of) FROM ({features})"), settings.shop.timezone)
-    return _Parts(features, columns, declared, users, predictions, outcomes, as_of)
+    return _Parts(features, columns, declared, users, predictions, outcomes, as_of, ties)
 
 
 def _wide_sql(step: Step, parts: _Parts, basis: Basis, levels: dict[str, float], settings: Settings) -> str:
@@ -149,6 +151,9 @@ def _wide_sql(step: Step, parts: _Parts, basis: Basis, levels: dict[str, float],
         events = step.lake.engine.sql(step.table("ready.events"))
         joins.append(f"LEFT JOIN ({comeback_sql(events, profile, as_of, buys=basis.buys)}) c ON c.user_id = f.user_id")
     picked.append("c.comeback_days" if comeback else "NULL::BIGINT AS comeback_days")
+    if parts.ties:
+        joins.append(f"LEFT JOIN ({_ties_sql(step)}) t ON t.user_id = {user_id}")
+        picked.append("coalesce(t.ties, 0) AS ties")
     if parts.outcomes:
         joins.append(f"LEFT JOIN ({pivot_sql(parts.predictions, parts.outcomes)}) p ON p.user_id = {user_id}")
         for outcome in parts.outcomes:
@@ -171,6 +176,13 @@ def _wide_sql(step: Step, parts: _Parts, basis: Basis, levels: dict[str, float],
         out += [outcome.column, f"{outcome.column}_confidence"]
     tags = _tags(step, parts, staged, levels, settings)
     return f"SELECT {_list(tuple(out))} FROM (SELECT *, {tags} AS tags FROM ({staged}))"
+
+
+def _ties_sql(step: Step) -> str:
+    """SQL of the other customers each is tied to, whichever of the two the row names first."""
+    relations = step.lake.engine.sql(step.table("clean.relations"))
+    both_ways = f"SELECT user_id, other_id FROM ({relations}) UNION ALL SELECT other_id, user_id FROM ({relations})"
+    return f"SELECT user_id, count(DISTINCT other_id) AS ties FROM ({both_ways}) WHERE user_id <> other_id GROUP BY user_id"
 
 
 def _tags(step: Step, parts: _Parts, staged: str, levels: dict[str, float], settings: Settings) -> str:

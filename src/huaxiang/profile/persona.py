@@ -105,7 +105,7 @@ def _fill(name: str, traits: Mapping[str, Row]) -> Row | None:
         if lang == "zh" and "top_categories" in values:
             values["top_categories"] = beside_chinese(values["top_categories"])
         said[lang] = _capital(Words(lang)(f"profile.persona.{name}", **values))
-    return {**said, "cites": list(cites)}
+    return {"en": said["en"], "zh": said["zh"], "cites": list(cites)}
 
 
 def _predicted(traits: Mapping[str, Row]) -> Iterator[Row]:
@@ -118,7 +118,7 @@ def _predicted(traits: Mapping[str, Row]) -> Iterator[Row]:
             "profile.persona.predicted_chance" if trait["unit"] == "probability" else "profile.persona.predicted_amount"
         )
         said = {lang: Words(lang)(key, what=trait["label"][lang], value=trait["text"][lang]) for lang in LANGS}
-        yield {**said, "cites": [trait["name"]]}
+        yield {"en": said["en"], "zh": said["zh"], "cites": [trait["name"]]}
 
 
 def _cites(name: str) -> tuple[str, ...]:

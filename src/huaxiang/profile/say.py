@@ -56,7 +56,7 @@ def say_feature(name: str, value: Any, unit: str, currency: str) -> Text:
     if trait is not None:
         return say(value, trait.format, trait.unit, currency)
     kind = name.partition("_")[0]  # views_7d are counted in views, whatever their definition calls them
-    if unit == "events" and Words("en").has(f"profile.unit.{kind}.many"):
+    if unit in ("", "events") and Words("en").has(f"profile.unit.{kind}.many"):
         unit = kind
     return say(value, DECLARED.get(name, format_of(unit, value)), unit, currency)
 

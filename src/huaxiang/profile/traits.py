@@ -120,7 +120,7 @@ COMPUTED: tuple[Trait, ...] = (
     Trait("category_count_90d", "interests", "count", "categories", "fact", LOOK, 90),
     Trait("brand_count_90d", "interests", "count", "brands", "fact", LOOK, 90),
     Trait("item_count_90d", "interests", "count", "items", "fact", LOOK, 90),
-    Trait("new_item_share_90d", "interests", "percent", "share", "habit", LOOK, 90),
+    Trait("new_item_share_90d", "interests", "percent", "share", "habit", BUY, 90, else_any=True),
     Trait("price_mean_90d", "interests", "money", "money", "habit", BUY, 90),
     Trait("price_level_90d", "interests", "level", "ratio", "habit", BUY, 90),
     Trait("ties", "social", "count", "people", "fact"),

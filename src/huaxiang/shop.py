@@ -136,6 +136,8 @@ class Shop:
         """Put the models of each declared outcome through the exam; the winners predict for every customer."""
         from huaxiang.models import train_outcomes
 
+        if not self.lake.has("features"):
+            self.lake.table("features")  # raises: nothing is built yet
         with self._step("train") as step:
             return train_outcomes(step, self.settings, folder=self.folder / "models", progress=self.progress)
 

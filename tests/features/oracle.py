@@ -67,9 +67,8 @@ def oracle(events: list[Row], items: dict[str, Row], user: str, as_of: date, zon
     best = sorted(score.items(), key=lambda entry: (entry[1], entry[0]), reverse=True)[:5]
     hours = Counter(row["local"].hour for row in (bought or mine))
     weekdays = Counter(row["local"].weekday() for row in (bought or mine))
-    looked = bought or [row for row in mine if row["event"] in ("view", "click", "wish", "add_to_cart")]
-    recent = {row["item_id"] for row in within(90, looked) if row["item_id"]}
-    earlier = {row["item_id"] for row in looked if row["item_id"] and row["local"].date() < as_of - timedelta(90)}
+    recent = {row["item_id"] for row in within(90, bought) if row["item_id"]}
+    earlier = {row["item_id"] for row in bought if row["item_id"] and row["local"].date() < as_of - timedelta(90)}
     channels = Counter(row["channel"] for row in mine if row["channel"])
     last_on = {row["channel"]: row["local"].date() for row in mine}
     refunds = [row for row in mine if row["event"] == "refund"]

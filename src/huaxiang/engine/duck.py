@@ -169,7 +169,7 @@ class Engine:
                     int(
                         cursor.execute(f"SELECT num_rows FROM parquet_file_metadata({quote(str(path))})").fetchone()[0]
                     ),
-                )  # type: ignore[index]
+                )
                 for path in files
             ]
         for path, rows in counts:

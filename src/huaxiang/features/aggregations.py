@@ -1,4 +1,4 @@
-"""Aggregations that fold day tiles: counts, sums, means, shares, trends, recency, gaps, sessions, histograms."""
+"""Aggregations that fold bands and gaps: counts, sums, means, shares, trends, recency, gaps, sessions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from huaxiang.errors import DefinitionError
-from huaxiang.features.algebra import Aggregation, FeatureType, Place
+from huaxiang.features.algebra import Aggregation, Place
 from huaxiang.features.filters import Expression
-from huaxiang.features.plan import both
 from huaxiang.features.windows import AS_OF, parse_hours
 
 
@@ -26,14 +25,6 @@ class AnyEvent(Aggregation):
 
     def plan(self, at: Place) -> str:
         return f"(coalesce({at.total('count')}, 0) > 0)::INTEGER::DOUBLE"
-
-
-@dataclass(frozen=True)
-class ActiveDays(Aggregation):
-    """Local days with such an event."""
-
-    def plan(self, at: Place) -> str:
-        return f"coalesce({at.plan.day('count(*)', at.window.sql(), f'{at.plan.tile(at.where)} > 0')}, 0)::DOUBLE"
 
 
 @dataclass(frozen=True)
@@ -169,10 +160,10 @@ class Gap(Aggregation):
     how: Literal["mean", "std", "overdue"] = "mean"
 
     def plan(self, at: Place) -> str:
-        gap, window = at.plan.gap(at.plan.tile(at.where)), at.window.sql()
+        gap = at.plan.gap(at.where)
         if self.how == "std":
-            return at.plan.day(f"stddev_samp({gap})", window)
-        mean = at.plan.day(f"avg({gap})", window)
+            return at.plan.day(f"stddev_samp({gap})", at.window)
+        mean = at.plan.day(f"avg({gap})", at.window)
         return mean if self.how == "mean" else f"({AS_OF} - {at.total('max', 'day')}) / nullif({mean}, 0)"
 
 
@@ -202,31 +193,6 @@ class Sessions(Aggregation):
             return begun
         above = f"{Sum('session_gap_s').plan(at)} / 60" if self.how == "minutes" else Count().plan(at)
         return f"({above}) / nullif({begun}, 0)"
-
-
-@dataclass(frozen=True)
-class Weekdays(Aggregation):
-    """Shares of the seven weekdays, Monday first; where no event is kept, of all events. `top`: the commonest, 0 = Monday."""
-
-    top: bool = False
-    type: ClassVar[FeatureType] = "list"
-
-    def plan(self, at: Place) -> str:
-        counts = []
-        for where in (at.where, Expression()):
-            held = at.plan.tile(where)
-            kept = [both(at.window.sql(), f"isodow(day) = {day}") for day in range(1, 8)]
-            days = ", ".join(f"coalesce(sum({held}) FILTER (WHERE {when}), 0)" for when in kept)
-            counts.append(at.plan.day(f"[{days}]"))
-        return histogram(*counts, top=self.top)
-
-
-def histogram(chosen: str, otherwise: str, *, top: bool) -> str:
-    """SQL of the shares of the counts `chosen` (where all are 0: of `otherwise`; NULL where those are 0 too)."""
-    counts = f"CASE WHEN list_sum({chosen}) > 0 THEN {chosen} ELSE {otherwise} END"
-    if top:
-        return f"CASE WHEN list_sum({otherwise}) > 0 THEN list_position({counts}, list_max({counts})) - 1 END::DOUBLE"
-    return f"CASE WHEN list_sum({otherwise}) > 0 THEN list_transform({counts}, lambda n: n / list_sum({counts})) END"
 
 
 def half_life_days(text: str, name: str) -> float:

@@ -88,7 +88,8 @@ def build_from_ready(
     """Features, training and labels from the ready tables, as of the local midnight `as_of`."""
     engine = step.lake.engine
     categories = top_categories(step, as_of)
-    features = declared_features(settings.features, categories)
+    sells = has_purchases(step, as_of)
+    features = declared_features(settings.features, categories, sells=sells)
     _, outcomes = check_definitions(settings)
     dates, short = schedule(outcomes, settings, span.first, as_of)
     skipped = dict.fromkeys(short, "too_short")
@@ -125,6 +126,7 @@ def build_from_ready(
     step.note |= {
         "as_of": as_of.isoformat(),
         "categories": list(categories),
+        "sells": sells,
         "features": [feature.note() for feature in features],
         "outcomes": [outcome.note(settings.train) for outcome in outcomes if labels.get(outcome.name)],
         "skipped_outcomes": skipped,
@@ -140,6 +142,16 @@ def top_categories(step: Step, as_of: date) -> list[str]:
         GROUP BY category_top ORDER BY sum(amount) DESC NULLS LAST, category_top LIMIT {CATEGORIES}"""
     )
     return [row["category_top"] for row in found]
+
+
+def has_purchases(step: Step, as_of: date) -> bool:
+    """Whether any purchase was known before `as_of`."""
+    events = step.lake.engine.sql(step.table("ready.events"))
+    return bool(
+        step.lake.engine.rows(
+            f"SELECT 1 AS one FROM ({events}) WHERE event = 'purchase' AND known_day < DATE '{as_of}' LIMIT 1"
+        )
+    )
 
 
 def _scratch(step: Step) -> TemporaryDirectory[str]:

@@ -1,6 +1,6 @@
 """A Plan as SQL: few passes over the events, however many features.
 
-For a range of user buckets: one narrow table of the events, one tile table (a row a user and day) for all as-of dates;
+For a range of user buckets: one narrow table of the events, and the gaps between days, for all as-of dates;
 then for each date one grouping of the events into bands, and one for each kind of key.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from huaxiang.features.algebra import Feature
-from huaxiang.features.plan import CODED, ITEM_KEYS, MERGE, KeyPlan, Plan, filtered
+from huaxiang.features.plan import CODED, ITEM_KEYS, KeyPlan, Plan, filtered
 from huaxiang.features.windows import AS_OF, Window
 
 ALWAYS = ("user_no", "day", "known_day")
@@ -28,39 +28,54 @@ def plan_features(features: list[Feature], plan: Plan) -> Plan:
     """The plan of all `features`; raises DefinitionError for the first that is not well declared."""
     for feature in features:
         feature.compile(plan)
-    for key in ITEM_KEYS:
-        if key in plan.keys:  # folded from user × item rows
-            for how, value, where in plan.keys[key].measures:
-                plan.key("item_id").measure(how, value, where)
     return plan
 
 
-def narrow_columns(plan: Plan) -> list[str]:
-    """The columns of ready.events that the plan reads."""
+def narrow_sql(plan: Plan, events: str, dims: Dims) -> str:
+    """The columns of `events` that the plan reads, and the codes of the keys that an item determines."""
     wanted = {CODED.get(column, column) for column in plan.columns if column not in ALWAYS}
-    return [*ALWAYS, *sorted(wanted)]
+    columns = ", ".join(f"e.{column}" for column in (*ALWAYS, *sorted(wanted)))
+    codes = [code for key, code in ITEM_KEYS.items() if key in plan.keys]
+    if not codes:
+        return f"SELECT {columns} FROM {events} AS e"
+    return f"SELECT {columns}, {', '.join(f'i.{code}' for code in codes)} FROM {events} AS e LEFT JOIN {dims.items} AS i ON e.item_no = i.item_no"
 
 
-def tile_sql(plan: Plan, events: str) -> str:
-    """One row a user and day: the counts that days are judged by, and the gaps between days that have some."""
-    counts = "".join(f", {filtered('count', '', where)} AS {alias}" for where, alias in plan.tiles.items())
-    tiles = f"SELECT user_no, day{counts} FROM {events} GROUP BY user_no, day"
-    if not plan.gaps:
-        return tiles
-    gaps = "".join(
-        f", CASE WHEN {count} > 0 THEN day - max(CASE WHEN {count} > 0 THEN day END) OVER earlier END::DOUBLE AS {alias}"
-        for count, alias in plan.gaps.items()
+def gap_sql(plan: Plan, events: str) -> str:
+    """One row a user and day with an event some gap asks for; each gap column is unknown on days without its events."""
+    kept = [f"bool_or({where}) AS has_{alias}" for where, alias in plan.gaps.items()]
+    some = " OR ".join(f"({where})" for where in plan.gaps)
+    gaps = (
+        f"CASE WHEN has_{alias} THEN day - max(CASE WHEN has_{alias} THEN day END) OVER earlier END::DOUBLE AS {alias}"
+        for alias in plan.gaps.values()
     )
     return (
-        f"SELECT *{gaps} FROM ({tiles}) "
+        f"SELECT user_no, day, {', '.join(gaps)} "
+        f"FROM (SELECT user_no, day, {', '.join(kept)} FROM {events} WHERE {some} GROUP BY user_no, day) "
         "WINDOW earlier AS (PARTITION BY user_no ORDER BY day ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
     )
 
 
-def day_sql(plan: Plan, tiles: str) -> str:
-    """One row a user: the folds over the tiles before as-of."""
+def day_sql(plan: Plan, gaps: str) -> str:
+    """One row a user: the folds over the gaps before as-of."""
     folds = "".join(f", {sql} AS {alias}" for sql, alias in plan.days.items())
-    return f"SELECT user_no{folds} FROM {tiles} WHERE day < {AS_OF} GROUP BY user_no"
+    return f"SELECT user_no{folds} FROM {gaps} WHERE day < {AS_OF} GROUP BY user_no"
+
+
+def at_date(sql: str, as_of: date) -> str:
+    """`sql` with its as-of filled in."""
+    return sql.replace(AS_OF, f"DATE '{as_of.isoformat()}'")
+
+
+def key_sql(key: str, measures: KeyPlan, events: str) -> str:
+    """One row a user and value of `key`, from the events before as-of that some measure keeps."""
+    column = measures.column or CODED.get(key) or ITEM_KEYS.get(key, key)
+    made = "".join(
+        f", {filtered(how, value, where)} AS {alias}" for (how, value, where), alias in measures.measures.items()
+    )
+    kept = measures.kept().replace("{events}", events)
+    rows = f" AND ({kept})" if kept else ""
+    return f"SELECT user_no, {column} AS key{made} FROM {events} WHERE day < {AS_OF} AND {column} IS NOT NULL{rows} GROUP BY user_no, {column}"
 
 
 def fold_sql(plan: Plan, events: str) -> str:
@@ -83,34 +98,6 @@ def _of_bands(window: Window, edges: list[int]) -> str:
     kept = [f"band > {edges.index(window.shift)}"] if window.shift else []
     kept += [f"band <= {edges.index(window.shift + window.days)}"] if window.days else []
     return f" FILTER (WHERE {' AND '.join(kept)})" if kept else ""
-
-
-def at_date(sql: str, as_of: date) -> str:
-    """`sql` with its as-of filled in."""
-    return sql.replace(AS_OF, f"DATE '{as_of.isoformat()}'")
-
-
-def key_sql(key: str, measures: KeyPlan, events: str) -> str:
-    """One row a user and value of `key`, from the events before as-of."""
-    column = CODED.get(key, key)
-    made = "".join(
-        f", {filtered(how, value, where)} AS {alias}" for (how, value, where), alias in measures.measures.items()
-    )
-    return f"SELECT user_no, {column} AS key{made} FROM {events} WHERE day < {AS_OF} AND {column} IS NOT NULL GROUP BY user_no, {column}"
-
-
-def item_key_sql(key: str, plan: Plan, items: str, dims: Dims) -> str:
-    """One row a user and value of a key that the item determines, from the user × item rows `items`."""
-    at_item = plan.keys["item_id"].measures
-    made = "".join(
-        f", {MERGE[how]}({at_item[how, value, where]}) AS {alias}"
-        for (how, value, where), alias in plan.keys[key].measures.items()
-    )
-    code = ITEM_KEYS[key]
-    return (
-        f"SELECT user_no, {code} AS key{made} FROM {items} AS k JOIN {dims.items} AS i ON k.key = i.item_no "
-        f"WHERE {code} IS NOT NULL GROUP BY user_no, {code}"
-    )
 
 
 def fold_key_sql(key: str, plan: Plan, rows: str, dims: Dims) -> str:

@@ -104,7 +104,10 @@ def _definitions(lake: Lake, settings: Settings, names: Sequence[str]) -> dict[s
     note = lake.note("build")
     if not note:
         raise ShopError("lake.no_table", name="features", have=", ".join(lake.names()) or "-")
-    known = {feature.name: feature for feature in declared_features(settings.features, note["categories"])}
+    known = {
+        feature.name: feature
+        for feature in declared_features(settings.features, note["categories"], sells=note["sells"])
+    }
     for name in names:
         if name not in known:
             raise DefinitionError("features.unknown_feature", name=name, known=", ".join(known))

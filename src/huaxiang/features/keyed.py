@@ -1,20 +1,21 @@
 """Aggregations over a key (item, order, category, channel …): distinct counts, tastes, baskets; and exact ones.
 
-A distinct count over any window comes from one row a user and key: the keys whose last day lies in the window.
+Each key costs one grouping of only those events that some measure on it keeps.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from huaxiang.errors import DefinitionError
-from huaxiang.features.aggregations import half_life_days, histogram
+from huaxiang.features.aggregations import half_life_days
 from huaxiang.features.algebra import Aggregation, FeatureType, Place
 from huaxiang.features.filters import EVENT_CODES, Expression
 from huaxiang.features.plan import EVENT_COLUMNS, both
-from huaxiang.features.windows import AS_OF, Window
+from huaxiang.features.windows import AS_OF
 
 # What an event says about taste: a purchase as much as five views.
 TASTE_WEIGHTS: dict[str, float] = {
@@ -28,7 +29,7 @@ TASTE_WEIGHTS: dict[str, float] = {
 
 
 def _checked(key: str, name: str) -> str:
-    if EVENT_COLUMNS.get(key) not in ("string", "int"):
+    if EVENT_COLUMNS.get(key) not in ("string", "int", "date"):
         raise DefinitionError("features.unknown_key", name=name, key=key)
     return key
 
@@ -37,18 +38,9 @@ def _checked(key: str, name: str) -> str:
 class _Keyed(Aggregation):
     key: str = "item_id"
 
-    def last(self, at: Place) -> str:
-        """The key row's column with the last day of the events kept."""
-        return at.plan.key(_checked(self.key, at.name)).measure("max", "day", at.where.sql)
-
     def within(self, at: Place, how: str, value: str = "") -> str:
         """The key row's column with `how` of `value` over the events kept in the window."""
         return at.plan.key(_checked(self.key, at.name)).measure(how, value, both(at.where.sql, at.window.sql()))
-
-    def touched(self, at: Place, window: Window) -> str:
-        """The condition that the key was met within `window`, which ends at as-of."""
-        last = self.last(at)
-        return f"{last} >= {AS_OF} - {window.days}" if window.days else f"{last} IS NOT NULL"
 
 
 @dataclass(frozen=True)
@@ -56,28 +48,31 @@ class Distinct(_Keyed):
     """Distinct values of a key met in the window."""
 
     def plan(self, at: Place) -> str:
-        # keys met in a window that ended earlier are counted on a measure of their own
-        met = f"{self.within(at, 'count')} > 0" if at.window.shift else self.touched(at, at.window)
-        return f"coalesce({at.plan.fold_key(self.key, f'count(*) FILTER (WHERE {met})')}, 0)::DOUBLE"
+        met = f"count(*) FILTER (WHERE {self.within(at, 'count')} > 0)"
+        return f"coalesce({at.plan.fold_key(self.key, met)}, 0)::DOUBLE"
+
+
+@dataclass(frozen=True)
+class ActiveDays(_Keyed):
+    """Local days with such an event."""
+
+    key: str = "day"
+
+    def plan(self, at: Place) -> str:
+        return Distinct("day").plan(at)
 
 
 @dataclass(frozen=True)
 class NewShare(_Keyed):
-    """Of the distinct values met in the window, the share never met before it; where no event passes the filter at
-    all, of the events `otherwise` keeps."""
-
-    otherwise: str = ""
+    """Of the distinct values met in the window, the share never met before it."""
 
     def plan(self, at: Place) -> str:
-        share = self.share(at)
-        if self.otherwise:
-            share = f"coalesce({share}, {self.share(Place(at.plan, at.name, at.plan.where(self.otherwise, at.name), at.window))})"
-        return share
-
-    def share(self, at: Place) -> str:
-        first = at.plan.key(_checked(self.key, at.name)).measure("min", "day", at.where.sql)
-        new = at.plan.fold_key(self.key, f"count(*) FILTER (WHERE {first} >= {AS_OF} - {at.window.days})")
-        met = at.plan.fold_key(self.key, f"count(*) FILTER (WHERE {self.touched(at, at.window)})")
+        key = at.plan.key(_checked(self.key, at.name))
+        edges = [key.measure(how, "day", at.where.sql) for how in ("min", "max")]
+        new, met = (
+            at.plan.fold_key(self.key, f"count(*) FILTER (WHERE {edge} >= {AS_OF} - {at.window.days})")
+            for edge in edges
+        )
         return f"{new} / nullif({met}, 0)::DOUBLE"
 
 
@@ -195,20 +190,52 @@ class Orders(Aggregation):
 
 
 @dataclass(frozen=True)
-class Hours(Aggregation):
-    """Shares of the 24 local hours; where no event passes the filter, of all events. `top`: the commonest hour."""
+class _Histogram(Aggregation):
+    """Shares of the values `first` … `last` of a whole-number column; of a user without an event that passes the filter,
+    of all their events. `top`: the commonest value's place, 0 the first."""
 
     top: bool = False
+    column: ClassVar[str] = "hour"
+    first: ClassVar[int] = 0
+    last: ClassVar[int] = 23
     type: ClassVar[FeatureType] = "list"
 
     def plan(self, at: Place) -> str:
-        hours = at.plan.key("hour")
-        counts = []
-        for where in (at.where.sql, ""):
-            count = hours.measure("count", "", both(where, at.window.sql()))
-            parts = ", ".join(f"coalesce(sum({count}) FILTER (WHERE key = {hour}), 0)" for hour in range(24))
-            counts.append(at.plan.fold_key("hour", f"[{parts}]"))
-        return histogram(*counts, top=self.top)
+        window = at.window.sql()
+        at.plan.columns.add(self.column)
+        name = f"{self.column}_{hashlib.sha256(both(at.where.sql, window).encode()).hexdigest()[:6]}"
+        key = at.plan.key(name)
+        key.column = self.column
+        if at.where.sql:
+            chosen = both(at.where.sql, window)
+            key.rows = (
+                f"({chosen}) OR user_no NOT IN (SELECT user_no FROM {{events}} WHERE {both(chosen, f'day < {AS_OF}')})"
+            )
+        count = key.measure("count", "", window)
+        parts = (
+            f"coalesce(sum({count}) FILTER (WHERE key = {value}), 0)" for value in range(self.first, self.last + 1)
+        )
+        counts = at.plan.fold_key(name, f"[{', '.join(parts)}]")
+        if self.top:
+            return f"CASE WHEN list_sum({counts}) > 0 THEN list_position({counts}, list_max({counts})) - 1 END::DOUBLE"
+        return f"CASE WHEN list_sum({counts}) > 0 THEN list_transform({counts}, lambda n: n / list_sum({counts})) END"
+
+    def evidence(self, at: Place) -> Expression:
+        return Expression()
+
+
+@dataclass(frozen=True)
+class Hours(_Histogram):
+    """Shares of the 24 local hours."""
+
+
+@dataclass(frozen=True)
+class Weekdays(_Histogram):
+    """Shares of the seven weekdays, Monday first."""
+
+    column: ClassVar[str] = "weekday"
+    first: ClassVar[int] = 1
+    last: ClassVar[int] = 7
 
 
 @dataclass(frozen=True)

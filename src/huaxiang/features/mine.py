@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 
 from huaxiang.errors import DefinitionError
 from huaxiang.features.aggregations import (
-    ActiveDays,
     AnyEvent,
     Count,
     DecayedSum,
@@ -29,10 +28,21 @@ from huaxiang.features.aggregations import (
     Share,
     Sum,
     Trend,
-    Weekdays,
 )  # fmt: skip
 from huaxiang.features.algebra import Aggregation, Feature
-from huaxiang.features.keyed import Basket, DecayedTop, Distinct, Hours, Mode, NewShare, Orders, Quantile, TopShare
+from huaxiang.features.keyed import (
+    ActiveDays,
+    Basket,
+    DecayedTop,
+    Distinct,
+    Hours,
+    Mode,
+    NewShare,
+    Orders,
+    Quantile,
+    TopShare,
+    Weekdays,
+)
 from huaxiang.features.keyed import Sequence as LastEvents
 from huaxiang.features.standard import standard_features
 from huaxiang.settings import FeatureSettings, FeaturesSection
@@ -83,12 +93,12 @@ _COLUMN_NEEDED = (
 )
 
 
-def declared_features(section: FeaturesSection, categories: Sequence[str] = ()) -> list[Feature]:
+def declared_features(section: FeaturesSection, categories: Sequence[str] = (), *, sells: bool = True) -> list[Feature]:
     """Every feature the settings ask for: the standard set less `skip`, then the shop's own.
 
     raises: DefinitionError for an unknown aggregation, or a name to skip that does not exist
     """
-    found = standard_features(categories) if section.standard else []
+    found = standard_features(categories, sells=sells) if section.standard else []
     known = {feature.name for feature in found}
     for name in section.skip:
         if name not in known:

@@ -2,8 +2,8 @@
 
     events ──► band   one row a user and stretch of days between two window edges, as of one date: counts, sums …
            │     └──► fold    one row a user: the bands of a window put together
-           ├─► tile   one row a user and local day, for every date: counts, and gaps between days that have some
-           │     └──► days    one row a user: days counted
+           ├─► gap    one row a user and day with a certain event, for every date: the days since the one before
+           │     └──► fold    one row a user: gaps averaged
            ├─► key    one row a user and key (item, order, channel …) as of one date
            │     └──► fold    one row a user: keys counted, ranked …
            └─► exact  one row a user straight from the events: what nothing smaller can hold (quantiles, last n events)
@@ -31,7 +31,7 @@ EVENT_COLUMNS: dict[str, str] = {
     "visitor": "bool", "ts": "timestamp", "day": "date", "session_start": "bool", "session_gap_s": "float",
 }  # fmt: skip
 
-# Keys an item determines: folded from the user × item rows instead of from the events again. key -> its code column.
+# Keys an item determines: their codes are joined to the narrow events. key -> its code column.
 ITEM_KEYS = {
     "category": "category_no",
     "category_top": "category_top_no",
@@ -50,7 +50,16 @@ class KeyPlan:
 
     measures: dict[tuple[str, str, str], str] = field(default_factory=dict)
     folds: dict[str, str] = field(default_factory=dict)
+    rows: str = ""  # the events grouped; {events} stands for the table. Empty: those some measure keeps
+    column: str = ""  # the event column grouped by, where the key goes by another name
     named: bool = False  # whether a fold reads `name`, the key's own name, beside `key`, its code
+
+    def kept(self) -> str:
+        """The condition of the events that any measure keeps ("": all)."""
+        conditions = [where for _, _, where in self.measures]
+        return self.rows or (
+            "" if "" in conditions else " OR ".join(f"({where})" for where in dict.fromkeys(conditions))
+        )
 
     def measure(self, how: str, value: str, where: str) -> str:
         """The column that holds `how` (count, sum, min, max) of `value` over the events that `where` keeps."""
@@ -68,7 +77,6 @@ class Plan:
     columns: set[str] = field(default_factory=set)
     bands: dict[tuple[str, str, str], str] = field(default_factory=dict)
     folds: dict[tuple[str, Window], str] = field(default_factory=dict)
-    tiles: dict[str, str] = field(default_factory=dict)
     gaps: dict[str, str] = field(default_factory=dict)
     days: dict[str, str] = field(default_factory=dict)
     keys: dict[str, KeyPlan] = field(default_factory=dict)
@@ -102,22 +110,18 @@ class Plan:
         windows = {window for _, window in self.folds}
         return sorted({edge for window in windows for edge in (window.shift, window.shift + window.days) if edge})
 
-    def tile(self, where: Expression) -> str:
-        """The tile column that counts the day's events that `where` keeps."""
-        return self.tiles.setdefault(where.sql, f"t{len(self.tiles)}")
+    def gap(self, where: Expression) -> str:
+        """The gap column: days since the last earlier day with an event that `where` keeps."""
+        return self.gaps.setdefault(where.sql or "TRUE", f"g{len(self.gaps)}")
 
-    def gap(self, count: str) -> str:
-        """The tile column that holds the days since the last earlier day on which `count` was above zero."""
-        return self.gaps.setdefault(count, f"g{len(self.gaps)}")
-
-    def day(self, sql: str, *kept: str) -> str:
-        """The column that holds the aggregate `sql` over the tiles before as-of for which `kept` holds."""
-        condition = both(*kept)
-        sql = f"{sql} FILTER (WHERE {condition})" if condition else sql
+    def day(self, sql: str, window: Window) -> str:
+        """The column that holds the aggregate `sql` over the gaps that end in `window`."""
+        kept = window.sql()
+        sql = f"{sql} FILTER (WHERE {kept})" if kept else sql
         return "y." + self.days.setdefault(sql, f"y{len(self.days)}")
 
     def key(self, key: str) -> KeyPlan:
-        if key not in ITEM_KEYS:
+        if key not in ITEM_KEYS and key in EVENT_COLUMNS:
             self.columns.add(key)
         return self.keys.setdefault(key, KeyPlan())
 

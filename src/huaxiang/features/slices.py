@@ -1,7 +1,7 @@
-"""A slice: the users of a range of buckets, their events held narrow and their day tiles made once for every as-of date.
+"""A slice: the users of a range of buckets, their events held narrow and their day gaps made once for every as-of date.
 
 At a date, users with an event that happened before it but was not yet known are worked out again from what was known:
-their tiles (and sessions) would otherwise know the future.
+their gaps (and sessions) would otherwise know the future.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from huaxiang.engine import Engine, Step
 from huaxiang.engine.duck import quote
 from huaxiang.features import compile as made
 from huaxiang.features.compile import Dims
-from huaxiang.features.plan import ITEM_KEYS, Plan
+from huaxiang.features.plan import Plan
 from huaxiang.features.ready import sessions_sql
 from huaxiang.settings import Settings
 
@@ -33,7 +33,7 @@ class Slice:
     users: str
     gap_min: int
     narrow: str = ""
-    tiles: str = ""
+    gaps: str = ""
     kept: list[ibis.Table] = field(default_factory=list)
 
     def keep(self, sql: str) -> str:
@@ -45,16 +45,14 @@ class Slice:
         """SQL of one row a user with every feature as of `as_of`. `everyone`: users without an event before it too."""
         late = self._late(as_of)
         if not late:
-            return self._rows(as_of, self.narrow, self.tiles, self.users, everyone=everyone)
+            return self._rows(as_of, self.narrow, self.gaps, self.users, everyone=everyone)
         on_time = f"(SELECT * FROM {self.users} WHERE user_no NOT IN (FROM {late}))"
-        rest = self._rows(as_of, self.narrow, self.tiles, on_time, everyone=everyone)
+        rest = self._rows(as_of, self.narrow, self.gaps, on_time, everyone=everyone)
         known = f"(SELECT * EXCLUDE (session, session_start, session_gap_s) FROM {self.source} WHERE user_no IN (FROM {late}) AND known_day < DATE '{as_of}')"
-        narrow = self.keep(
-            f"SELECT {', '.join(made.narrow_columns(self.plan))} FROM ({sessions_sql(known, self.gap_min)})"
-        )
-        tiles = self.keep(made.tile_sql(self.plan, narrow))
+        narrow = self.keep(made.narrow_sql(self.plan, f"({sessions_sql(known, self.gap_min)})", self.dims))
+        gaps = self.keep(made.gap_sql(self.plan, narrow)) if self.plan.gaps else ""
         behind = f"(SELECT * FROM {self.users} WHERE user_no IN (FROM {late}))"
-        return f"{rest}\nUNION ALL\n{self._rows(as_of, narrow, tiles, behind, everyone=everyone)}"
+        return f"{rest}\nUNION ALL\n{self._rows(as_of, narrow, gaps, behind, everyone=everyone)}"
 
     def _late(self, as_of: date) -> str:
         """The users who have an event before `as_of` that was not known by then ("": there are none)."""
@@ -65,26 +63,17 @@ class Slice:
             return ""
         return self.keep(waiting)
 
-    def _rows(self, as_of: date, narrow: str, tiles: str, users: str, *, everyone: bool) -> str:
+    def _rows(self, as_of: date, narrow: str, gaps: str, users: str, *, everyone: bool) -> str:
         plan, dims = self.plan, self.dims
-        keys: dict[str, str] = {}
-        items = ""
-        if "item_id" in plan.keys:
-            items = self.keep(made.at_date(made.key_sql("item_id", plan.keys["item_id"], narrow), as_of))
-        for key, wanted in plan.keys.items():
-            if not wanted.folds:
-                continue
-            if key in ITEM_KEYS:
-                rows = f"({made.item_key_sql(key, plan, items, dims)})"
-            else:
-                rows = items if key == "item_id" else f"({made.key_sql(key, wanted, narrow)})"
-            keys[key] = self.keep(made.at_date(made.fold_key_sql(key, plan, rows, dims), as_of))
+        keys = {
+            key: self.keep(
+                made.at_date(made.fold_key_sql(key, plan, f"({made.key_sql(key, wanted, narrow)})", dims), as_of)
+            )
+            for key, wanted in plan.keys.items()
+        }
         folded = self.keep(made.at_date(made.fold_sql(plan, narrow), as_of))
-        days = self.keep(made.at_date(made.day_sql(plan, tiles), as_of)) if plan.days else None
+        days = self.keep(made.at_date(made.day_sql(plan, gaps), as_of)) if plan.days else None
         exact = self.keep(made.at_date(made.exact_sql(plan, narrow), as_of)) if plan.exacts else None
-        if items:
-            self.engine.run(f"DROP TABLE {items}")
-            self.kept = [table for table in self.kept if table.get_name() != items]
         final = made.final_sql(plan, users=users, folded=folded, days=days, keys=keys, exact=exact, everyone=everyone)
         return made.at_date(final, as_of)
 
@@ -102,8 +91,8 @@ def open_slice(step: Step, plan: Plan, dims: Dims, buckets: tuple[int, int], set
         found.users = found.keep(
             f"SELECT user_no, user_id, {local} AS registered_day FROM ({engine.sql(step.table('ready.users'))}) WHERE {inside}"
         )
-        found.narrow = found.keep(f"SELECT {', '.join(made.narrow_columns(plan))} FROM {source}")
-        found.tiles = found.keep(made.tile_sql(plan, found.narrow))
+        found.narrow = found.keep(made.narrow_sql(plan, source, dims))
+        found.gaps = found.keep(made.gap_sql(plan, found.narrow)) if plan.gaps else ""
         yield found
     finally:
         for table in found.kept:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Sequence
 
 from huaxiang.features.aggregations import (
-    ActiveDays,
     Count,
     Gap,
     Mean,
@@ -18,10 +17,21 @@ from huaxiang.features.aggregations import (
     Sum,
     Tenure,
     Trend,
-    Weekdays,
 )  # fmt: skip
 from huaxiang.features.algebra import Aggregation, Feature
-from huaxiang.features.keyed import Basket, DecayedTop, Distinct, Hours, Mode, NewShare, Orders, TopShare, ValueShare
+from huaxiang.features.keyed import (
+    ActiveDays,
+    Basket,
+    DecayedTop,
+    Distinct,
+    Hours,
+    Mode,
+    NewShare,
+    Orders,
+    TopShare,
+    ValueShare,
+    Weekdays,
+)
 from huaxiang.features.scores import Quintile, Rfm
 from huaxiang.words import Words
 
@@ -31,15 +41,19 @@ SEEN = "event in ('view', 'click', 'wish', 'add_to_cart')"
 TOUCHED = "event in ('view', 'click', 'wish', 'add_to_cart', 'purchase', 'review')"
 
 
-def standard_features(categories: Sequence[str] = ()) -> list[Feature]:
-    """The standard set; `categories`: top-level categories that each get a share of spend."""
+def standard_features(categories: Sequence[str] = (), *, sells: bool = True) -> list[Feature]:
+    """The standard set.
+
+    categories: top-level categories that each get a share of spend
+    sells: whether there are purchases at all; novelty is read from views where there are none
+    """
     return [
         *_recency(),
         *_frequency(),
         *_money(),
         *_rhythm(),
         *_basket(),
-        *_taste(),
+        *_taste(sells),
         *_rest(),
         *_category_shares(categories),
     ]
@@ -117,14 +131,14 @@ def _basket() -> Iterator[Feature]:
     yield _make("returns", "refund_share_365d", refunded, "", "365d", "share")
 
 
-def _taste() -> Iterator[Feature]:
+def _taste(sells: bool) -> Iterator[Feature]:
     yield _make("taste", "category_count_90d", Distinct("category_2"), TOUCHED, "90d", "categories")
     yield _make("taste", "brand_count_90d", Distinct("brand"), TOUCHED, "90d", "brands")
     yield _make("taste", "item_count_90d", Distinct("item_id"), TOUCHED, "90d", "items")
     yield _make("taste", "top_categories", DecayedTop("category_2"), unit="share")
     yield _make("taste", "top_brands", DecayedTop("brand"), unit="share")
     yield _make("taste", "category_concentration_90d", TopShare("category_2"), TOUCHED, "90d", "share")
-    yield _make("novelty", "new_item_share_90d", NewShare("item_id", SEEN), BOUGHT, "90d", "share")
+    yield _make("novelty", "new_item_share_90d", NewShare("item_id"), BOUGHT if sells else SEEN, "90d", "share")
 
 
 def _rest() -> Iterator[Feature]:

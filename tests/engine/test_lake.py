@@ -110,3 +110,23 @@ def test_old_files_are_swept_but_the_version_before_stays_readable(lake: Lake) -
         with lake.step("one") as step:
             step.replace("a", pa.table({"n": [value]}))
     assert len(list((lake.folder / "a").glob("*.parquet"))) == 2
+
+
+def test_shop_named_by_a_relative_path_keeps_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Engine(memory_gb=0.5) as engine:
+        lake = Lake(Path("shop/lake"), engine)
+        for _ in range(3):
+            with lake.step("one") as step:
+                step.replace("a", FIVE)
+        assert engine.value(lake.table("a").count().as_table()) == 5
+
+
+def test_shop_behind_a_link_keeps_its_files(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with Engine(memory_gb=0.5) as engine:
+        lake = Lake(tmp_path / "link" / "lake", engine)
+        with lake.step("one") as step:
+            step.replace("a", FIVE)
+        assert engine.value(lake.table("a").count().as_table()) == 5

@@ -77,7 +77,7 @@ def test_every_value_equals_plain_python_at_every_date(shop: Bench, zone: str) -
             assert_like(row[name], value, f"{row['user_id']} {row['as_of']} {name}")
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10_000), day=st.integers(100, 200), arrives=st.integers(0, 60))
 def test_what_happens_or_arrives_after_as_of_changes_nothing(
     new_shop: Callable[[], Bench], seed: int, day: int, arrives: int

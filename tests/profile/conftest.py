@@ -87,9 +87,7 @@ def users(rows: list[dict[str, Any]]) -> pa.Table:
     """ready.users of `rows`."""
     names = {"user_id": pa.string(), "gender": pa.string(), "age_band": pa.string(), "city": pa.string()}
     names |= {"extra": pa.string(), "sources": pa.string(), "filled": pa.list_(pa.string())}
-    return pa.Table.from_pylist(
-        [dict.fromkeys(names) | row for row in rows], schema=pa.schema(list(names.items()))
-    )
+    return pa.Table.from_pylist([dict.fromkeys(names) | row for row in rows], schema=pa.schema(list(names.items())))
 
 
 def predictions(rows: list[dict[str, Any]]) -> pa.Table:

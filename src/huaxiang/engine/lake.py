@@ -143,11 +143,11 @@ class Lake:
 
     def _sweep(self, name: str, version: int, before: Entry | None) -> None:
         """Delete files that neither this version nor the one before it (still open in other processes) names."""
-        keep = set(self._files(name, version))
+        keep = {path.name for path in self._files(name, version)}
         if before is not None:
-            keep |= set(self._files(name, before.version))
+            keep |= {path.name for path in self._files(name, before.version)}
         for path in self._folder(name).glob("*.parquet"):
-            if path not in keep:
+            if path.name not in keep:
                 path.unlink()
 
 

@@ -106,7 +106,7 @@ def _definitions(lake: Lake, settings: Settings, names: Sequence[str]) -> dict[s
         raise ShopError("lake.no_table", name="features", have=", ".join(lake.names()) or "-")
     known = {
         feature.name: feature
-        for feature in declared_features(settings.features, note["categories"], sells=note["sells"])
+        for feature in declared_features(settings.features, note["categories"], sells=note.get("sells", True))
     }
     for name in names:
         if name not in known:

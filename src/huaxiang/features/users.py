@@ -6,6 +6,8 @@ there before one that cleaning filled in.
 
 from __future__ import annotations
 
+import hashlib
+
 from huaxiang.engine import Step
 from huaxiang.engine.duck import quote
 from huaxiang.settings import Settings
@@ -19,6 +21,11 @@ ATTRIBUTES = tuple(column.name for column in USERS.stored if column.name not in 
 # Portable: two slices of the MD5 of the id; `bucket` shares out the work, `dice` draws samples and splits (0 … 65535).
 BUCKET = f"(('0x' || substr(md5(user_id), 1, 4))::INTEGER % {BUCKETS})::SMALLINT"
 DICE = "('0x' || substr(md5(user_id), 5, 4))::INTEGER"
+
+
+def bucket_of(user_id: str) -> int:
+    """The bucket of one user, as BUCKET computes it."""
+    return int(hashlib.md5(user_id.encode(), usedforsecurity=False).hexdigest()[:4], 16) % BUCKETS
 
 
 def write_users(step: Step, settings: Settings, seen: str) -> int:

@@ -43,7 +43,7 @@ def train_outcomes(step: Step, settings: Settings, *, folder: Path, progress: Pr
     outcomes: list[dict[str, Any]] = built.get("outcomes", [])
     unbuilt: dict[str, str] = built.get("skipped_outcomes", {})
     if not outcomes and not unbuilt:
-        log.warning("train: the shop declares no outcome")
+        log.info("train: the shop declares no outcome")
     step.replace("predictions", SCHEMA.empty_table())
     cards: list[ScoreCard] = []
     places: dict[str, str] = {}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -40,6 +40,8 @@ class Past:
     as_of: datetime
     titles: Mapping[str, str]
     zone: ZoneInfo
+    _read: dict[int, Row] = field(default_factory=dict, repr=False, compare=False)
+    _found: dict[tuple[tuple[str, ...], int, bool], Behind] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def _ts(self) -> np.ndarray:
@@ -59,28 +61,38 @@ class Past:
         keep = np.ones(self.table.num_rows, dtype=bool)
         if kinds:
             codes, names = self._kinds
-            keep &= np.isin(codes, [names[kind] for kind in kinds if kind in names])
+            keep = np.logical_or.reduce([codes == names.get(kind, -1) for kind in kinds])
         if days:
             keep &= self._ts >= _microseconds(_days_before(self.as_of, days, self.zone))
         return np.flatnonzero(keep)
 
     def behind(self, kinds: Collection[str], days: int, *, else_any: bool = False) -> Behind:
         """The events of `kinds` in the last `days` as evidence; all kinds where there are none of them and `else_any`."""
-        places = self.find(kinds, days)
-        if else_any and not len(places):
-            places = self.find((), days)
-        return Behind(len(places), self.latest(places))
+        key = (tuple(kinds), days, else_any)
+        if key not in self._found:
+            places = self.find(kinds, days)
+            if else_any and not len(places):
+                places = self.find((), days)
+            self._found[key] = Behind(len(places), self.latest(places))
+        return self._found[key]
 
     def latest(self, places: np.ndarray, limit: int = SHOWN) -> list[Row]:
         """The latest `limit` of the events at `places`, newest first, as a profile shows them."""
-        return [self._row(row) for row in self.table.take(pa.array(places[::-1][:limit])).to_pylist()]
+        return [self._shown(row) for row in self._rows(places[::-1][:limit])]
+
+    def _rows(self, places: np.ndarray) -> list[Row]:
+        """The events at `places` as dicts, each read once."""
+        wanted = [int(place) for place in places]
+        lacking = [place for place in wanted if place not in self._read]
+        if lacking:
+            self._read.update(zip(lacking, self.table.take(pa.array(lacking)).to_pylist(), strict=True))
+        return [self._read[place] for place in wanted]
 
     def timeline(self) -> list[Row]:
         """The latest events of any kind, newest first."""
-        last = np.arange(self.table.num_rows)[::-1][:TIMELINE]
-        rows = self.table.take(pa.array(last)).to_pylist()
+        rows = self._rows(np.arange(self.table.num_rows)[::-1][:TIMELINE])
         keys = ("ts", "event", "item_id", "title", "category", "amount")
-        return [{key: (self._row(row) | {"category": row.get("category")})[key] for key in keys} for row in rows]
+        return [{key: (self._shown(row) | {"category": row.get("category")})[key] for key in keys} for row in rows]
 
     def spending(self, months: int = 13) -> list[Row]:
         """What was paid in each of the last `months` months (UTC) since the first purchase: [{"month", "spend"}]."""
@@ -117,7 +129,7 @@ class Past:
         grid = np.bincount((day - 1) * 24 + hour, minlength=168).reshape(7, 24) / len(places)
         return [[round(float(share), 4) for share in row] for row in grid], len(places)
 
-    def _row(self, row: Row) -> Row:
+    def _shown(self, row: Row) -> Row:
         item = row.get("item_id")
         return {
             "event_id": row.get("event_id"),
@@ -129,9 +141,14 @@ class Past:
         }
 
 
-def read_pasts(lake: Lake, user_ids: Sequence[str], as_of: datetime, zone: str) -> Iterator[tuple[str, Past]]:
-    """The past of each user in `user_ids`, in that order (empty where the lake has no ready.events)."""
-    events, shop = _events(lake, user_ids, as_of), ZoneInfo(zone)
+def read_pasts(
+    lake: Lake, user_ids: Sequence[str], numbers: Mapping[str, int], as_of: datetime, zone: str
+) -> Iterator[tuple[str, Past]]:
+    """The past of each user in `user_ids`, in that order (empty where the lake has no ready.events).
+
+    numbers: user_id -> user_no, by which the events are sorted ({}: unknown)
+    """
+    events, shop = _events(lake, user_ids, numbers, as_of), ZoneInfo(zone)
     titles = _titles(lake, events)
     owners = events.column("user_id").combine_chunks()
     names = owners.to_pylist() if len(user_ids) > 1 else []
@@ -147,14 +164,14 @@ def read_pasts(lake: Lake, user_ids: Sequence[str], as_of: datetime, zone: str) 
             yield user_id, Past(events.slice(first, end - first), as_of, titles, shop)
 
 
-def _events(lake: Lake, user_ids: Sequence[str], as_of: datetime) -> pa.Table:
+def _events(lake: Lake, user_ids: Sequence[str], numbers: Mapping[str, int], as_of: datetime) -> pa.Table:
     """The events of some users before as-of, sorted by user and time."""
     if not lake.has("ready.events"):
         empty = {"user_id": pa.string(), "event_id": pa.string(), "ts": pa.timestamp("us"), "event": pa.string()}
         return pa.table({name: pa.array([], type) for name, type in empty.items()})
     table = lake.table("ready.events")
     columns = [name for name in _WANTED if name in table.columns]
-    keys = _keys(lake, user_ids, set(table.columns))
+    keys = pick_users(user_ids, numbers if "user_no" in table.columns else {})
     known = f" AND known_at < TIMESTAMP '{as_of.isoformat(sep=' ')}'" if "known_at" in table.columns else ""
     found: pa.Table = lake.engine.arrow(
         f"SELECT {', '.join(columns)} FROM ({lake.engine.sql(table)}) "
@@ -163,17 +180,15 @@ def _events(lake: Lake, user_ids: Sequence[str], as_of: datetime) -> pa.Table:
     return found
 
 
-def _keys(lake: Lake, user_ids: Sequence[str], columns: set[str]) -> str:
-    """The condition that picks the users' events: by the number they are sorted by where there is one, so that few rows are read."""
-    names = ", ".join(quote(user_id) for user_id in user_ids)
-    if "user_no" not in columns or not lake.has("ready.users") or "user_no" not in lake.table("ready.users").columns:
-        return f"user_id IN ({names})"
-    sql = lake.engine.sql(lake.table("ready.users"))
-    numbers = [row["user_no"] for row in lake.engine.rows(f"SELECT user_no FROM ({sql}) WHERE user_id IN ({names})")]
+def pick_users(user_ids: Sequence[str], numbers: Mapping[str, int]) -> str:
+    """The condition that picks users from a table: by the number it is sorted by where there is one, so that few rows are read."""
     if not numbers:
+        return f"user_id IN ({', '.join(map(quote, user_ids))})"
+    wanted = sorted(numbers[user_id] for user_id in user_ids if user_id in numbers)
+    if not wanted:
         return "false"
-    # The range prunes row groups; IN alone does not when long.
-    return f"user_no BETWEEN {min(numbers)} AND {max(numbers)} AND user_no IN ({', '.join(map(str, numbers))})"
+    # The range prunes row groups; a long IN alone does not.
+    return f"user_no BETWEEN {wanted[0]} AND {wanted[-1]} AND user_no IN ({', '.join(map(str, wanted))})"
 
 
 def _titles(lake: Lake, events: pa.Table) -> dict[str, str]:
@@ -217,6 +232,7 @@ def finite(value: Any) -> Any:
     return value
 
 
+@cache
 def _days_before(as_of: datetime, days: int, zone: ZoneInfo) -> datetime:
     """The local midnight `days` local days before as-of, in UTC: a window is whole days of the shop."""
     local = as_of.replace(tzinfo=UTC).astimezone(zone).replace(tzinfo=None) - timedelta(days=days)

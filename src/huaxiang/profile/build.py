@@ -58,6 +58,7 @@ class _Parts:
     columns: tuple[str, ...]  # of features that become traits
     declared: tuple[str, ...]  # of ready.users
     users: str
+    numbered: bool  # ready.users numbers the customers in the order of their events
     predictions: str
     outcomes: tuple[Outcome, ...]
     as_of: datetime
@@ -120,10 +121,10 @@ def _find_parts(step: Step, settings: Settings) -> _Parts:
     wanted = [trait.name for trait in COMPUTED if trait.name not in MADE] + mine
     ties = step.rows("clean.relations") > 0
     columns = tuple(name for name in dict.fromkeys(wanted) if name in known or (ties and name == "ties"))
-    users, declared = "", tuple[str, ...]()
+    users, declared, numbered = "", tuple[str, ...](), False
     if step.has("ready.users"):
         found = step.table("ready.users")
-        users = engine.sql(found)
+        users, numbered = engine.sql(found), "user_no" in found.columns
         declared = tuple(name for name in (*DECLARED, "extra") if name in found.columns and name not in columns)
     predictions, outcomes = "", tuple[Outcome, ...]()
     if step.rows("predictions"):
@@ -131,20 +132,20 @@ def _find_parts(step: Step, settings: Settings) -> _Parts:
         taken = {"user_id", "as_of", *MADE, *columns, *declared}
         outcomes = tuple(find_outcomes(step.lake, find_kinds(step.lake, predictions), taken))
     as_of = as_of_moment(engine.value(f"SELECT max(as_of) FROM ({features})"), settings.shop.timezone)
-    return _Parts(features, columns, declared, users, predictions, outcomes, as_of, ties)
+    return _Parts(features, columns, declared, users, numbered, predictions, outcomes, as_of, ties)
 
 
 def _wide_sql(step: Step, parts: _Parts, basis: Basis, levels: dict[str, float], settings: Settings) -> str:
     """SQL of the whole table."""
     profile, as_of = settings.profile, f"TIMESTAMP '{parts.as_of.isoformat(sep=' ')}'"
     known = step.table("features").columns
-    joins, picked = [], [f"f.{name_sql(name)}" for name in known if name not in ("user_id", "as_of")]
-    user_id = "f.user_id"
+    joins, picked = [], [f"f.{name_sql(name)}" for name in known if name not in ("user_id", "as_of", "user_no")]
+    user_id, numbered = "f.user_id", ("user_no",) if parts.numbered else ()
     if parts.users:
         joins.append(
-            f"FULL JOIN (SELECT user_id, {_list(parts.declared) or 'NULL AS _none'} FROM ({parts.users})) u ON u.user_id = f.user_id"
+            f"FULL JOIN (SELECT {_list(('user_id', *numbered, *parts.declared))} FROM ({parts.users})) u ON u.user_id = f.user_id"
         )
-        picked += [f"u.{name_sql(name)}" for name in parts.declared]
+        picked += [f"u.{name_sql(name)}" for name in (*numbered, *parts.declared)]
         user_id = "coalesce(f.user_id, u.user_id)"
     comeback = step.has("ready.events") and {"event", "ts", "user_id"} <= set(step.table("ready.events").columns)
     if comeback:
@@ -171,11 +172,13 @@ def _wide_sql(step: Step, parts: _Parts, basis: Basis, levels: dict[str, float],
         "active_limit_days",
         "comeback_days",
         *parts.declared,
+        *numbered,
     ]
     for outcome in parts.outcomes:
         out += [outcome.column, f"{outcome.column}_confidence"]
     tags = _tags(step, parts, staged, levels, settings)
-    return f"SELECT {_list(tuple(out))} FROM (SELECT *, {tags} AS tags FROM ({staged}))"
+    order = " ORDER BY user_no" if numbered else ""
+    return f"SELECT {_list(tuple(out))} FROM (SELECT *, {tags} AS tags FROM ({staged})){order}"
 
 
 def _ties_sql(step: Step) -> str:

@@ -30,6 +30,7 @@ class Context:
     traits: tuple[Trait, ...]
     mine: tuple[str, ...]  # the shop's own features among the traits
     third_parties: frozenset[str]
+    rules: str  # the [profile] settings as text: what this room makes changes with them
 
     @classmethod
     def of(cls, lake: Lake, settings: Settings) -> Context:
@@ -63,6 +64,7 @@ class Context:
             ),
             mine=tuple(trait.name for trait in mine if trait.name not in unused),
             third_parties=frozenset(source.name for source in settings.collect if source.third_party),
+            rules=json.dumps(settings.profile.model_dump(mode="json"), sort_keys=True),
         )
 
     @property
@@ -84,13 +86,7 @@ class Context:
         about = self.definitions.get(name)
         if about is not None and about.get("version"):
             return str(about["version"])
-        return rules_version(self.settings, name)
-
-
-def rules_version(settings: Settings, name: str) -> str:
-    """A hash of the [profile] settings and the trait's name: changes whenever the rules do."""
-    text = json.dumps([name, settings.profile.model_dump(mode="json")], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return hashlib.sha256(f"{name} {self.rules}".encode()).hexdigest()[:12]
 
 
 def _outcomes(lake: Lake, note: Row) -> list[Outcome]:

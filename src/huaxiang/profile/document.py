@@ -11,7 +11,8 @@ from typing import Any
 from huaxiang.engine import Lake
 from huaxiang.engine.duck import quote
 from huaxiang.errors import ShopError, UnknownUserError
-from huaxiang.profile.because import Behind, Past, finite, read_pasts, write_time
+from huaxiang.features.users import bucket_of
+from huaxiang.profile.because import Behind, Past, finite, pick_users, read_pasts, write_time
 from huaxiang.profile.context import Context
 from huaxiang.profile.persona import write_persona
 from huaxiang.profile.say import both
@@ -23,6 +24,7 @@ from huaxiang.words import LANGS, guess_lang
 
 SCHEMA = "huaxiang.profile/1"
 BATCH = 1_000
+FEW = 20
 Row = dict[str, Any]
 
 
@@ -69,12 +71,13 @@ def profile_documents(
     context = Context.of(lake, settings)
     asked = iter(user_ids)
     while wanted := list(itertools.islice(asked, batch)):
-        rows = _by_user(lake, "profiles", wanted)
-        people = _by_user(lake, "ready.users", wanted)
+        people = _people(lake, wanted)
+        numbers = {user_id: row["user_no"] for user_id, row in people.items() if row.get("user_no") is not None}
+        rows = _profiles(lake, wanted, numbers)
         predictions = _predictions(lake, wanted)
         mine = _mine(lake, context, wanted)
         known = [user_id for user_id in wanted if user_id in rows]
-        for user_id, past in read_pasts(lake, known, context.as_of, settings.shop.timezone) if known else ():
+        for user_id, past in read_pasts(lake, known, numbers, context.as_of, settings.shop.timezone) if known else ():
             said = (people.get(user_id, {}), predictions.get(user_id, []), mine.get(user_id, {}))
             document = _document(context, rows[user_id], *said, past)
             yield Profile(user_id, document)
@@ -129,12 +132,24 @@ def _document(
     }
 
 
-def _by_user(lake: Lake, table: str, user_ids: Sequence[str]) -> dict[str, Row]:
-    """user_id -> its row of `table` ({} where the lake lacks it)."""
-    if not lake.has(table):
+def _people(lake: Lake, user_ids: Sequence[str]) -> dict[str, Row]:
+    """user_id -> user_no, sources and filled of ready.users ({} where the lake lacks it)."""
+    if not lake.has("ready.users"):
         return {}
-    names = ", ".join(quote(user_id) for user_id in user_ids)
-    rows = lake.engine.rows(f"SELECT * FROM ({lake.engine.sql(lake.table(table))}) WHERE user_id IN ({names})")
+    table = lake.table("ready.users")
+    columns = ", ".join(name for name in ("user_id", "user_no", "sources", "filled") if name in table.columns)
+    where = f"user_id IN ({', '.join(map(quote, user_ids))})"
+    if "bucket" in table.columns and len(user_ids) <= FEW:  # sorted by bucket: few rows are read
+        where += f" AND bucket IN ({', '.join(sorted({str(bucket_of(user_id)) for user_id in user_ids}))})"
+    rows = lake.engine.rows(f"SELECT {columns} FROM ({lake.engine.sql(table)}) WHERE {where}")
+    return {row["user_id"]: row for row in rows}
+
+
+def _profiles(lake: Lake, user_ids: Sequence[str], numbers: Mapping[str, int]) -> dict[str, Row]:
+    """user_id -> its row of `profiles`."""
+    table = lake.table("profiles")
+    where = pick_users(user_ids, numbers if "user_no" in table.columns else {})
+    rows = lake.engine.rows(f"SELECT * FROM ({lake.engine.sql(table)}) WHERE {where}")
     return {row["user_id"]: row for row in rows}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from huaxiang.engine import Lake
@@ -48,9 +48,9 @@ def _rows(lake: Lake, suffix: str) -> str:
     table = lake.table("profiles")
     sql = lake.engine.sql(table)
     if suffix != ".csv":
-        return f"SELECT * FROM ({sql}) ORDER BY user_id"
+        return f"SELECT {_kept(table.columns)} FROM ({sql}) ORDER BY user_id"
     columns = []
-    for field in lake.engine.schema(table):
+    for field in lake.engine.schema(f"SELECT {_kept(table.columns)} FROM ({sql})"):
         name, kind = '"' + field.name.replace('"', '""') + '"', str(field.type)
         text = (
             name
@@ -68,6 +68,11 @@ def _rows(lake: Lake, suffix: str) -> str:
     return f"SELECT {', '.join(columns)} FROM ({sql}) ORDER BY user_id"
 
 
+def _kept(columns: Sequence[str]) -> str:
+    """The columns that mean something outside the lake."""
+    return ", ".join('"' + name.replace('"', '""') + '"' for name in columns if name != "user_no")
+
+
 def _write_documents(lake: Lake, settings: Settings, path: Path) -> None:
     with path.open("w", encoding="utf-8") as out:
         for batch in _batches(lake):
@@ -75,7 +80,8 @@ def _write_documents(lake: Lake, settings: Settings, path: Path) -> None:
 
 
 def _batches(lake: Lake) -> Iterator[list[str]]:
-    for batch in lake.engine.batches(
-        f"SELECT user_id FROM ({lake.engine.sql(lake.table('profiles'))}) ORDER BY user_id", BATCH
-    ):
+    """The customers in the order in which their rows and events lie."""
+    table = lake.table("profiles")
+    order = "user_no" if "user_no" in table.columns else "user_id"
+    for batch in lake.engine.batches(f"SELECT user_id FROM ({lake.engine.sql(table)}) ORDER BY {order}", BATCH):
         yield batch.column(0).to_pylist()

@@ -217,7 +217,7 @@ def _spending(document: Mapping[str, Any], numbers: Numbers, lang: Lang) -> Any:
     rows = [row for row in document.get("spending") or [] if is_number(row.get("spend"))]
     if len(rows) < 2:
         return ""
-    labels = [numbers.month(as_time(row.get("month"))) for row in rows]
+    labels = [numbers.month(as_time(f"{row.get('month')}-01")) for row in rows]
     title = Words(lang)("look.profile.spending")
     return charts.lines(
         [charts.Series(title, [row["spend"] for row in rows])],

@@ -98,6 +98,10 @@ def hold_contest(data: Labelled, outcome: dict[str, Any], settings: TrainSetting
         _cross_validate(entry, data, settings, done)
     for entry in entries.values():
         _test(entry, data, settings.seed)
+    held = data.y[data.rows("test")]
+    losses = [float(row_losses(data.task, held, entry.test).mean()) for entry in (winner, baseline)]
+    # The test date chooses nothing; it may only withhold: what then did worse than the baseline is not shown as a prediction.
+    skill |= {"won": skill["beats"], "beats": bool(skill["beats"]) and losses[0] < losses[1]}
     return Contest(data, entries, winner, baseline, skill, "business" if business else "f1")
 
 

@@ -158,7 +158,7 @@ def _why(contest: Contest) -> Texts:
     for lang in LANGS:
         words = Words(lang)
         texts[lang] = words(
-            "models.why.won" if skill["beats"] else "models.why.null",
+            "models.why.won" if skill["beats"] else "models.why.fell" if skill["won"] else "models.why.null",
             model=words(f"models.name.{winner}"),
             baseline=words(f"models.name.{baseline}"),
             loss=words(f"models.metric.{loss}"),

@@ -7,13 +7,29 @@ import math
 from typing import Any
 
 import jsonschema
+import pyarrow as pa
 import pytest
 
 from huaxiang.engine import Lake
 from huaxiang.errors import ShopError, UnknownUserError
+from huaxiang.features.users import BUCKET, bucket_of
 from huaxiang.profile import Profile, build_profiles, profile_document, profile_documents, profile_schema
 
-from .conftest import BUILD_NOTE, EVENTS, LOOKER, LOYAL, SETTINGS, SILENT, USERS, Build, features, predictions
+from .conftest import (
+    BUILD_NOTE,
+    EVENTS,
+    ITEMS,
+    LOOKER,
+    LOYAL,
+    PREDICTIONS,
+    SETTINGS,
+    SILENT,
+    USERS,
+    Build,
+    features,
+    predictions,
+    users,
+)
 
 ALL = ["loyal0000001", "silent000001", "looker000001", "nevercame001"]
 
@@ -256,3 +272,30 @@ def test_events_of_someone_else_never_enter(teahouse: Lake) -> None:
         for event in trait["evidence"]["events"]
     }
     assert shown == mine
+
+
+def test_shop_whose_customers_are_numbered_gives_the_same_documents(build: Build, lake: Lake) -> None:
+    tables: dict[str, Any] = {"ready_items": ITEMS, "predictions": PREDICTIONS}
+    build([LOYAL, SILENT, LOOKER], ready_events=EVENTS, ready_users=USERS, **tables)
+    plain = [profile.to_dict() for profile in profile_documents(lake, SETTINGS, ALL)]
+    numbers = {user_id: number for number, user_id in enumerate(["looker000001", *USERS.column("user_id").to_pylist()])}
+    everyone = users([{"user_id": "looker000001"}, *USERS.to_pylist()])
+    for name, made in (("user_no", numbers.get), ("bucket", bucket_of)):
+        everyone = everyone.append_column(
+            name, pa.array([made(user_id) for user_id in everyone.column("user_id").to_pylist()])
+        )
+    owners = [numbers[user_id] for user_id in EVENTS.column("user_id").to_pylist()]
+    build(
+        [LOYAL, SILENT, LOOKER],
+        ready_events=EVENTS.append_column("user_no", pa.array(owners)),
+        ready_users=everyone,
+        **tables,
+    )
+    assert [profile.to_dict() for profile in profile_documents(lake, SETTINGS, ALL)] == plain
+
+
+def test_bucket_is_the_same_in_python_and_in_sql(lake: Lake) -> None:
+    names = [f"user{number:08}" for number in range(50)]
+    listed = ", ".join(f"('{name}')" for name in names)
+    rows = lake.engine.rows(f"SELECT user_id, {BUCKET} AS bucket FROM (VALUES {listed}) v(user_id)")
+    assert {row["user_id"]: row["bucket"] for row in rows} == {name: bucket_of(name) for name in names}

@@ -76,7 +76,6 @@ class _End(Aggregation):
 
     def plan(self, at: Place) -> str:
         value = at.plan.value(self.column, at.name)
-        at.plan.columns |= {"ts", "event_id"}
         kept = at.where & Expression(f"{value.sql} IS NOT NULL")
         moment = "{'ts': ts, 'id': event_id}"
         when = at.plan.band(self.how.removeprefix("arg_"), moment, kept)

@@ -15,13 +15,13 @@ from tempfile import TemporaryDirectory
 
 import ibis
 
-from huaxiang.engine import Step
+from huaxiang.engine import Engine, Step
 from huaxiang.engine.duck import quote
 from huaxiang.features.algebra import Feature
-from huaxiang.features.compile import Dims, plan_features
+from huaxiang.features.compile import plan_features
 from huaxiang.features.mine import declared_features
 from huaxiang.features.outcomes import Outcome, Schedule, declare_outcome, labels_sql, schedule
-from huaxiang.features.plan import ITEM_KEYS, Plan
+from huaxiang.features.plan import CODED, Plan
 from huaxiang.features.ready import Span, write_ready
 from huaxiang.features.scores import SCORES, scored_sql
 from huaxiang.features.slices import Slice, open_slice
@@ -97,16 +97,18 @@ def build_from_ready(
         log.warning("build: outcome %s needs more than the %d days of data", name, (as_of - span.first).days)
     with ExitStack() as stack:
         scratch = stack.enter_context(_scratch(step))
-        dims, plan, dropped = _dims(step, features)
-        for table in dropped:
+        named = _names(step)
+        for table in named.values():
             stack.callback(engine.drop, table)
+        names = {key: table.get_name() for key, table in named.items()}
+        plan = _planned(engine, features, named["category_top"])
         slices = -(-span.events // SLICE_EVENTS)
         past = sorted({day for found in dates.values() for day in found.dates})
         sample = _sampled_buckets(settings, span, len(past))
         with progress.task("build", "features", slices) as advance:
             rows = Path(scratch) / "features"
             for buckets in _ranges(0, BUCKETS, slices):
-                with open_slice(step, plan, dims, buckets, settings) as found:
+                with open_slice(step, plan, names, buckets, settings) as found:
                     engine.write(found.at(as_of, everyone=True), rows)
                 advance(1)
             users = step.replace("features", _scored(rows, features))
@@ -116,7 +118,7 @@ def build_from_ready(
             with progress.task("build", "training", parts * len(past)) as advance:
                 rows = Path(scratch) / "training"
                 for buckets in _ranges(0, sample, parts):
-                    with open_slice(step, plan, dims, buckets, settings) as found:
+                    with open_slice(step, plan, names, buckets, settings) as found:
                         for day in past:
                             engine.write(found.at(day, everyone=False), rows)
                             advance(1)
@@ -160,22 +162,23 @@ def _scratch(step: Step) -> TemporaryDirectory[str]:
     return TemporaryDirectory(dir=folder, prefix="build-")
 
 
-def _dims(step: Step, features: Sequence[Feature]) -> tuple[Dims, Plan, list[ibis.Table]]:
-    """The names behind codes as engine tables, and the plan of `features` with the codes it names."""
+def _names(step: Step) -> dict[str, ibis.Table]:
+    """For each key that is held as a code: an engine table of its codes and their names (no, name)."""
     engine = step.lake.engine
-    items = engine.keep(f"SELECT * EXCLUDE (title, price) FROM ({engine.sql(step.table('ready.items'))})")
-    made, names = [items], {}
-    for key in (*ITEM_KEYS, "item_id"):
-        code = ITEM_KEYS.get(key, "item_no")
-        table = engine.keep(
-            f"SELECT DISTINCT {code} AS no, {key} AS name FROM {items.get_name()} WHERE {key} IS NOT NULL"
-        )
-        names[key] = table.get_name()
-        made.append(table)
-    tops = engine.rows(f"SELECT no, name FROM {names['category_top']}")
-    plan = Plan(codes={"category_top": {row["name"]: row["no"] for row in tops}})
-    plan_features([feature for feature in features if feature.name not in SCORES], plan)
-    return Dims(items.get_name(), names), plan, made
+    items = engine.sql(step.table("ready.items"))
+    return {
+        key: engine.keep(f"SELECT DISTINCT {code} AS no, {key} AS name FROM ({items}) WHERE {key} IS NOT NULL")
+        for key, code in CODED.items()
+        if key != "event"
+    }
+
+
+def _planned(engine: Engine, features: Sequence[Feature], tops: ibis.Table) -> Plan:
+    """The plan of `features`, with the codes of the top-level categories that some of them name."""
+    codes = {row["name"]: row["no"] for row in engine.rows(tops)}
+    return plan_features(
+        [feature for feature in features if feature.name not in SCORES], Plan(codes={"category_top": codes})
+    )
 
 
 def _ranges(first: int, last: int, parts: int) -> Iterator[tuple[int, int]]:

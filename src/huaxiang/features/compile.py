@@ -1,44 +1,23 @@
 """A Plan as SQL: few passes over the events, however many features.
 
-For a range of user buckets: one narrow table of the events, and the gaps between days, for all as-of dates;
-then for each date one grouping of the events into bands, and one for each kind of key.
+For a range of user buckets: the gaps between days, for all as-of dates; then for each date one grouping of the events into
+bands, and one for each kind of key. Each reads just the columns it needs from the stored events: unpacking them again costs
+less than holding them in memory (bench/log.md).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 
 from huaxiang.features.algebra import Feature
-from huaxiang.features.plan import CODED, ITEM_KEYS, KeyPlan, Plan, filtered
+from huaxiang.features.plan import CODED, KeyPlan, Plan, filtered
 from huaxiang.features.windows import AS_OF, Window
-
-ALWAYS = ("user_no", "day", "known_day")
-
-
-@dataclass(frozen=True)
-class Dims:
-    """SQL relations of the names behind codes: `items` has item_no, item_id and every ITEM_KEYS code; `names[key]` no, name."""
-
-    items: str
-    names: dict[str, str]
-
 
 def plan_features(features: list[Feature], plan: Plan) -> Plan:
     """The plan of all `features`; raises DefinitionError for the first that is not well declared."""
     for feature in features:
         feature.compile(plan)
     return plan
-
-
-def narrow_sql(plan: Plan, events: str, dims: Dims) -> str:
-    """The columns of `events` that the plan reads, and the codes of the keys that an item determines."""
-    wanted = {CODED.get(column, column) for column in plan.columns if column not in ALWAYS}
-    columns = ", ".join(f"e.{column}" for column in (*ALWAYS, *sorted(wanted)))
-    codes = [code for key, code in ITEM_KEYS.items() if key in plan.keys]
-    if not codes:
-        return f"SELECT {columns} FROM {events} AS e"
-    return f"SELECT {columns}, {', '.join(f'i.{code}' for code in codes)} FROM {events} AS e LEFT JOIN {dims.items} AS i ON e.item_no = i.item_no"
 
 
 def gap_sql(plan: Plan, events: str) -> str:
@@ -69,7 +48,7 @@ def at_date(sql: str, as_of: date) -> str:
 
 def key_sql(key: str, measures: KeyPlan, events: str) -> str:
     """One row a user and value of `key`, from the events before as-of that some measure keeps."""
-    column = measures.column or CODED.get(key) or ITEM_KEYS.get(key, key)
+    column = measures.column or CODED.get(key, key)
     made = "".join(
         f", {filtered(how, value, where)} AS {alias}" for (how, value, where), alias in measures.measures.items()
     )
@@ -100,12 +79,12 @@ def _of_bands(window: Window, edges: list[int]) -> str:
     return f" FILTER (WHERE {' AND '.join(kept)})" if kept else ""
 
 
-def fold_key_sql(key: str, plan: Plan, rows: str, dims: Dims) -> str:
-    """One row a user: the folds over the rows of `key`."""
+def fold_key_sql(key: str, plan: Plan, rows: str, names: dict[str, str]) -> str:
+    """One row a user: the folds over the rows of `key`. names: key -> the table of its codes' names (no, name)."""
     found = plan.keys[key]
     folds = "".join(f", {sql} AS {alias}" for sql, alias in found.folds.items())
-    if found.named and key in dims.names:
-        rows = f"(SELECT k.*, n.name FROM {rows} AS k JOIN {dims.names[key]} AS n ON k.key = n.no)"
+    if found.named and key in names:
+        rows = f"(SELECT k.*, n.name FROM {rows} AS k JOIN {names[key]} AS n ON k.key = n.no)"
     elif found.named:
         rows = f"(SELECT *, key AS name FROM {rows})"
     return f"SELECT user_no{folds} FROM {rows} GROUP BY user_no"

@@ -139,7 +139,6 @@ class DecayedTop(_Keyed):
             raise DefinitionError(
                 "features.unknown_event", name=at.name, value=", ".join(unknown), near=", ".join(EVENT_CODES)
             )
-        at.plan.columns.add("event")
         cases = " ".join(f"WHEN {EVENT_CODES[event]} THEN {weight!r}" for event, weight in self.weights.items())
         score = self.within(
             at, "sum", f"(CASE event_no {cases} ELSE 0.0 END)::DOUBLE * pow(0.5, ({AS_OF} - day) / {days!r})"
@@ -202,7 +201,6 @@ class _Histogram(Aggregation):
 
     def plan(self, at: Place) -> str:
         window = at.window.sql()
-        at.plan.columns.add(self.column)
         name = f"{self.column}_{hashlib.sha256(both(at.where.sql, window).encode()).hexdigest()[:6]}"
         key = at.plan.key(name)
         key.column = self.column
@@ -266,6 +264,5 @@ class Sequence(Aggregation):
         if self.n < 1:
             raise DefinitionError("features.top_k", name=at.name, k=self.n)
         value = at.plan.value(self.column, at.name)
-        at.plan.columns |= {"ts", "event_id"}
         kept = both(at.where.sql, f"{value.sql} IS NOT NULL", at.window.sql())
         return at.plan.exact(f"arg_max({value.sql}, {{'ts': ts, 'id': event_id}}, {self.n}) FILTER (WHERE {kept})")

@@ -31,15 +31,11 @@ EVENT_COLUMNS: dict[str, str] = {
     "visitor": "bool", "ts": "timestamp", "day": "date", "session_start": "bool", "session_gap_s": "float",
 }  # fmt: skip
 
-# Keys an item determines: their codes are joined to the narrow events. key -> its code column.
-ITEM_KEYS = {
-    "category": "category_no",
-    "category_top": "category_top_no",
-    "category_2": "category_2_no",
-    "brand": "brand_no",
-}
-# Where a key is held as a whole number, the column that holds it.
-CODED = {"item_id": "item_no", "event": "event_no"}
+# Where a key is also held as a whole number, the column that holds it.
+CODED = {
+    "item_id": "item_no", "event": "event_no", "category": "category_no", "category_top": "category_top_no",
+    "category_2": "category_2_no", "brand": "brand_no",
+}  # fmt: skip
 # What puts parts of a measure together.
 MERGE = {"count": "sum", "sum": "sum", "min": "min", "max": "max"}
 
@@ -74,7 +70,6 @@ class Plan:
     """`codes`: key -> name -> code, for keys whose single values features name; `weights` are baked into measures."""
 
     codes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    columns: set[str] = field(default_factory=set)
     bands: dict[tuple[str, str, str], str] = field(default_factory=dict)
     folds: dict[tuple[str, Window], str] = field(default_factory=dict)
     gaps: dict[str, str] = field(default_factory=dict)
@@ -84,14 +79,10 @@ class Plan:
     finals: dict[str, str] = field(default_factory=dict)
 
     def where(self, text: str, name: str) -> Expression:
-        made = compile_filter(text, EVENT_COLUMNS, name=name)
-        self.columns |= made.columns
-        return made
+        return compile_filter(text, EVENT_COLUMNS, name=name)
 
     def value(self, text: str, name: str) -> Expression:
-        made = compile_value(text, EVENT_COLUMNS, name=name)
-        self.columns |= made.columns
-        return made
+        return compile_value(text, EVENT_COLUMNS, name=name)
 
     def band(self, how: str, value: str, where: Expression) -> str:
         """The band column that holds `how` of `value` over the events that `where` keeps."""
@@ -121,8 +112,6 @@ class Plan:
         return "y." + self.days.setdefault(sql, f"y{len(self.days)}")
 
     def key(self, key: str) -> KeyPlan:
-        if key not in ITEM_KEYS and key in EVENT_COLUMNS:
-            self.columns.add(key)
         return self.keys.setdefault(key, KeyPlan())
 
     def fold_key(self, key: str, sql: str) -> str:

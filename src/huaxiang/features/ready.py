@@ -58,7 +58,7 @@ def write_ready(step: Step, settings: Settings, events: str, *, progress: Progre
     engine.drop(seen)
     items = _write_items(step, events)
     coded = engine.keep(
-        f"SELECT item_no, item_id, category, category_top, category_2, brand, category_no FROM ({engine.sql(step.table('ready.items'))})"
+        f"SELECT * EXCLUDE (title, price) FROM ({engine.sql(step.table('ready.items'))})"
     )
     people = engine.keep(f"SELECT user_id, user_no, bucket FROM ({engine.sql(step.table('ready.users'))})")
     zone = settings.shop.timezone
@@ -190,7 +190,8 @@ def _chunk(joined: str, means: str, items: str, gap_min: int) -> str:
     return f"""
         SELECT s.bucket, s.user_no, s.user_id, s.event_id, s.event, s.event_no, s.ts, s.known_at, s.day, s.known_day,
             hour(s.local_ts)::TINYINT AS hour, isodow(s.day)::TINYINT AS weekday, s.session_id, s.session, s.session_start, s.session_gap_s,
-            i.item_id, s.item_no, i.category, i.category_top, i.category_2, i.brand, s.order_id, s.order_key, s.quantity, s.price,
+            i.item_id, s.item_no, i.category, i.category_top, i.category_2, i.brand,
+            s.category_no, i.category_top_no, i.category_2_no, i.brand_no, s.order_id, s.order_key, s.quantity, s.price,
             s.amount, s.discount, s.price / m.mean AS price_ratio, s.coupon_id, s.campaign_id, s.text, s.rating, s.channel, s.device,
             s.refund_of, s.refunded, s.visitor
         FROM (SELECT * FROM ({numbered}) ORDER BY bucket, user_no, ts, event_id) AS s

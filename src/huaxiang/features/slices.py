@@ -1,4 +1,4 @@
-"""A slice: the users of a range of buckets, their events held narrow and their day gaps made once for every as-of date.
+"""A slice: the users of a range of buckets, and their day gaps made once for every as-of date.
 
 At a date, users with an event that happened before it but was not yet known are worked out again from what was known:
 their gaps (and sessions) would otherwise know the future.
@@ -16,7 +16,6 @@ import ibis
 from huaxiang.engine import Engine, Step
 from huaxiang.engine.duck import quote
 from huaxiang.features import compile as made
-from huaxiang.features.compile import Dims
 from huaxiang.features.plan import Plan
 from huaxiang.features.ready import sessions_sql
 from huaxiang.settings import Settings
@@ -28,11 +27,10 @@ class Slice:
 
     engine: Engine
     plan: Plan
-    dims: Dims
-    source: str
+    names: dict[str, str]
+    events: str
     users: str
     gap_min: int
-    narrow: str = ""
     gaps: str = ""
     kept: list[ibis.Table] = field(default_factory=list)
 
@@ -45,54 +43,55 @@ class Slice:
         """SQL of one row a user with every feature as of `as_of`. `everyone`: users without an event before it too."""
         late = self._late(as_of)
         if not late:
-            return self._rows(as_of, self.narrow, self.gaps, self.users, everyone=everyone)
+            return self._rows(as_of, self.events, self.gaps, self.users, everyone=everyone)
         on_time = f"(SELECT * FROM {self.users} WHERE user_no NOT IN (FROM {late}))"
-        rest = self._rows(as_of, self.narrow, self.gaps, on_time, everyone=everyone)
-        known = f"(SELECT * EXCLUDE (session, session_start, session_gap_s) FROM {self.source} WHERE user_no IN (FROM {late}) AND known_day < DATE '{as_of}')"
-        narrow = self.keep(made.narrow_sql(self.plan, f"({sessions_sql(known, self.gap_min)})", self.dims))
-        gaps = self.keep(made.gap_sql(self.plan, narrow)) if self.plan.gaps else ""
+        rest = self._rows(as_of, self.events, self.gaps, on_time, everyone=everyone)
+        known = f"(SELECT * EXCLUDE (session, session_start, session_gap_s) FROM {self.events} WHERE user_no IN (FROM {late}) AND known_day < DATE '{as_of}')"
+        events = self.keep(sessions_sql(known, self.gap_min))
+        gaps = self.keep(made.gap_sql(self.plan, events)) if self.plan.gaps else ""
         behind = f"(SELECT * FROM {self.users} WHERE user_no IN (FROM {late}))"
-        return f"{rest}\nUNION ALL\n{self._rows(as_of, narrow, gaps, behind, everyone=everyone)}"
+        return f"{rest}\nUNION ALL\n{self._rows(as_of, events, gaps, behind, everyone=everyone)}"
 
     def _late(self, as_of: date) -> str:
         """The users who have an event before `as_of` that was not known by then ("": there are none)."""
         waiting = (
-            f"SELECT DISTINCT user_no FROM {self.narrow} WHERE day < DATE '{as_of}' AND known_day >= DATE '{as_of}'"
+            f"SELECT DISTINCT user_no FROM {self.events} WHERE day < DATE '{as_of}' AND known_day >= DATE '{as_of}'"
         )
         if not self.engine.value(f"SELECT count(*) FROM (SELECT 1 FROM ({waiting}) LIMIT 1)"):
             return ""
         return self.keep(waiting)
 
-    def _rows(self, as_of: date, narrow: str, gaps: str, users: str, *, everyone: bool) -> str:
-        plan, dims = self.plan, self.dims
+    def _rows(self, as_of: date, events: str, gaps: str, users: str, *, everyone: bool) -> str:
+        plan = self.plan
         keys = {
             key: self.keep(
-                made.at_date(made.fold_key_sql(key, plan, f"({made.key_sql(key, wanted, narrow)})", dims), as_of)
+                made.at_date(made.fold_key_sql(key, plan, f"({made.key_sql(key, wanted, events)})", self.names), as_of)
             )
             for key, wanted in plan.keys.items()
         }
-        folded = self.keep(made.at_date(made.fold_sql(plan, narrow), as_of))
+        folded = self.keep(made.at_date(made.fold_sql(plan, events), as_of))
         days = self.keep(made.at_date(made.day_sql(plan, gaps), as_of)) if plan.days else None
-        exact = self.keep(made.at_date(made.exact_sql(plan, narrow), as_of)) if plan.exacts else None
+        exact = self.keep(made.at_date(made.exact_sql(plan, events), as_of)) if plan.exacts else None
         final = made.final_sql(plan, users=users, folded=folded, days=days, keys=keys, exact=exact, everyone=everyone)
         return made.at_date(final, as_of)
 
 
 @contextmanager
-def open_slice(step: Step, plan: Plan, dims: Dims, buckets: tuple[int, int], settings: Settings) -> Iterator[Slice]:
+def open_slice(
+    step: Step, plan: Plan, names: dict[str, str], buckets: tuple[int, int], settings: Settings
+) -> Iterator[Slice]:
     """The slice of the users in buckets [low, high)."""
     engine = step.lake.engine
     local = f"timezone({quote(settings.shop.timezone)}, timezone('UTC', registered_at))::DATE"
     low, high = buckets
     inside = f"bucket >= {low} AND bucket < {high}"
-    source = f"(SELECT * FROM ({engine.sql(step.table('ready.events'))}) WHERE {inside})"
-    found = Slice(engine, plan, dims, source, "", settings.features.session_gap_min)
+    events = f"(SELECT * FROM ({engine.sql(step.table('ready.events'))}) WHERE {inside})"
+    found = Slice(engine, plan, names, events, "", settings.features.session_gap_min)
     try:
         found.users = found.keep(
             f"SELECT user_no, user_id, {local} AS registered_day FROM ({engine.sql(step.table('ready.users'))}) WHERE {inside}"
         )
-        found.narrow = found.keep(made.narrow_sql(plan, source, dims))
-        found.gaps = found.keep(made.gap_sql(plan, found.narrow)) if plan.gaps else ""
+        found.gaps = found.keep(made.gap_sql(plan, events)) if plan.gaps else ""
         yield found
     finally:
         for table in found.kept:

@@ -38,6 +38,18 @@ from huaxiang.words import Words
 BOUGHT = "event == 'purchase'"
 NIGHT = "hour >= 22 or hour < 6"
 SEEN = "event in ('view', 'click', 'wish', 'add_to_cart')"
+# What is counted over each of the windows in DAYS: name -> event.
+COUNTED = {
+    "views": "view",
+    "clicks": "click",
+    "searches": "search",
+    "carts": "add_to_cart",
+    "wishes": "wish",
+    "purchases": "purchase",
+    "refunds": "refund",
+    "reviews": "review",
+}
+DAYS = ("1d", "7d", "30d", "90d")
 TOUCHED = "event in ('view', 'click', 'wish', 'add_to_cart', 'purchase', 'review')"
 
 
@@ -67,8 +79,8 @@ def _make(
     if days and name.endswith(f"_{window}"):
         stem = name.removesuffix(f"_{window}")
     stem = "category_share" if places else stem
-    say = {lang: Words(lang)(f"features.meaning.{stem}", days=days, **places) for lang in ("en", "zh")}
-    return Feature(name, agg, where, window, unit, say["en"], say["zh"], group)
+    en, zh = (Words(lang)(f"features.meaning.{stem}", days=days, **places) for lang in ("en", "zh"))
+    return Feature(name, agg, where, window, unit, en.replace("last 1 days", "last day"), zh, group)
 
 
 def _recency() -> Iterator[Feature]:
@@ -81,11 +93,10 @@ def _recency() -> Iterator[Feature]:
 def _frequency() -> Iterator[Feature]:
     for window in ("7d", "30d", "90d", "365d", ""):
         yield _make("frequency", f"orders_{window or 'total'}", Orders(), BOUGHT, window, "orders")
-    for name, event in (("views", "view"), ("carts", "add_to_cart"), ("purchases", "purchase")):
-        for window in ("1d", "7d", "30d", "90d"):
-            yield _make("frequency", f"{name}_{window}", Count(), f"event == '{event}'", window, "events")
-    yield _make("frequency", "wishes_30d", Count(), "event == 'wish'", "30d", "events")
-    yield _make("frequency", "searches_30d", Count(), "event == 'search'", "30d", "events")
+    for name, event in COUNTED.items():
+        group = {"refund": "returns", "review": "review"}.get(event, "frequency")
+        for window in DAYS:
+            yield _make(group, f"{name}_{window}", Count(), f"event == '{event}'", window, "events")
     for window in ("30d", "90d"):
         yield _make("frequency", f"active_days_{window}", ActiveDays(), "", window, "days")
     for window in ("7d", "30d", "90d"):
@@ -97,8 +108,10 @@ def _frequency() -> Iterator[Feature]:
 
 
 def _money() -> Iterator[Feature]:
-    for window in ("7d", "30d", "90d", "365d", ""):
+    for window in (*DAYS, "365d", ""):
         yield _make("money", f"spend_{window or 'total'}", Sum("amount"), BOUGHT, window, "money")
+    for window in DAYS:
+        yield _make("money", f"pieces_{window}", Sum("quantity"), BOUGHT, window, "pieces")
     yield _make("money", "spend_trend_30d", Trend(Sum("amount")), BOUGHT, "30d", "-1..1")
 
 
@@ -127,6 +140,8 @@ def _basket() -> Iterator[Feature]:
     yield _make("promotion", "coupons_received_90d", Count(), "event == 'coupon_receive'", "90d", "events")
     yield _make("promotion", "coupons_redeemed_90d", Count(), "event == 'coupon_redeem'", "90d", "events")
     yield _make("returns", "refunds_365d", Count(), "event == 'refund'", "365d", "events")
+    for window in DAYS:
+        yield _make("returns", f"refunded_{window}", Sum("amount"), "event == 'refund'", window, "money")
     refunded = Ratio(Sum("amount"), Sum("amount"), "event == 'refund'", BOUGHT)
     yield _make("returns", "refund_share_365d", refunded, "", "365d", "share")
 
@@ -143,13 +158,13 @@ def _taste(sells: bool) -> Iterator[Feature]:
 
 def _rest() -> Iterator[Feature]:
     for key in ("channel", "device"):
-        yield _make("channel", f"{key}_top", Mode(key))
+        yield _make("channel", f"{key}_top", Mode(key), unit="name")
         yield _make("channel", f"{key}_count_90d", Distinct(key), "", "90d", f"{key}s")
     yield _make("review", "reviews_365d", Count(), "event == 'review'", "365d", "events")
     yield _make("review", "rating_mean_365d", Mean("rating"), "", "365d", "stars")
     for score in ("r_score", "f_score", "m_score"):
         yield _make("score", score, Quintile(), unit="1..5")
-    yield _make("score", "rfm", Rfm())
+    yield _make("score", "rfm", Rfm(), unit="code")
 
 
 def _category_shares(categories: Sequence[str]) -> Iterator[Feature]:

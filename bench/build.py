@@ -112,7 +112,7 @@ def main() -> None:
             metrics["features_vs_pandas"]["median"] = statistics.median(ratios)
             note(metrics, "columns_compared", [compared["columns"]])
             print(
-                f"median {statistics.median(ratios):.2f} × pandas; {compared['columns']} columns equal, differing: {compared['differing']}"
+                f"median {statistics.median(ratios):.2f} × pandas; {compared['columns']} columns equal, differing: {compared['differing']}, only ours: {compared['only_ours']}"
             )
     report = {
         "question": __doc__.splitlines()[0],
@@ -238,37 +238,52 @@ def run_pandas(shop: Path) -> tuple[float, dict[str, Any]]:
         lists = {name: found.attrs.pop(name) for name in list(found.attrs)}
         found.to_parquet(shop / "pandas.parquet")
         for name, table in lists.items():
-            (table.to_frame(name) if hasattr(table, "to_frame") else table.rename(columns=str)).to_parquet(
-                shop / f"pandas-{name}.parquet"
-            )
+            table.rename(columns=str).to_parquet(shop / f"pandas-{name}.parquet")
         seconds = time.perf_counter() - start
-        return seconds, compare(opened, found)
+        return seconds, compare(opened, found, lists)
 
 
-def compare(opened: Any, found: Any) -> dict[str, Any]:
-    """How many columns of both are equal (1e-6 relative, absent = absent), and which are not."""
+def compare(opened: Any, found: Any, lists: dict[str, Any]) -> dict[str, Any]:
+    """How many columns of both are equal (1e-6 relative, absent = absent), which are not, and which only huaxiang has.
+
+    lists: the columns that hold several numbers a user: top_… one row a user and key, …_hist one column a place.
+    """
     import numpy as np
 
     users = opened.engine.sql(opened.lake.table("ready.users"))
     ours = (
         opened.engine.arrow(
-            f"SELECT u.user_no, f.* FROM ({opened.engine.sql(opened.lake.table('features'))}) f JOIN ({users}) u USING (user_id) ORDER BY user_no"
+            f"SELECT u.user_no, f.* EXCLUDE (user_id, as_of) FROM ({opened.engine.sql(opened.lake.table('features'))}) f JOIN ({users}) u USING (user_id) ORDER BY user_no"
         )
         .to_pandas()
         .set_index("user_no")
     )
     both = found.index.intersection(ours.index)
-    equal, differing = 0, {}
-    for name in found.columns:
-        if name not in ours.columns:
-            continue
-        mine, theirs = ours.loc[both, name].astype(float).to_numpy(), found.loc[both, name].astype(float).to_numpy()
-        same = np.isclose(mine, theirs, rtol=1e-6, atol=1e-9) | (np.isnan(mine) & np.isnan(theirs))
-        if same.all():
-            equal += 1
+    share = {}
+    for name in ours.columns.intersection(found.columns):
+        mine, theirs = ours.loc[both, name], found.loc[both, name]
+        if mine.dtype.kind in "if":
+            one, other = mine.to_numpy(float), theirs.to_numpy(float)
+            same = np.isclose(one, other, rtol=1e-6, atol=1e-9) | (np.isnan(one) & np.isnan(other))
         else:
-            differing[name] = float((~same).mean())
-    return {"columns": equal, "differing": differing}
+            same = ((mine == theirs) | (mine.isna() & theirs.isna())).to_numpy()
+        share[name] = float((~same).mean())
+    for name, table in lists.items():
+        mine = ours.loc[both, name].dropna()
+        if name.endswith("_hist"):
+            same = np.isclose(np.stack(mine.to_numpy()), table.loc[mine.index].to_numpy(), atol=1e-6)
+        else:
+            theirs = table.groupby("user_no")["share"].agg(list).reindex(mine.index)
+            same = [
+                np.allclose([top["share"] for top in one], other, atol=1e-6)
+                for one, other in zip(mine, theirs, strict=True)
+            ]
+        share[name] = float(1 - np.mean(same))
+    return {
+        "columns": sum(not differing for differing in share.values()),
+        "differing": {name: differing for name, differing in share.items() if differing},
+        "only_ours": sorted(set(ours.columns) - set(share)),
+    }
 
 
 if __name__ == "__main__":

@@ -11,13 +11,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-EVENTS = {"view": 1, "click": 4, "add_to_cart": 5, "wish": 7, "purchase": 10, "refund": 12, "review": 13}
+COUNTED = {
+    "views": "view", "clicks": "click", "searches": "search", "carts": "add_to_cart",
+    "wishes": "wish", "purchases": "purchase", "refunds": "refund", "reviews": "review",
+}  # fmt: skip
+DAYS = (1, 7, 30, 90)
 TOUCHED = ("view", "click", "wish", "add_to_cart", "purchase", "review")
 COLUMNS = [
-    "user_no", "day", "event", "hour", "weekday", "session_start", "session_gap_s", "item_no", "category_2", "brand",
+    "user_no", "day", "event", "hour", "weekday", "session_start", "session_gap_s", "item_no", "category_top", "category_2", "brand",
     "order_key", "quantity", "price", "amount", "discount", "price_ratio", "coupon_id", "rating", "channel", "device",
 ]  # fmt: skip
-CATEGORIES = ["event", "category_2", "brand", "channel", "device"]
+CATEGORIES = ["event", "category_top", "category_2", "brand", "channel", "device"]
 
 
 def read_events(files: list[Path]) -> pd.DataFrame:
@@ -61,6 +65,7 @@ def _recency(out: pd.DataFrame, events: pd.DataFrame, buys: pd.DataFrame, as_of:
     out["recency_days"] = as_of - _group(buys)["day"].max()
     out["idle_days"] = as_of - _group(events)["day"].max()
     out["first_purchase_days"] = as_of - _group(buys)["day"].min()
+    out["tenure_days"] = as_of - _group(events)["day"].min()  # nobody registers in the generated shop
 
 
 def _counts(out: pd.DataFrame, events: pd.DataFrame, buys: pd.DataFrame, as_of: int) -> None:
@@ -68,13 +73,10 @@ def _counts(out: pd.DataFrame, events: pd.DataFrame, buys: pd.DataFrame, as_of: 
     for days in (7, 30, 90, 365):
         _size(out, f"orders_{days}d", orders[as_of - orders["day"] <= days])
     _size(out, "orders_total", orders)
-    for name, event in (("views", "view"), ("carts", "add_to_cart"), ("purchases", "purchase")):
+    for name, event in COUNTED.items():
         some = events[(events["event"] == event) & (as_of - events["day"] <= 90)]
-        for days in (1, 7, 30, 90):
+        for days in DAYS:
             _size(out, f"{name}_{days}d", some[as_of - some["day"] <= days])
-    month = events[as_of - events["day"] <= 30]
-    _size(out, "wishes_30d", month[month["event"] == "wish"])
-    _size(out, "searches_30d", month[month["event"] == "search"])
     days_seen = events.loc[as_of - events["day"] <= 90, ["user_no", "day"]].drop_duplicates()
     for days in (30, 90):
         _size(out, f"active_days_{days}d", days_seen[as_of - days_seen["day"] <= days])
@@ -94,8 +96,10 @@ def _counts(out: pd.DataFrame, events: pd.DataFrame, buys: pd.DataFrame, as_of: 
 
 def _money(out: pd.DataFrame, events: pd.DataFrame, buys: pd.DataFrame, recent_buys: pd.DataFrame, as_of: int) -> None:
     age = as_of - buys["day"]
-    for days in (7, 30, 90, 365):
+    for days in (*DAYS, 365):
         out[f"spend_{days}d"] = _group(buys[age <= days])["amount"].sum().reindex(out.index).fillna(0.0)
+    for days in DAYS:
+        out[f"pieces_{days}d"] = _group(buys[age <= days])["quantity"].sum().reindex(out.index).fillna(0.0)
     out["spend_total"] = _group(buys)["amount"].sum().reindex(out.index).fillna(0.0)
     earlier = _group(buys[(age > 30) & (age <= 60)])["amount"].sum().reindex(out.index).fillna(0.0)
     out["spend_trend_30d"] = (out["spend_30d"] - earlier) / (out["spend_30d"] + earlier).replace(0, np.nan)
@@ -106,6 +110,9 @@ def _money(out: pd.DataFrame, events: pd.DataFrame, buys: pd.DataFrame, recent_b
     year = events[as_of - events["day"] <= 365]
     back = year[year["event"] == "refund"]
     _size(out, "refunds_365d", back)
+    for days in DAYS:
+        lately = back[as_of - back["day"] <= days]
+        out[f"refunded_{days}d"] = _group(lately)["amount"].sum().reindex(out.index).fillna(0.0)
     out["refund_share_365d"] = _group(back)["amount"].sum().reindex(out.index).fillna(0.0) / out["spend_365d"].replace(
         0, np.nan
     )
@@ -119,15 +126,18 @@ def _rhythm(out: pd.DataFrame, events: pd.DataFrame, buys: pd.DataFrame, recent:
     gaps = days["day"].diff().where(days["user_no"] == days["user_no"].shift()).astype(float)
     grouped = gaps.groupby(days["user_no"], sort=False)
     out["gap_days_mean"] = grouped.mean()
+    out["gap_days_std"] = grouped.std()
     out["overdue_ratio"] = out["recency_days"] / out["gap_days_mean"].replace(0, np.nan)
     weekend = (recent["weekday"] >= 6).groupby(recent["user_no"], sort=False).mean()
     night = ((recent["hour"] >= 22) | (recent["hour"] < 6)).groupby(recent["user_no"], sort=False).mean()
     out["weekend_share_90d"] = weekend
     out["night_share_90d"] = night
-    hours = buys.groupby(["user_no", "hour"], sort=False).size().unstack(fill_value=0)
-    weekdays = buys.groupby(["user_no", "weekday"], sort=False).size().unstack(fill_value=0)
-    out.attrs["hour_hist"] = hours.div(hours.sum(axis=1), axis=0)
-    out.attrs["weekday_hist"] = weekdays.div(weekdays.sum(axis=1), axis=0)
+    others = events[~events["user_no"].isin(buys["user_no"].unique())]  # who never bought: when they came at all
+    for name, column, first in (("hour", "hour", 0), ("weekday", "weekday", 1)):
+        times = pd.concat([buys[["user_no", column]], others[["user_no", column]]])
+        counts = times.groupby(["user_no", column], sort=False).size().unstack(fill_value=0).sort_index(axis=1)
+        out[f"{name}_top"] = counts.idxmax(axis=1) - first
+        out.attrs[f"{name}_hist"] = counts.div(counts.sum(axis=1), axis=0)
 
 
 def _basket(out: pd.DataFrame, buys: pd.DataFrame, recent_buys: pd.DataFrame, as_of: int) -> None:
@@ -143,6 +153,9 @@ def _basket(out: pd.DataFrame, buys: pd.DataFrame, recent_buys: pd.DataFrame, as
     out["basket_value_max_365d"] = (
         year.groupby(["user_no", "order_key"], sort=False)["amount"].sum().groupby("user_no", sort=False).max()
     )
+    coupons = recent_buys.dropna(subset=["order_key"]).assign(used=lambda rows: rows["coupon_id"].notna())
+    used = coupons.groupby(["user_no", "order_key"], sort=False)["used"].any()
+    out["coupon_orders_share_90d"] = used.groupby("user_no", sort=False).mean()
     out["price_mean_90d"] = _group(recent_buys)["price"].mean()
     out["price_level_90d"] = _group(recent_buys)["price_ratio"].mean()
 
@@ -157,18 +170,30 @@ def _taste(out: pd.DataFrame, events: pd.DataFrame, recent: pd.DataFrame, buys: 
         _size(out, name, touched[["user_no", key]].dropna().drop_duplicates())
     counts = touched.groupby(["user_no", "category_2"], sort=False, observed=True).size().groupby("user_no", sort=False)
     out["category_concentration_90d"] = counts.max() / counts.sum()
-    weights = {"view": 1.0, "click": 1.0, "wish": 2.0, "add_to_cart": 3.0, "purchase": 5.0, "review": 2.0}
+    weights = {"view": 1.0, "click": 1.0, "wish": 3.0, "add_to_cart": 3.0, "purchase": 5.0, "review": 2.0}
     weight = events["event"].map(weights).astype(float).fillna(0.0) * np.power(0.5, (as_of - events["day"]) / 30.0)
-    for key in ("category_2", "brand"):
-        score = weight.groupby([events["user_no"], events[key]], sort=False, observed=True).sum()
-        score = score[score > 0].sort_values(ascending=False)
-        out.attrs[f"top_{key}"] = score.groupby("user_no", sort=False).head(5)
+    for name, key in (("top_categories", "category_2"), ("top_brands", "brand")):
+        score = weight.groupby([events["user_no"], events[key]], sort=False, observed=True).sum().rename("score")
+        score = score[score > 0].reset_index()
+        score["share"] = score["score"] / score.groupby("user_no", sort=False)["score"].transform("sum")
+        score = score.sort_values(["score", key], ascending=False)
+        out.attrs[name] = score.groupby("user_no", sort=False).head(5)
+    spent = buys[(as_of - buys["day"] <= 365) & buys["category_top"].notna()]
+    shares = (
+        spent.groupby(["user_no", "category_top"], sort=False, observed=True)["amount"].sum().unstack(fill_value=0.0)
+    )
+    shares = shares.div(shares.sum(axis=1), axis=0)
+    for category in spent.groupby("category_top", observed=True)["amount"].sum().nlargest(20).index:
+        out[f"share_{category.lower()}"] = shares[category].reindex(out.index)
     first = buys.groupby(["user_no", "item_no"], sort=False)["day"].agg(["min", "max"])
     met = first[as_of - first["max"] <= 90]
     new = met[as_of - met["min"] <= 90]
-    out["new_item_share_bought_90d"] = (new.groupby("user_no", sort=False).size().reindex(out.index).fillna(0)
+    out["new_item_share_90d"] = (new.groupby("user_no", sort=False).size().reindex(out.index).fillna(0)
                                         / met.groupby("user_no", sort=False).size().reindex(out.index))  # fmt: skip
     for key in ("channel", "device"):
+        met = events.groupby(["user_no", key], sort=False, observed=True)["day"].agg(["size", "max"]).reset_index()
+        met = met.sort_values(["size", "max", key])
+        out[f"{key}_top"] = _group(met)[key].last().astype(str)
         _size(out, f"{key}_count_90d", recent[["user_no", key]].dropna().drop_duplicates())
     year = events[as_of - events["day"] <= 365]
     _size(out, "reviews_365d", year[year["event"] == "review"])
@@ -184,3 +209,5 @@ def _scores(out: pd.DataFrame) -> None:
     ):
         rank = out.loc[bought, column].rank(method="min", ascending=best_low)
         out[name] = 1 + np.floor(5 * (rank - 1) / bought.sum())
+    scores = out.loc[bought, ["r_score", "f_score", "m_score"]].astype(int).astype(str)
+    out["rfm"] = scores["r_score"] + scores["f_score"] + scores["m_score"]

@@ -13,6 +13,7 @@ from huaxiang.features.algebra import Feature
 from huaxiang.features.plan import CODED, KeyPlan, Plan, filtered
 from huaxiang.features.windows import AS_OF, Window
 
+
 def plan_features(features: list[Feature], plan: Plan) -> Plan:
     """The plan of all `features`; raises DefinitionError for the first that is not well declared."""
     for feature in features:

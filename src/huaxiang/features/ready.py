@@ -57,9 +57,7 @@ def write_ready(step: Step, settings: Settings, events: str, *, progress: Progre
     last_known = engine.value(f"SELECT max(last_known) FROM {seen.get_name()}")
     engine.drop(seen)
     items = _write_items(step, events)
-    coded = engine.keep(
-        f"SELECT * EXCLUDE (title, price) FROM ({engine.sql(step.table('ready.items'))})"
-    )
+    coded = engine.keep(f"SELECT * EXCLUDE (title, price) FROM ({engine.sql(step.table('ready.items'))})")
     people = engine.keep(f"SELECT user_id, user_no, bucket FROM ({engine.sql(step.table('ready.users'))})")
     zone = settings.shop.timezone
     local = {

@@ -234,8 +234,8 @@ def run_pandas(shop: Path) -> tuple[float, dict[str, Any]]:
         files = opened.lake.files("ready.events")
         as_of = date.fromisoformat(opened.lake.note("build")["as_of"])
         start = time.perf_counter()
-        found = features_pandas.build_features(features_pandas.read_events(files), (as_of - date(1970, 1, 1)).days)
-        lists = {name: found.attrs.pop(name) for name in list(found.attrs)}
+        events = features_pandas.read_events(files)
+        found, lists = features_pandas.build_features(events, (as_of - date(1970, 1, 1)).days)
         found.to_parquet(shop / "pandas.parquet")
         for name, table in lists.items():
             table.rename(columns=str).to_parquet(shop / f"pandas-{name}.parquet")

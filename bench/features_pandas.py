@@ -34,10 +34,24 @@ def read_events(files: list[Path]) -> pd.DataFrame:
     return table.to_pandas(split_blocks=True, self_destruct=True)
 
 
-def build_features(events: pd.DataFrame, as_of: int) -> pd.DataFrame:
-    """One row a user_no, one column a feature. as_of: days since 1970."""
+class Columns(dict):  # type: ignore[type-arg]
+    """Columns by name on one index, made a frame once at the end: adding them to a frame one by one is slow."""
+
+    def __init__(self, index: pd.Index) -> None:
+        super().__init__()
+        self.index = index
+
+    def __setitem__(self, name: str, column: pd.Series) -> None:
+        super().__setitem__(name, column.reindex(self.index) if column.index is not self.index else column)
+
+    def frame(self, *names: str) -> pd.DataFrame:
+        return pd.DataFrame({name: self[name] for name in names or self}, index=self.index, copy=False)
+
+
+def build_features(events: pd.DataFrame, as_of: int) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """One row a user_no, one column a feature; and those of several numbers a user by name. as_of: days since 1970."""
     users = pd.Index(np.sort(events["user_no"].unique()), name="user_no")
-    out = pd.DataFrame(index=users)
+    out, lists = Columns(users), {}
     age = as_of - events["day"]
     kind = events["event"]
     buys = events[kind == "purchase"]
@@ -46,29 +60,29 @@ def build_features(events: pd.DataFrame, as_of: int) -> pd.DataFrame:
     _recency(out, events, buys, as_of)
     _counts(out, events, buys, as_of)
     _money(out, events, buys, recent_buys, as_of)
-    _rhythm(out, events, buys, recent, as_of)
+    _rhythm(out, lists, events, buys, recent, as_of)
     _basket(out, buys, recent_buys, as_of)
-    _taste(out, events, recent, buys, as_of)
+    _taste(out, lists, events, recent, buys, as_of)
     _scores(out)
-    return out
+    return out.frame(), lists
 
 
 def _group(frame: pd.DataFrame):  # type: ignore[no-untyped-def]
     return frame.groupby("user_no", sort=False, observed=True)
 
 
-def _size(out: pd.DataFrame, name: str, frame: pd.DataFrame) -> None:
+def _size(out: Columns, name: str, frame: pd.DataFrame) -> None:
     out[name] = _group(frame).size().reindex(out.index).fillna(0.0)
 
 
-def _recency(out: pd.DataFrame, events: pd.DataFrame, buys: pd.DataFrame, as_of: int) -> None:
+def _recency(out: Columns, events: pd.DataFrame, buys: pd.DataFrame, as_of: int) -> None:
     out["recency_days"] = as_of - _group(buys)["day"].max()
     out["idle_days"] = as_of - _group(events)["day"].max()
     out["first_purchase_days"] = as_of - _group(buys)["day"].min()
     out["tenure_days"] = as_of - _group(events)["day"].min()  # nobody registers in the generated shop
 
 
-def _counts(out: pd.DataFrame, events: pd.DataFrame, buys: pd.DataFrame, as_of: int) -> None:
+def _counts(out: Columns, events: pd.DataFrame, buys: pd.DataFrame, as_of: int) -> None:
     orders = buys.dropna(subset=["order_key"]).groupby(["user_no", "order_key"], sort=False)["day"].max().reset_index()
     for days in (7, 30, 90, 365):
         _size(out, f"orders_{days}d", orders[as_of - orders["day"] <= days])
@@ -94,7 +108,7 @@ def _counts(out: pd.DataFrame, events: pd.DataFrame, buys: pd.DataFrame, as_of: 
         out[f"{name}_trend_30d"] = (lately - earlier) / (lately + earlier).replace(0, np.nan)
 
 
-def _money(out: pd.DataFrame, events: pd.DataFrame, buys: pd.DataFrame, recent_buys: pd.DataFrame, as_of: int) -> None:
+def _money(out: Columns, events: pd.DataFrame, buys: pd.DataFrame, recent_buys: pd.DataFrame, as_of: int) -> None:
     age = as_of - buys["day"]
     for days in (*DAYS, 365):
         out[f"spend_{days}d"] = _group(buys[age <= days])["amount"].sum().reindex(out.index).fillna(0.0)
@@ -121,7 +135,14 @@ def _money(out: pd.DataFrame, events: pd.DataFrame, buys: pd.DataFrame, recent_b
     _size(out, "coupons_redeemed_90d", recent[recent["event"] == "coupon_redeem"])
 
 
-def _rhythm(out: pd.DataFrame, events: pd.DataFrame, buys: pd.DataFrame, recent: pd.DataFrame, as_of: int) -> None:
+def _rhythm(
+    out: Columns,
+    lists: dict[str, pd.DataFrame],
+    events: pd.DataFrame,
+    buys: pd.DataFrame,
+    recent: pd.DataFrame,
+    as_of: int,
+) -> None:
     days = buys[["user_no", "day"]].drop_duplicates().sort_values(["user_no", "day"])
     gaps = days["day"].diff().where(days["user_no"] == days["user_no"].shift()).astype(float)
     grouped = gaps.groupby(days["user_no"], sort=False)
@@ -137,10 +158,10 @@ def _rhythm(out: pd.DataFrame, events: pd.DataFrame, buys: pd.DataFrame, recent:
         times = pd.concat([buys[["user_no", column]], others[["user_no", column]]])
         counts = times.groupby(["user_no", column], sort=False).size().unstack(fill_value=0).sort_index(axis=1)
         out[f"{name}_top"] = counts.idxmax(axis=1) - first
-        out.attrs[f"{name}_hist"] = counts.div(counts.sum(axis=1), axis=0)
+        lists[f"{name}_hist"] = counts.div(counts.sum(axis=1), axis=0)
 
 
-def _basket(out: pd.DataFrame, buys: pd.DataFrame, recent_buys: pd.DataFrame, as_of: int) -> None:
+def _basket(out: Columns, buys: pd.DataFrame, recent_buys: pd.DataFrame, as_of: int) -> None:
     recent = (
         recent_buys.dropna(subset=["order_key"])
         .groupby(["user_no", "order_key"], sort=False)[["quantity", "amount"]]
@@ -160,7 +181,14 @@ def _basket(out: pd.DataFrame, buys: pd.DataFrame, recent_buys: pd.DataFrame, as
     out["price_level_90d"] = _group(recent_buys)["price_ratio"].mean()
 
 
-def _taste(out: pd.DataFrame, events: pd.DataFrame, recent: pd.DataFrame, buys: pd.DataFrame, as_of: int) -> None:
+def _taste(
+    out: Columns,
+    lists: dict[str, pd.DataFrame],
+    events: pd.DataFrame,
+    recent: pd.DataFrame,
+    buys: pd.DataFrame,
+    as_of: int,
+) -> None:
     touched = recent[recent["event"].isin(TOUCHED)]
     for name, key in (
         ("category_count_90d", "category_2"),
@@ -177,7 +205,7 @@ def _taste(out: pd.DataFrame, events: pd.DataFrame, recent: pd.DataFrame, buys: 
         score = score[score > 0].reset_index()
         score["share"] = score["score"] / score.groupby("user_no", sort=False)["score"].transform("sum")
         score = score.sort_values(["score", key], ascending=False)
-        out.attrs[name] = score.groupby("user_no", sort=False).head(5)
+        lists[name] = score.groupby("user_no", sort=False).head(5)
     spent = buys[(as_of - buys["day"] <= 365) & buys["category_top"].notna()]
     shares = (
         spent.groupby(["user_no", "category_top"], sort=False, observed=True)["amount"].sum().unstack(fill_value=0.0)
@@ -200,14 +228,14 @@ def _taste(out: pd.DataFrame, events: pd.DataFrame, recent: pd.DataFrame, buys: 
     out["rating_mean_365d"] = _group(year)["rating"].mean()
 
 
-def _scores(out: pd.DataFrame) -> None:
+def _scores(out: Columns) -> None:
     bought = out["recency_days"].notna()
     for name, column, best_low in (
         ("r_score", "recency_days", False),
         ("f_score", "orders_365d", True),
         ("m_score", "spend_365d", True),
     ):
-        rank = out.loc[bought, column].rank(method="min", ascending=best_low)
+        rank = out[column][bought].rank(method="min", ascending=best_low)
         out[name] = 1 + np.floor(5 * (rank - 1) / bought.sum())
-    scores = out.loc[bought, ["r_score", "f_score", "m_score"]].astype(int).astype(str)
-    out["rfm"] = scores["r_score"] + scores["f_score"] + scores["m_score"]
+    texts = [out[name][bought].astype(int).astype(str) for name in ("r_score", "f_score", "m_score")]
+    out["rfm"] = texts[0] + texts[1] + texts[2]

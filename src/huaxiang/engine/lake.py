@@ -107,7 +107,9 @@ class Lake:
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[Step]:
         """One step of the journey: everything written inside becomes visible at the end, or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "tmp").mkdir(
+            parents=True, exist_ok=True
+        )  # the engine makes only the last folder of its spill path
         with self._lock():
             step = Step(self, name)
             start = time.perf_counter()

@@ -80,7 +80,7 @@ class _End(Aggregation):
         moment = "{'ts': ts, 'id': event_id}"
         when = at.plan.band(self.how.removeprefix("arg_"), moment, kept)
         held = at.plan.band(self.how, f"{value.sql}, {moment}", kept)
-        return at.plan.fold(f"{self.how}({held}, {when})", at.window)
+        return at.plan.fold(self.how, (held, when), at.window)
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import ibis
 
 from huaxiang.engine import Engine, Step
-from huaxiang.engine.duck import quote
 from huaxiang.features.algebra import Feature
 from huaxiang.features.compile import plan_features
 from huaxiang.features.mine import declared_features
@@ -31,8 +28,27 @@ from huaxiang.settings import Settings
 
 log = logging.getLogger(__name__)
 
-SLICE_EVENTS = 4_000_000  # events of the buckets worked on at once: what bounds the memory
+SLICE_EVENTS = 2_500_000  # events of the buckets that one thread works on at once: what bounds the memory
 CATEGORIES = 20
+
+
+class Rows:
+    """A table of the engine to which threads add the results of queries of one shape."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.name = ""
+        self._engine = engine
+        self._making = threading.Lock()
+
+    def add(self, sql: str) -> None:
+        with self._making:
+            self.name = self.name or self._engine.store(f"SELECT * FROM ({sql}) LIMIT 0")
+        self._engine.run(f"INSERT INTO {self.name} {sql}")
+
+    def drop(self) -> None:
+        if self.name:
+            self._engine.drop(self.name)
+            self.name = ""
 
 
 @dataclass(frozen=True)
@@ -96,33 +112,34 @@ def build_from_ready(
     for name in short:
         log.warning("build: outcome %s needs more than the %d days of data", name, (as_of - span.first).days)
     with ExitStack() as stack:
-        scratch = stack.enter_context(_scratch(step))
         named = _names(step)
         for table in named.values():
             stack.callback(engine.drop, table)
         names = {key: table.get_name() for key, table in named.items()}
         plan = _planned(engine, features, named["category_top"])
-        slices = -(-span.events // SLICE_EVENTS)
         past = sorted({day for found in dates.values() for day in found.dates})
         sample = _sampled_buckets(settings, span, len(past))
-        with progress.task("build", "features", slices) as advance:
-            rows = Path(scratch) / "features"
-            for buckets in _ranges(0, BUCKETS, slices):
+
+        def table(name: str, events: int, last: int, days: Sequence[date], everyone: bool) -> int:
+            rows = Rows(engine)
+            stack.callback(rows.drop)
+
+            def work(buckets: tuple[int, int]) -> int:
                 with open_slice(step, plan, names, buckets, settings) as found:
-                    engine.write(found.at(as_of, everyone=True), rows)
-                advance(1)
-            users = step.replace("features", _scored(rows, features))
-        trained = 0
-        if past:
-            parts = max(1, -(-span.events * sample // BUCKETS // SLICE_EVENTS))
-            with progress.task("build", "training", parts * len(past)) as advance:
-                rows = Path(scratch) / "training"
-                for buckets in _ranges(0, sample, parts):
-                    with open_slice(step, plan, names, buckets, settings) as found:
-                        for day in past:
-                            engine.write(found.at(day, everyone=False), rows)
-                            advance(1)
-                trained = step.replace("training", _scored(rows, features)) if any(rows.glob("*.parquet")) else 0
+                    for day in days:
+                        rows.add(found.at(day, everyone=everyone))
+                return len(days)
+
+            slices = list(_ranges(0, last, -(-events // SLICE_EVENTS)))
+            with progress.task("build", name, len(slices) * len(days)) as advance:
+                for done in engine.each(work, slices):
+                    advance(done)
+                written = step.replace(name, scored_sql(rows.name, features))
+            rows.drop()
+            return written
+
+        users = table("features", span.events, BUCKETS, [as_of], everyone=True)
+        trained = table("training", span.events * sample // BUCKETS, sample, past, everyone=False) if past else 0
         labels = _write_labels(step, outcomes, dates, sample) if trained else {}
     skipped |= {name: "no_rows" for name in dates if not labels.get(name)}
     step.note |= {
@@ -156,12 +173,6 @@ def has_purchases(step: Step, as_of: date) -> bool:
     )
 
 
-def _scratch(step: Step) -> TemporaryDirectory[str]:
-    folder = step.lake.folder / "tmp" / str(os.getpid())
-    folder.mkdir(parents=True, exist_ok=True)
-    return TemporaryDirectory(dir=folder, prefix="build-")
-
-
 def _names(step: Step) -> dict[str, ibis.Table]:
     """For each key that is held as a code: an engine table of its codes and their names (no, name)."""
     engine = step.lake.engine
@@ -191,10 +202,6 @@ def _sampled_buckets(settings: Settings, span: Span, dates: int) -> int:
     """How many buckets of users the training set may hold within [train] max_rows."""
     rows = span.users * max(dates, 1)
     return BUCKETS if rows <= settings.train.max_rows else max(1, BUCKETS * settings.train.max_rows // rows)
-
-
-def _scored(rows: Path, features: Sequence[Feature]) -> str:
-    return scored_sql(f"read_parquet({quote(str(rows / '*.parquet'))})", list(features))
 
 
 def _write_labels(step: Step, outcomes: Sequence[Outcome], dates: dict[str, Schedule], sample: int) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """A Plan as SQL: few passes over the events, however many features.
 
-For a range of user buckets: the gaps between days, for all as-of dates; then for each date one grouping of the events into
-bands, and one for each kind of key. Each reads just the columns it needs from the stored events: unpacking them again costs
+For a range of user buckets: the gaps between days, for all as-of dates; then for each date a few groupings of the events into
+bands (passes.py), and one for each kind of key. Each reads just the columns it needs from the stored events: unpacking them again costs
 less than holding them in memory (bench/log.md).
 """
 
@@ -11,7 +11,7 @@ from datetime import date
 
 from huaxiang.features.algebra import Feature
 from huaxiang.features.plan import CODED, KeyPlan, Plan, filtered
-from huaxiang.features.windows import AS_OF, Window
+from huaxiang.features.windows import AS_OF
 
 
 def plan_features(features: list[Feature], plan: Plan) -> Plan:
@@ -49,35 +49,13 @@ def at_date(sql: str, as_of: date) -> str:
 
 def key_sql(key: str, measures: KeyPlan, events: str) -> str:
     """One row a user and value of `key`, from the events before as-of that some measure keeps."""
-    column = measures.column or CODED.get(key, key)
+    column = CODED.get(key, key)
     made = "".join(
         f", {filtered(how, value, where)} AS {alias}" for (how, value, where), alias in measures.measures.items()
     )
-    kept = measures.kept().replace("{events}", events)
+    kept = measures.kept()
     rows = f" AND ({kept})" if kept else ""
     return f"SELECT user_no, {column} AS key{made} FROM {events} WHERE day < {AS_OF} AND {column} IS NOT NULL{rows} GROUP BY user_no, {column}"
-
-
-def fold_sql(plan: Plan, events: str) -> str:
-    """One row a user: the folds over the bands, made from the events before as-of."""
-    edges = plan.edges()
-    cases = " ".join(f"WHEN day >= {AS_OF} - {edge} THEN {band}" for band, edge in enumerate(edges))
-    band = f"CASE {cases} ELSE {len(edges)} END" if edges else "0"
-    measures = "".join(
-        f", {filtered(how, value, where)} AS {alias}" for (how, value, where), alias in plan.bands.items()
-    )
-    bands = (
-        f"SELECT user_no, ({band})::TINYINT AS band{measures} FROM {events} WHERE day < {AS_OF} GROUP BY user_no, band"
-    )
-    folds = "".join(f", {sql}{_of_bands(window, edges)} AS {alias}" for (sql, window), alias in plan.folds.items())
-    return f"SELECT user_no{folds} FROM ({bands}) GROUP BY user_no"
-
-
-def _of_bands(window: Window, edges: list[int]) -> str:
-    """The FILTER that keeps the bands of `window`; band n lies between edges n − 1 and n."""
-    kept = [f"band > {edges.index(window.shift)}"] if window.shift else []
-    kept += [f"band <= {edges.index(window.shift + window.days)}"] if window.days else []
-    return f" FILTER (WHERE {' AND '.join(kept)})" if kept else ""
 
 
 def fold_key_sql(key: str, plan: Plan, rows: str, names: dict[str, str]) -> str:
@@ -91,19 +69,23 @@ def fold_key_sql(key: str, plan: Plan, rows: str, names: dict[str, str]) -> str:
     return f"SELECT user_no{folds} FROM {rows} GROUP BY user_no"
 
 
-def exact_sql(plan: Plan, events: str) -> str:
-    exacts = "".join(f", {sql} AS {alias}" for sql, alias in plan.exacts.items())
-    return f"SELECT user_no{exacts} FROM {events} WHERE day < {AS_OF} GROUP BY user_no"
+def exact_sql(rows: str, exacts: dict[str, str], events: str) -> str:
+    """One row a user: the aggregates `exacts` over the events before as-of that the condition `rows` keeps."""
+    made = "".join(f", {sql} AS {alias}" for sql, alias in exacts.items())
+    kept = f" AND ({rows.replace('{events}', events)})" if rows else ""
+    return f"SELECT user_no{made} FROM {events} WHERE day < {AS_OF}{kept} GROUP BY user_no"
 
 
 def final_sql(
-    plan: Plan, *, users: str, folded: str, days: str | None, keys: dict[str, str], exact: str | None, everyone: bool
+    plan: Plan, *, users: str, made: list[str], days: str | None, keys: dict[str, str], everyone: bool
 ) -> str:
-    """One row a user: user_no, user_id, as_of and every feature. `everyone`: users without an earlier event too."""
+    """One row a user: user_no, user_id, as_of and every feature. `everyone`: users without an earlier event too.
+
+    made: the tables of the passes and the exacts; the first has a row for each user with an event before as-of
+    """
     finals = ",\n ".join(f"{sql} AS {name}" for name, sql in plan.finals.items())
-    join = "LEFT JOIN" if everyone else "JOIN"
-    joins = f"{join} {folded} AS d USING (user_no)"
+    joins = f"{'LEFT JOIN' if everyone else 'JOIN'} {made[0]} USING (user_no)"
+    joins += "".join(f" LEFT JOIN {table} USING (user_no)" for table in made[1:])
     joins += f" LEFT JOIN {days} AS y USING (user_no)" if days else ""
     joins += "".join(f" LEFT JOIN {table} AS k_{key} USING (user_no)" for key, table in keys.items())
-    joins += f" LEFT JOIN {exact} AS e USING (user_no)" if exact else ""
     return f"SELECT u.user_no, u.user_id, {AS_OF} AS as_of,\n {finals}\nFROM {users} AS u {joins}"

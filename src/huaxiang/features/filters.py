@@ -41,15 +41,24 @@ _NUMBERS = ("int", "float")
 
 @dataclass(frozen=True)
 class Expression:
-    """A compiled expression: its SQL (empty: always true), its type, and the columns it reads."""
+    """A compiled expression: its SQL (empty: always true), its type, and the columns it reads.
+
+    event: the code of the one event a condition can hold for (None: not known to be one); rest: the condition without it
+    """
 
     sql: str = ""
     type: str = "bool"
     columns: frozenset[str] = field(default_factory=frozenset)
+    event: int | None = None
+    rest: str = ""
 
     def __and__(self, other: Expression) -> Expression:
-        parts = [part.sql for part in (self, other) if part.sql]
-        return Expression(" AND ".join(dict.fromkeys(parts)), "bool", self.columns | other.columns)
+        columns = self.columns | other.columns
+        sql = _joined(self.sql, other.sql)
+        if (self.event is None) == (other.event is None) and self.event != other.event:
+            return Expression(sql, "bool", columns)  # two different events: never true, and no event's own
+        event = other.event if self.event is None else self.event
+        return Expression(sql, "bool", columns, event, "" if event is None else _joined(self._beside, other._beside))
 
     def __or__(self, other: Expression) -> Expression:
         if not self.sql or not other.sql:
@@ -60,6 +69,14 @@ class Expression:
             else Expression(f"({self.sql} OR {other.sql})", "bool", self.columns | other.columns)
         )
 
+    @property
+    def _beside(self) -> str:
+        return self.sql if self.event is None else self.rest
+
+
+def _joined(*conditions: str) -> str:
+    return " AND ".join(dict.fromkeys(condition for condition in conditions if condition))
+
 
 def compile_filter(text: str, columns: Mapping[str, str], *, name: str) -> Expression:
     """The condition `text` over `columns` (name -> type); raises DefinitionError naming the definition `name`."""
@@ -68,7 +85,7 @@ def compile_filter(text: str, columns: Mapping[str, str], *, name: str) -> Expre
     made = _Compiler(text, columns, name).compile()
     if made.type != "bool":
         raise DefinitionError("features.not_condition", name=name, text=text)
-    return Expression(f"({made.sql})", "bool", made.columns)
+    return Expression(f"({made.sql})", "bool", made.columns, made.event, made.rest)
 
 
 def compile_value(text: str, columns: Mapping[str, str], *, name: str) -> Expression:
@@ -91,7 +108,22 @@ class _Compiler:
         except (SyntaxError, ValueError, tokenize.TokenError, RecursionError, MemoryError) as error:
             raise DefinitionError("features.syntax", name=self.name, text=self.text) from error
         sql, kind = self.node(tree.body)
-        return Expression(sql, kind, frozenset(self.used))
+        both = isinstance(tree.body, ast.BoolOp) and isinstance(tree.body.op, ast.And)
+        parts = tree.body.values if both and isinstance(tree.body, ast.BoolOp) else [tree.body]
+        events = [event for part in parts if (event := self.one_event(part)) is not None]
+        if len(events) != 1:
+            return Expression(sql, kind, frozenset(self.used))
+        rest = _joined(*(self.truth(part) for part in parts if self.one_event(part) is None))
+        return Expression(sql, kind, frozenset(self.used), events[0], rest)
+
+    def one_event(self, node: ast.expr) -> int | None:
+        """The code of the event that `node` asks for, where it is just that: event == 'purchase'."""
+        match node:
+            case ast.Compare(
+                left=ast.Name(id="event"), ops=[ast.Eq()], comparators=[ast.Constant(value=str() as name)]
+            ):
+                return EVENT_CODES.get(name) if "event" in self.columns else None
+        return None
 
     def node(self, node: ast.expr) -> tuple[str, str]:
         """SQL and type of one node."""

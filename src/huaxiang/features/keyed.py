@@ -5,7 +5,6 @@ Each key costs one grouping of only those events that some measure on it keeps.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -201,22 +200,15 @@ class _Histogram(Aggregation):
 
     def plan(self, at: Place) -> str:
         window = at.window.sql()
-        name = f"{self.column}_{hashlib.sha256(both(at.where.sql, window).encode()).hexdigest()[:6]}"
-        key = at.plan.key(name)
-        key.column = self.column
-        if at.where.sql:
-            chosen = both(at.where.sql, window)
-            key.rows = (
-                f"({chosen}) OR user_no NOT IN (SELECT user_no FROM {{events}} WHERE {both(chosen, f'day < {AS_OF}')})"
-            )
-        count = key.measure("count", "", window)
+        chosen = both(at.where.sql, window)
+        met = f"SELECT user_no FROM {{events}} WHERE {both(chosen, f'day < {AS_OF}')}"
+        rows = f"({chosen}) OR user_no NOT IN ({met})" if at.where.sql else window
         parts = (
-            f"coalesce(sum({count}) FILTER (WHERE key = {value}), 0)" for value in range(self.first, self.last + 1)
+            f"count(*) FILTER (WHERE {self.column} = {value})::DOUBLE / count(*)"
+            for value in range(self.first, self.last + 1)
         )
-        counts = at.plan.fold_key(name, f"[{', '.join(parts)}]")
-        if self.top:
-            return f"CASE WHEN list_sum({counts}) > 0 THEN list_position({counts}, list_max({counts})) - 1 END::DOUBLE"
-        return f"CASE WHEN list_sum({counts}) > 0 THEN list_transform({counts}, lambda n: n / list_sum({counts})) END"
+        shares = at.plan.exact(f"[{', '.join(parts)}]", rows)
+        return f"(list_position({shares}, list_max({shares})) - 1)::DOUBLE" if self.top else shares
 
     def evidence(self, at: Place) -> Expression:
         return Expression()

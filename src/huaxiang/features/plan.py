@@ -1,15 +1,17 @@
 """What a set of features needs from the events, level by level; asking twice for the same thing gives the same column.
 
-    events ──► band   one row a user and stretch of days between two window edges, as of one date: counts, sums …
+    events ──► pass   one row a user and band (and event), as of one date: counts, sums …
            │     └──► fold    one row a user: the bands of a window put together
            ├─► gap    one row a user and day with a certain event, for every date: the days since the one before
            │     └──► fold    one row a user: gaps averaged
            ├─► key    one row a user and key (item, order, channel …) as of one date
            │     └──► fold    one row a user: keys counted, ranked …
-           └─► exact  one row a user straight from the events: what nothing smaller can hold (quantiles, last n events)
+           └─► exact  one row a user straight from the events: what bands do not hold (histograms, quantiles, last n events)
 
-Bands are why many windows cost little: 7, 30, 90 and 365 days cut the past into five stretches, so each event is added
-once per measure and not once per window (bench/build.py: 6 times faster than one FILTER a feature).
+A band is a stretch of days between two window edges. Bands are why many windows cost little: 7, 30, 90 and 365 days cut the
+past into five stretches, so each event is added once per measure and not once per window (6 times faster than one FILTER a
+feature). Measures share a pass (passes.py) where they read the same rows: those of one event are grouped by the event
+instead of filtered, counts apart from values, and what looks back a season apart from what looks back for ever.
 
 Aggregations (algebra.py) write into a Plan; compile.py turns it into SQL.
 """
@@ -40,22 +42,37 @@ CODED = {
 MERGE = {"count": "sum", "sum": "sum", "min": "min", "max": "max"}
 
 
+@dataclass(frozen=True)
+class Band:
+    """`how` of `value` over the events that `where` keeps; event: those of that code only, `where` says what else."""
+
+    how: str
+    value: str
+    where: str
+    event: int | None
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The aggregate `how` over the measures `bands` (which keep the same events), in `window`."""
+
+    how: str
+    bands: tuple[Band, ...]
+    window: Window
+
+
 @dataclass
 class KeyPlan:
     """Measures for each user and key, and the folds of them for each user."""
 
     measures: dict[tuple[str, str, str], str] = field(default_factory=dict)
     folds: dict[str, str] = field(default_factory=dict)
-    rows: str = ""  # the events grouped; {events} stands for the table. Empty: those some measure keeps
-    column: str = ""  # the event column grouped by, where the key goes by another name
     named: bool = False  # whether a fold reads `name`, the key's own name, beside `key`, its code
 
     def kept(self) -> str:
         """The condition of the events that any measure keeps ("": all)."""
         conditions = [where for _, _, where in self.measures]
-        return self.rows or (
-            "" if "" in conditions else " OR ".join(f"({where})" for where in dict.fromkeys(conditions))
-        )
+        return "" if "" in conditions else " OR ".join(f"({where})" for where in dict.fromkeys(conditions))
 
     def measure(self, how: str, value: str, where: str) -> str:
         """The column that holds `how` (count, sum, min, max) of `value` over the events that `where` keeps."""
@@ -70,12 +87,12 @@ class Plan:
     """`codes`: key -> name -> code, for keys whose single values features name; `weights` are baked into measures."""
 
     codes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    bands: dict[tuple[str, str, str], str] = field(default_factory=dict)
-    folds: dict[tuple[str, Window], str] = field(default_factory=dict)
+    bands: dict[Band, str] = field(default_factory=dict)
+    folds: dict[Fold, str] = field(default_factory=dict)
     gaps: dict[str, str] = field(default_factory=dict)
     days: dict[str, str] = field(default_factory=dict)
     keys: dict[str, KeyPlan] = field(default_factory=dict)
-    exacts: dict[str, str] = field(default_factory=dict)
+    exacts: dict[str, dict[str, str]] = field(default_factory=dict)
     finals: dict[str, str] = field(default_factory=dict)
 
     def where(self, text: str, name: str) -> Expression:
@@ -84,22 +101,19 @@ class Plan:
     def value(self, text: str, name: str) -> Expression:
         return compile_value(text, EVENT_COLUMNS, name=name)
 
-    def band(self, how: str, value: str, where: Expression) -> str:
-        """The band column that holds `how` of `value` over the events that `where` keeps."""
-        return self.bands.setdefault((how, value, where.sql), f"b{len(self.bands)}")
+    def band(self, how: str, value: str, where: Expression) -> Band:
+        """The band measure that holds `how` of `value` over the events that `where` keeps."""
+        made = Band(how, value, where.sql if where.event is None else where.rest, where.event)
+        self.bands.setdefault(made, f"b{len(self.bands)}")
+        return made
 
-    def fold(self, sql: str, window: Window) -> str:
-        """The column that holds the aggregate `sql` over the bands of `window`."""
-        return "d." + self.folds.setdefault((sql, window), f"d{len(self.folds)}")
+    def fold(self, how: str, bands: tuple[Band, ...], window: Window) -> str:
+        """The column that holds the aggregate `how` over the bands of `window`."""
+        return self.folds.setdefault(Fold(how, bands, window), f"d{len(self.folds)}")
 
     def total(self, how: str, value: str, where: Expression, window: Window) -> str:
         """The column that holds `how` (count, sum, min, max) of `value` over the events of `window` that `where` keeps."""
-        return self.fold(f"{MERGE[how]}({self.band(how, value, where)})", window)
-
-    def edges(self) -> list[int]:
-        """The ages in days at which some window begins or ends, youngest first."""
-        windows = {window for _, window in self.folds}
-        return sorted({edge for window in windows for edge in (window.shift, window.shift + window.days) if edge})
+        return self.fold(MERGE[how], (self.band(how, value, where),), window)
 
     def gap(self, where: Expression) -> str:
         """The gap column: days since the last earlier day with an event that `where` keeps."""
@@ -118,8 +132,10 @@ class Plan:
         """The joined column that holds the aggregate `sql` over the rows of `key`."""
         return f"k_{key}.{self.key(key).fold(sql)}"
 
-    def exact(self, sql: str) -> str:
-        return "e." + self.exacts.setdefault(sql, f"e{len(self.exacts)}")
+    def exact(self, sql: str, rows: str = "") -> str:
+        """The column that holds the aggregate `sql` over the events of the condition `rows` ({events}: their table)."""
+        alias = f"e{sum(map(len, self.exacts.values()))}"
+        return self.exacts.setdefault(rows, {}).setdefault(sql, alias)
 
 
 def filtered(how: str, value: str, where: str) -> str:

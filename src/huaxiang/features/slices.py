@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 
-import ibis
-
 from huaxiang.engine import Engine, Step
 from huaxiang.engine.duck import quote
 from huaxiang.features import compile as made
+from huaxiang.features.passes import plan_passes
 from huaxiang.features.plan import Plan
 from huaxiang.features.ready import sessions_sql
 from huaxiang.settings import Settings
@@ -32,12 +31,13 @@ class Slice:
     users: str
     gap_min: int
     gaps: str = ""
-    kept: list[ibis.Table] = field(default_factory=list)
+    waiting: str = ""
+    kept: list[str] = field(default_factory=list)
 
     def keep(self, sql: str) -> str:
-        table = self.engine.keep(sql)
+        table = self.engine.store(sql)
         self.kept.append(table)
-        return str(table.get_name())
+        return table
 
     def at(self, as_of: date, *, everyone: bool) -> str:
         """SQL of one row a user with every feature as of `as_of`. `everyone`: users without an event before it too."""
@@ -54,12 +54,10 @@ class Slice:
 
     def _late(self, as_of: date) -> str:
         """The users who have an event before `as_of` that was not known by then ("": there are none)."""
-        waiting = (
-            f"SELECT DISTINCT user_no FROM {self.events} WHERE day < DATE '{as_of}' AND known_day >= DATE '{as_of}'"
-        )
-        if not self.engine.value(f"SELECT count(*) FROM (SELECT 1 FROM ({waiting}) LIMIT 1)"):
+        if not self.waiting:
             return ""
-        return self.keep(waiting)
+        late = f"SELECT DISTINCT user_no FROM {self.waiting} WHERE day < DATE '{as_of}' AND known_day >= DATE '{as_of}'"
+        return self.keep(late) if self.engine.value(f"SELECT count(*) FROM ({late})") else ""
 
     def _rows(self, as_of: date, events: str, gaps: str, users: str, *, everyone: bool) -> str:
         plan = self.plan
@@ -69,10 +67,11 @@ class Slice:
             )
             for key, wanted in plan.keys.items()
         }
-        folded = self.keep(made.at_date(made.fold_sql(plan, events), as_of))
+        rows = [one.sql(events) for one in plan_passes(plan)]
+        rows += [made.exact_sql(kept, exacts, events) for kept, exacts in plan.exacts.items()]
+        tables = [self.keep(made.at_date(sql, as_of)) for sql in rows]
         days = self.keep(made.at_date(made.day_sql(plan, gaps), as_of)) if plan.days else None
-        exact = self.keep(made.at_date(made.exact_sql(plan, events), as_of)) if plan.exacts else None
-        final = made.final_sql(plan, users=users, folded=folded, days=days, keys=keys, exact=exact, everyone=everyone)
+        final = made.final_sql(plan, users=users, made=tables, days=days, keys=keys, everyone=everyone)
         return made.at_date(final, as_of)
 
 
@@ -92,6 +91,8 @@ def open_slice(
             f"SELECT user_no, user_id, {local} AS registered_day FROM ({engine.sql(step.table('ready.users'))}) WHERE {inside}"
         )
         found.gaps = found.keep(made.gap_sql(plan, events)) if plan.gaps else ""
+        waiting = found.keep(f"SELECT DISTINCT user_no, day, known_day FROM {events} WHERE known_day > day")
+        found.waiting = waiting if engine.value(f"SELECT count(*) FROM {waiting}") else ""
         yield found
     finally:
         for table in found.kept:

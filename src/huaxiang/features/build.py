@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -30,25 +29,25 @@ log = logging.getLogger(__name__)
 
 SLICE_EVENTS = 2_500_000  # events of the buckets that one thread works on at once: what bounds the memory
 CATEGORIES = 20
+WRITTEN_OUT = 2000  # names of a key that may stand in a query's text
 
 
 class Rows:
-    """A table of the engine to which threads add the results of queries of one shape."""
+    """The results of queries of one shape, gathered by several threads."""
 
     def __init__(self, engine: Engine) -> None:
-        self.name = ""
         self._engine = engine
-        self._making = threading.Lock()
+        self._parts: list[str] = []
 
     def add(self, sql: str) -> None:
-        with self._making:
-            self.name = self.name or self._engine.store(f"SELECT * FROM ({sql}) LIMIT 0")
-        self._engine.run(f"INSERT INTO {self.name} {sql}")
+        self._parts.append(self._engine.store(sql))
+
+    def sql(self) -> str:
+        return "(" + " UNION ALL ".join(f"FROM {part}" for part in self._parts) + ")"
 
     def drop(self) -> None:
-        if self.name:
-            self._engine.drop(self.name)
-            self.name = ""
+        while self._parts:
+            self._engine.drop(self._parts.pop())
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def build_from_ready(
         for table in named.values():
             stack.callback(engine.drop, table)
         names = {key: table.get_name() for key, table in named.items()}
-        plan = _planned(engine, features, named["category_top"])
+        plan = _planned(engine, features, named)
         past = sorted({day for found in dates.values() for day in found.dates})
         sample = _sampled_buckets(settings, span, len(past))
 
@@ -134,7 +133,7 @@ def build_from_ready(
             with progress.task("build", name, len(slices) * len(days)) as advance:
                 for done in engine.each(work, slices):
                     advance(done)
-                written = step.replace(name, scored_sql(rows.name, features))
+                written = step.replace(name, scored_sql(rows.sql(), features))
             rows.drop()
             return written
 
@@ -184,12 +183,14 @@ def _names(step: Step) -> dict[str, ibis.Table]:
     }
 
 
-def _planned(engine: Engine, features: Sequence[Feature], tops: ibis.Table) -> Plan:
-    """The plan of `features`, with the codes of the top-level categories that some of them name."""
-    codes = {row["name"]: row["no"] for row in engine.rows(tops)}
-    return plan_features(
-        [feature for feature in features if feature.name not in SCORES], Plan(codes={"category_top": codes})
-    )
+def _planned(engine: Engine, features: Sequence[Feature], names: dict[str, ibis.Table]) -> Plan:
+    """The plan of `features`, with the codes of the keys that have few values (not items)."""
+    codes = {
+        key: {row["name"]: row["no"] for row in engine.rows(table)}
+        for key, table in names.items()
+        if key == "category_top" or engine.value(f"SELECT count(*) FROM {table.get_name()}") <= WRITTEN_OUT
+    }
+    return plan_features([feature for feature in features if feature.name not in SCORES], Plan(codes=codes))
 
 
 def _ranges(first: int, last: int, parts: int) -> Iterator[tuple[int, int]]:

@@ -7,10 +7,12 @@ less than holding them in memory (bench/log.md).
 
 from __future__ import annotations
 
+import re
 from datetime import date
 
 from huaxiang.features.algebra import Feature
-from huaxiang.features.plan import CODED, KeyPlan, Plan, filtered
+from huaxiang.features.passes import plan_passes
+from huaxiang.features.plan import CODED, EVENT_COLUMNS, Events, KeyPlan, Plan, filtered
 from huaxiang.features.windows import AS_OF
 
 
@@ -69,11 +71,44 @@ def fold_key_sql(key: str, plan: Plan, rows: str, names: dict[str, str]) -> str:
     return f"SELECT user_no{folds} FROM {rows} GROUP BY user_no"
 
 
-def exact_sql(rows: str, exacts: dict[str, str], events: str) -> str:
-    """One row a user: the aggregates `exacts` over the events before as-of that the condition `rows` keeps."""
+def exact_sql(rows: str, exacts: dict[str, str], events: str, every: str) -> str:
+    """One row a user: the aggregates `exacts` over the events before as-of that the condition `rows` keeps.
+
+    events: where to read them; every: the table of all events, which `rows` may name
+    """
     made = "".join(f", {sql} AS {alias}" for sql, alias in exacts.items())
-    kept = f" AND ({rows.replace('{events}', events)})" if rows else ""
+    kept = f" AND ({rows.replace('{events}', every)})" if rows else ""
     return f"SELECT user_no{made} FROM {events} WHERE day < {AS_OF}{kept} GROUP BY user_no"
+
+
+def chosen_events(plan: Plan) -> frozenset[int]:
+    """The codes of the events that some work reads alone: purchases, mostly."""
+    return frozenset[int]().union(*(codes for codes, _ in _chosen(plan)))
+
+
+def chosen_sql(plan: Plan, codes: frozenset[int], events: str) -> str:
+    """Those events, with the columns that the work on them reads."""
+    used = set(re.findall(r"\w+", " ".join(text for _, text in _chosen(plan)))) - {"day", "event_no"}
+    columns = [column for column in (*EVENT_COLUMNS, *CODED.values(), "event_id") if column in used]
+    listed = "".join(f", {column}" for column in dict.fromkeys(columns))
+    return (
+        f"SELECT user_no, day, event_no{listed} FROM {events} WHERE event_no IN ({', '.join(map(str, sorted(codes)))})"
+    )
+
+
+def _chosen(plan: Plan) -> list[tuple[frozenset[int], str]]:
+    """Each piece of work that reads a few events only: their codes, and the text that names its columns."""
+    work = [(one.events(), " ".join(f"{band.value} {band.where}" for band in one.bands)) for one in plan_passes(plan)]
+    work += [
+        (
+            made.events.codes(),
+            f"{CODED.get(key, key)} " + " ".join(f"{value} {where}" for _, value, where in made.measures),
+        )
+        for key, made in plan.keys.items()
+    ]
+    work += [(Events([event]).codes(), " ".join((rows, *sqls))) for (rows, event), sqls in plan.exacts.items()]
+    work.append((plan.gap_events.codes(), " ".join(plan.gaps)))
+    return [(codes, text) for codes, text in work if codes]
 
 
 def final_sql(

@@ -39,7 +39,7 @@ class _Keyed(Aggregation):
 
     def within(self, at: Place, how: str, value: str = "") -> str:
         """The key row's column with `how` of `value` over the events kept in the window."""
-        return at.plan.key(_checked(self.key, at.name)).measure(how, value, both(at.where.sql, at.window.sql()))
+        return at.plan.key(_checked(self.key, at.name)).measure(how, value, at.where, at.window.sql())
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class NewShare(_Keyed):
 
     def plan(self, at: Place) -> str:
         key = at.plan.key(_checked(self.key, at.name))
-        edges = [key.measure(how, "day", at.where.sql) for how in ("min", "max")]
+        edges = [key.measure(how, "day", at.where) for how in ("min", "max")]
         new, met = (
             at.plan.fold_key(self.key, f"count(*) FILTER (WHERE {edge} >= {AS_OF} - {at.window.days})")
             for edge in edges
@@ -112,9 +112,9 @@ class Mode(_Keyed):
 
     def plan(self, at: Place) -> str:
         count, last = self.within(at, "count"), self.within(at, "max", "day")
-        at.plan.key(self.key).named = True
-        best = f"max({{'n': {count}, 'day': {last}, 'key': name}}) FILTER (WHERE {count} > 0)"
-        return f"{at.plan.fold_key(self.key, best)}.key"
+        ranked, named = at.plan.name(self.key)
+        best = f"max({{'n': {count}, 'day': {last}, 'key': {ranked}}}) FILTER (WHERE {count} > 0)"
+        return named(f"{at.plan.fold_key(self.key, best)}.key")
 
 
 @dataclass(frozen=True)
@@ -142,12 +142,12 @@ class DecayedTop(_Keyed):
         score = self.within(
             at, "sum", f"(CASE event_no {cases} ELSE 0.0 END)::DOUBLE * pow(0.5, ({AS_OF} - day) / {days!r})"
         )
-        at.plan.key(self.key).named = True
+        ranked, named = at.plan.name(self.key)
         best = at.plan.fold_key(
-            self.key, f"max({{'score': {score}, 'key': name}}, {self.k}) FILTER (WHERE {score} > 0)"
+            self.key, f"max({{'score': {score}, 'key': {ranked}}}, {self.k}) FILTER (WHERE {score} > 0)"
         )
         whole = at.plan.fold_key(self.key, f"sum({score})")
-        return f"list_transform({best}, lambda t: {{'key': t.key, 'share': t.score / {whole}, 'score': t.score}})"
+        return f"list_transform({best}, lambda t: {{'key': {named('t.key')}, 'share': t.score / {whole}, 'score': t.score}})"
 
     def evidence(self, at: Place) -> Expression:
         listed = ", ".join(repr(event) for event in self.weights)
@@ -164,7 +164,7 @@ class Basket(Aggregation):
     def plan(self, at: Place) -> str:
         value = at.plan.value(self.column, at.name)
         orders = at.plan.key("order_key")
-        total = orders.measure("sum", value.sql, both(at.where.sql, at.window.sql()))
+        total = orders.measure("sum", value.sql, at.where, at.window.sql())
         return at.plan.fold_key("order_key", f"{'avg' if self.how == 'mean' else 'max'}({total})")
 
 
@@ -177,10 +177,10 @@ class Orders(Aggregation):
     def plan(self, at: Place) -> str:
         narrowed = at.narrowed(self.having)
         if not at.window.shift:  # one measure serves every window: the order's last day
-            last = at.plan.key("order_key").measure("max", "day", narrowed.where.sql)
+            last = at.plan.key("order_key").measure("max", "day", narrowed.where)
             met = f"{last} >= {AS_OF} - {at.window.days}" if at.window.days else f"{last} IS NOT NULL"
             return f"coalesce({at.plan.fold_key('order_key', f'count(*) FILTER (WHERE {met})')}, 0)::DOUBLE"
-        count = at.plan.key("order_key").measure("count", "", both(narrowed.where.sql, at.window.sql()))
+        count = at.plan.key("order_key").measure("count", "", narrowed.where, at.window.sql())
         return f"coalesce({at.plan.fold_key('order_key', f'count(*) FILTER (WHERE {count} > 0)')}, 0)::DOUBLE"
 
     def evidence(self, at: Place) -> Expression:
@@ -199,15 +199,15 @@ class _Histogram(Aggregation):
     type: ClassVar[FeatureType] = "list"
 
     def plan(self, at: Place) -> str:
-        window = at.window.sql()
-        chosen = both(at.where.sql, window)
-        met = f"SELECT user_no FROM {{events}} WHERE {both(chosen, f'day < {AS_OF}')}"
-        rows = f"({chosen}) OR user_no NOT IN ({met})" if at.where.sql else window
         parts = (
             f"count(*) FILTER (WHERE {self.column} = {value})::DOUBLE / count(*)"
             for value in range(self.first, self.last + 1)
         )
-        shares = at.plan.exact(f"[{', '.join(parts)}]", rows)
+        sql, window, chosen = f"[{', '.join(parts)}]", at.window.sql(), both(at.where.sql, at.window.sql())
+        shares = at.plan.exact(sql, chosen, at.where.event)
+        if chosen:
+            met = f"SELECT user_no FROM {{events}} WHERE {both(chosen, f'day < {AS_OF}')}"
+            shares = f"coalesce({shares}, {at.plan.exact(sql, both(f'user_no NOT IN ({met})', window))})"
         return f"(list_position({shares}, list_max({shares})) - 1)::DOUBLE" if self.top else shares
 
     def evidence(self, at: Place) -> Expression:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from huaxiang.features.plan import Band, Fold, Plan, both, filtered
+from huaxiang.features.plan import Band, Events, Fold, Plan, both, filtered
 from huaxiang.features.windows import AS_OF, Window
 
 Kind = Literal["all", "count", "value"]
@@ -32,6 +32,10 @@ class Pass:
     @property
     def name(self) -> str:
         return f"{self.kind}_{'far' if self.far else 'near'}"
+
+    def events(self) -> frozenset[int] | None:
+        """The codes of the few events it reads (None: all, or their bare number)."""
+        return Events(band.event for band in self.bands).codes() if self.kind == "value" else None
 
     def edges(self) -> list[int]:
         """The ages in days at which some window begins or ends, youngest first."""

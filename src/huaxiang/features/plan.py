@@ -18,9 +18,10 @@ Aggregations (algebra.py) write into a Plan; compile.py turns it into SQL.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from huaxiang.engine.duck import quote
 from huaxiang.features.filters import Expression, compile_filter, compile_value
 from huaxiang.features.windows import Window
 
@@ -61,6 +62,14 @@ class Fold:
     window: Window
 
 
+class Events(set[int | None]):
+    """The codes of the events that some work reads; None among them: any event."""
+
+    def codes(self) -> frozenset[int] | None:
+        """The codes where they are known (None: any event)."""
+        return None if None in self else frozenset(code for code in self if code is not None)
+
+
 @dataclass
 class KeyPlan:
     """Measures for each user and key, and the folds of them for each user."""
@@ -68,15 +77,17 @@ class KeyPlan:
     measures: dict[tuple[str, str, str], str] = field(default_factory=dict)
     folds: dict[str, str] = field(default_factory=dict)
     named: bool = False  # whether a fold reads `name`, the key's own name, beside `key`, its code
+    events: Events = field(default_factory=Events)
 
     def kept(self) -> str:
         """The condition of the events that any measure keeps ("": all)."""
         conditions = [where for _, _, where in self.measures]
         return "" if "" in conditions else " OR ".join(f"({where})" for where in dict.fromkeys(conditions))
 
-    def measure(self, how: str, value: str, where: str) -> str:
-        """The column that holds `how` (count, sum, min, max) of `value` over the events that `where` keeps."""
-        return self.measures.setdefault((how, value, where), f"m{len(self.measures)}")
+    def measure(self, how: str, value: str, where: Expression, window: str = "") -> str:
+        """The column that holds `how` (count, sum, min, max) of `value` over the events that both conditions keep."""
+        self.events.add(where.event)
+        return self.measures.setdefault((how, value, both(where.sql, window)), f"m{len(self.measures)}")
 
     def fold(self, sql: str) -> str:
         return self.folds.setdefault(sql, f"f{len(self.folds)}")
@@ -84,15 +95,16 @@ class KeyPlan:
 
 @dataclass
 class Plan:
-    """`codes`: key -> name -> code, for keys whose single values features name; `weights` are baked into measures."""
+    """`codes`: key -> name -> code, for the keys with few enough values to be written out in SQL."""
 
     codes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     bands: dict[Band, str] = field(default_factory=dict)
     folds: dict[Fold, str] = field(default_factory=dict)
     gaps: dict[str, str] = field(default_factory=dict)
+    gap_events: Events = field(default_factory=Events)
     days: dict[str, str] = field(default_factory=dict)
     keys: dict[str, KeyPlan] = field(default_factory=dict)
-    exacts: dict[str, dict[str, str]] = field(default_factory=dict)
+    exacts: dict[tuple[str, int | None], dict[str, str]] = field(default_factory=dict)
     finals: dict[str, str] = field(default_factory=dict)
 
     def where(self, text: str, name: str) -> Expression:
@@ -117,6 +129,7 @@ class Plan:
 
     def gap(self, where: Expression) -> str:
         """The gap column: days since the last earlier day with an event that `where` keeps."""
+        self.gap_events.add(where.event)
         return self.gaps.setdefault(where.sql or "TRUE", f"g{len(self.gaps)}")
 
     def day(self, sql: str, window: Window) -> str:
@@ -128,14 +141,27 @@ class Plan:
     def key(self, key: str) -> KeyPlan:
         return self.keys.setdefault(key, KeyPlan())
 
+    def name(self, key: str) -> tuple[str, Callable[[str], str]]:
+        """What a fold ranks the values of `key` by, in the order of their names; and SQL of the name of what it found."""
+        codes = self.codes.get(key)
+        if codes is None:
+            self.key(key).named = True
+            return "name", lambda found: found
+        names = ", ".join(quote(name) for name in sorted(codes, key=lambda name: codes[name]))
+        start = min(codes.values(), default=1) - 1  # codes have no gaps
+        return "key", lambda found: f"([{names}]::VARCHAR[])[{found} - {start}]"
+
     def fold_key(self, key: str, sql: str) -> str:
         """The joined column that holds the aggregate `sql` over the rows of `key`."""
         return f"k_{key}.{self.key(key).fold(sql)}"
 
-    def exact(self, sql: str, rows: str = "") -> str:
-        """The column that holds the aggregate `sql` over the events of the condition `rows` ({events}: their table)."""
+    def exact(self, sql: str, rows: str = "", event: int | None = None) -> str:
+        """The column that holds the aggregate `sql` over the events of the condition `rows`.
+
+        rows: may name {events}, the table of all events; event: the only event it keeps, where there is one
+        """
         alias = f"e{sum(map(len, self.exacts.values()))}"
-        return self.exacts.setdefault(rows, {}).setdefault(sql, alias)
+        return self.exacts.setdefault((rows, event), {}).setdefault(sql, alias)
 
 
 def filtered(how: str, value: str, where: str) -> str:

@@ -15,9 +15,22 @@ from huaxiang.engine import Engine, Step
 from huaxiang.engine.duck import quote
 from huaxiang.features import compile as made
 from huaxiang.features.passes import plan_passes
-from huaxiang.features.plan import Plan
+from huaxiang.features.plan import Events, Plan
 from huaxiang.features.ready import sessions_sql
 from huaxiang.settings import Settings
+
+
+@dataclass(frozen=True)
+class Source:
+    """The events of some users: `every` one; and those of the few `codes` that much of the work reads alone, `chosen`."""
+
+    every: str
+    chosen: str
+    codes: frozenset[int]
+
+    def of(self, codes: frozenset[int] | None) -> str:
+        """Where to read the events of `codes` (None: any)."""
+        return self.chosen if codes and codes <= self.codes else self.every
 
 
 @dataclass
@@ -27,9 +40,9 @@ class Slice:
     engine: Engine
     plan: Plan
     names: dict[str, str]
-    events: str
     users: str
     gap_min: int
+    events: Source
     gaps: str = ""
     waiting: str = ""
     kept: list[str] = field(default_factory=list)
@@ -39,6 +52,15 @@ class Slice:
         self.kept.append(table)
         return table
 
+    def source(self, events: str) -> Source:
+        codes = made.chosen_events(self.plan)
+        return Source(events, self.keep(made.chosen_sql(self.plan, codes, events)) if codes else events, codes)
+
+    def find_gaps(self, events: Source) -> str:
+        """The table of the day gaps of all as-of dates ("": no feature asks)."""
+        found = events.of(self.plan.gap_events.codes())
+        return self.keep(made.gap_sql(self.plan, found)) if self.plan.gaps else ""
+
     def at(self, as_of: date, *, everyone: bool) -> str:
         """SQL of one row a user with every feature as of `as_of`. `everyone`: users without an event before it too."""
         late = self._late(as_of)
@@ -46,11 +68,10 @@ class Slice:
             return self._rows(as_of, self.events, self.gaps, self.users, everyone=everyone)
         on_time = f"(SELECT * FROM {self.users} WHERE user_no NOT IN (FROM {late}))"
         rest = self._rows(as_of, self.events, self.gaps, on_time, everyone=everyone)
-        known = f"(SELECT * EXCLUDE (session, session_start, session_gap_s) FROM {self.events} WHERE user_no IN (FROM {late}) AND known_day < DATE '{as_of}')"
-        events = self.keep(sessions_sql(known, self.gap_min))
-        gaps = self.keep(made.gap_sql(self.plan, events)) if self.plan.gaps else ""
+        known = f"(SELECT * EXCLUDE (session, session_start, session_gap_s) FROM {self.events.every} WHERE user_no IN (FROM {late}) AND known_day < DATE '{as_of}')"
+        events = self.source(self.keep(sessions_sql(known, self.gap_min)))
         behind = f"(SELECT * FROM {self.users} WHERE user_no IN (FROM {late}))"
-        return f"{rest}\nUNION ALL\n{self._rows(as_of, events, gaps, behind, everyone=everyone)}"
+        return f"{rest}\nUNION ALL\n{self._rows(as_of, events, self.find_gaps(events), behind, everyone=everyone)}"
 
     def _late(self, as_of: date) -> str:
         """The users who have an event before `as_of` that was not known by then ("": there are none)."""
@@ -59,20 +80,29 @@ class Slice:
         late = f"SELECT DISTINCT user_no FROM {self.waiting} WHERE day < DATE '{as_of}' AND known_day >= DATE '{as_of}'"
         return self.keep(late) if self.engine.value(f"SELECT count(*) FROM ({late})") else ""
 
-    def _rows(self, as_of: date, events: str, gaps: str, users: str, *, everyone: bool) -> str:
+    def _rows(self, as_of: date, events: Source, gaps: str, users: str, *, everyone: bool) -> str:
         plan = self.plan
+
+        def keep(sql: str) -> str:
+            return self.keep(made.at_date(sql, as_of))
+
         keys = {
-            key: self.keep(
-                made.at_date(made.fold_key_sql(key, plan, f"({made.key_sql(key, wanted, events)})", self.names), as_of)
+            key: keep(
+                made.fold_key_sql(
+                    key, plan, f"({made.key_sql(key, wanted, events.of(wanted.events.codes()))})", self.names
+                )
             )
             for key, wanted in plan.keys.items()
         }
-        rows = [one.sql(events) for one in plan_passes(plan)]
-        rows += [made.exact_sql(kept, exacts, events) for kept, exacts in plan.exacts.items()]
-        tables = [self.keep(made.at_date(sql, as_of)) for sql in rows]
-        days = self.keep(made.at_date(made.day_sql(plan, gaps), as_of)) if plan.days else None
-        final = made.final_sql(plan, users=users, made=tables, days=days, keys=keys, everyone=everyone)
-        return made.at_date(final, as_of)
+        rows = [keep(one.sql(events.of(one.events()))) for one in plan_passes(plan)]
+        rows += [
+            keep(made.exact_sql(kept, exacts, events.of(Events([event]).codes()), events.every))
+            for (kept, event), exacts in plan.exacts.items()
+        ]
+        days = keep(made.day_sql(plan, gaps)) if plan.days else None
+        return made.at_date(
+            made.final_sql(plan, users=users, made=rows, days=days, keys=keys, everyone=everyone), as_of
+        )
 
 
 @contextmanager
@@ -85,12 +115,13 @@ def open_slice(
     low, high = buckets
     inside = f"bucket >= {low} AND bucket < {high}"
     events = f"(SELECT * FROM ({engine.sql(step.table('ready.events'))}) WHERE {inside})"
-    found = Slice(engine, plan, names, events, "", settings.features.session_gap_min)
+    found = Slice(engine, plan, names, "", settings.features.session_gap_min, Source(events, events, frozenset()))
     try:
         found.users = found.keep(
             f"SELECT user_no, user_id, {local} AS registered_day FROM ({engine.sql(step.table('ready.users'))}) WHERE {inside}"
         )
-        found.gaps = found.keep(made.gap_sql(plan, events)) if plan.gaps else ""
+        found.events = found.source(events)
+        found.gaps = found.find_gaps(found.events)
         waiting = found.keep(f"SELECT DISTINCT user_no, day, known_day FROM {events} WHERE known_day > day")
         found.waiting = waiting if engine.value(f"SELECT count(*) FROM {waiting}") else ""
         yield found

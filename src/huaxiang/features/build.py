@@ -124,7 +124,7 @@ def build_from_ready(
             stack.callback(rows.drop)
 
             def work(buckets: tuple[int, int]) -> int:
-                with open_slice(step, plan, names, buckets, settings) as found:
+                with open_slice(step, plan, names, buckets, settings, span.last) as found:
                     for day in days:
                         rows.add(found.at(day, everyone=everyone))
                 return len(days)

@@ -14,7 +14,7 @@ from huaxiang.features.aggregations import half_life_days
 from huaxiang.features.algebra import Aggregation, FeatureType, Place
 from huaxiang.features.filters import EVENT_CODES, Expression
 from huaxiang.features.plan import EVENT_COLUMNS, both
-from huaxiang.features.windows import AS_OF
+from huaxiang.features.windows import AS_OF, PAST
 
 # What an event says about taste: a purchase as much as five views.
 TASTE_WEIGHTS: dict[str, float] = {
@@ -206,7 +206,7 @@ class _Histogram(Aggregation):
         sql, window, chosen = f"[{', '.join(parts)}]", at.window.sql(), both(at.where.sql, at.window.sql())
         shares = at.plan.exact(sql, chosen, at.where.event)
         if chosen:
-            met = f"SELECT user_no FROM {{events}} WHERE {both(chosen, f'day < {AS_OF}')}"
+            met = f"SELECT user_no FROM {{events}} WHERE {both(chosen, PAST)}"
             shares = f"coalesce({shares}, {at.plan.exact(sql, both(f'user_no NOT IN ({met})', window))})"
         return f"(list_position({shares}, list_max({shares})) - 1)::DOUBLE" if self.top else shares
 

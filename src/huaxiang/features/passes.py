@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from huaxiang.features.plan import Band, Events, Fold, Plan, both, filtered
-from huaxiang.features.windows import AS_OF, Window
+from huaxiang.features.windows import AS_OF, PAST, Window
 
 Kind = Literal["all", "count", "value"]
 NEAR_DAYS = 100
@@ -59,7 +59,7 @@ class Pass:
         return f"SELECT user_no{folds} FROM ({grouped}) GROUP BY user_no"
 
     def _rows(self, edges: list[int]) -> str:
-        kept = [f"day < {AS_OF}"]
+        kept = [PAST]
         if self.folds and all(fold.window.days for fold in self.folds):
             kept.append(f"day >= {AS_OF} - {edges[-1]}")
         if self.kind != "all":

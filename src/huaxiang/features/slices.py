@@ -42,6 +42,7 @@ class Slice:
     names: dict[str, str]
     users: str
     gap_min: int
+    last: date
     events: Source
     gaps: str = ""
     waiting: str = ""
@@ -84,7 +85,7 @@ class Slice:
         plan = self.plan
 
         def keep(sql: str) -> str:
-            return self.keep(made.at_date(sql, as_of))
+            return self.keep(made.at_date(sql, as_of, self.last))
 
         keys = {
             key: keep(
@@ -100,22 +101,21 @@ class Slice:
             for (kept, event), exacts in plan.exacts.items()
         ]
         days = keep(made.day_sql(plan, gaps)) if plan.days else None
-        return made.at_date(
-            made.final_sql(plan, users=users, made=rows, days=days, keys=keys, everyone=everyone), as_of
-        )
+        final = made.final_sql(plan, users=users, made=rows, days=days, keys=keys, everyone=everyone)
+        return made.at_date(final, as_of, self.last)
 
 
 @contextmanager
 def open_slice(
-    step: Step, plan: Plan, names: dict[str, str], buckets: tuple[int, int], settings: Settings
+    step: Step, plan: Plan, names: dict[str, str], buckets: tuple[int, int], settings: Settings, last: date
 ) -> Iterator[Slice]:
-    """The slice of the users in buckets [low, high)."""
+    """The slice of the users in buckets [low, high). last: the day of the shop's last event."""
     engine = step.lake.engine
     local = f"timezone({quote(settings.shop.timezone)}, timezone('UTC', registered_at))::DATE"
     low, high = buckets
     inside = f"bucket >= {low} AND bucket < {high}"
     events = f"(SELECT * FROM ({engine.sql(step.table('ready.events'))}) WHERE {inside})"
-    found = Slice(engine, plan, names, "", settings.features.session_gap_min, Source(events, events, frozenset()))
+    found = Slice(engine, plan, names, "", settings.features.session_gap_min, last, Source(events, events, frozenset()))
     try:
         found.users = found.keep(
             f"SELECT user_no, user_id, {local} AS registered_day FROM ({engine.sql(step.table('ready.users'))}) WHERE {inside}"

@@ -1,10 +1,14 @@
-"""Write docs/reference/*.md from the code itself: tables, settings, features, command line.
+"""Write docs/reference/*.md from the code itself: tables, settings, features, the command line, the Python calls.
 
 Run by `make docs`; a test fails when a page is not what this script writes.
 """
 
 from __future__ import annotations
 
+import inspect
+import json
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -23,7 +27,14 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """File name -> Markdown of each reference page."""
-    return {"tables.md": tables(), "settings.md": settings(), "features.md": features(), "events.md": events()}
+    return {
+        "tables.md": tables(),
+        "settings.md": settings(),
+        "features.md": features(),
+        "events.md": events(),
+        "commands.md": commands(),
+        "python.md": python(),
+    }
 
 
 def tables() -> str:
@@ -84,6 +95,60 @@ def features() -> str:
             f"| `{feature['name']}` | {feature['unit']} | {feature['group']} | {feature['meaning_en']} | {feature['meaning_zh']} |"
         )
     return "\n".join([*parts, ""])
+
+
+def commands() -> str:
+    """Every command and option. In a process of its own: the command line takes its language when it is loaded."""
+    done = subprocess.run([sys.executable, "-c", COMMANDS, "--lang", "en"], capture_output=True, text=True, check=True)
+    parts = ["# The command line", "", "`--lang en|zh`, `--verbose` and `--debug` may stand anywhere.", ""]
+    for command in json.loads(done.stdout):
+        parts += [
+            f"## huaxiang {command['name']}",
+            "",
+            command["help"],
+            "",
+            "| argument or option | default | meaning |",
+            "|---|---|---|",
+        ]
+        parts += [f"| `{name}` | {default} | {text} |" for name, default, text in command["params"]]
+        parts.append("")
+    return "\n".join(parts)
+
+
+COMMANDS = """
+import json, typer
+from huaxiang.cli import app
+found = []
+for name, command in typer.main.get_command(app).commands.items():
+    params = [
+        (param.opts[0] if param.opts[0].startswith("-") else param.metavar or param.name.upper(),
+         "" if param.required or param.default in (None, "", False) else str(param.default),
+         getattr(param, "help", "") or "")
+        for param in command.params if param.name != "help"
+    ]
+    found.append({"name": name, "help": command.help or "", "params": params})
+print(json.dumps(found))
+"""
+
+
+def python() -> str:
+    """The calls of Shop, from their docstrings."""
+    from huaxiang import Shop
+
+    parts = ["# From Python", "", "```text", inspect.cleandoc(inspect.getmodule(Shop).__doc__ or ""), "```", ""]
+    for name, call in vars(Shop).items():
+        bound = inspect.unwrap(getattr(Shop, name))
+        if name.startswith("_") or not callable(bound) or not bound.__doc__:
+            continue
+        made = " (makes a shop)" if isinstance(call, classmethod) else ""
+        signature = (
+            re.sub(r"<.*? object at .*?>", "SILENT", str(inspect.signature(bound)))
+            .replace("'", "")
+            .replace("(self, ", "(")
+            .replace("(self)", "()")
+        )
+        parts += [f"## `Shop.{name}{signature}`{made}", "", "```text", inspect.cleandoc(bound.__doc__), "```", ""]
+    return "\n".join(parts)
 
 
 def settings() -> str:

@@ -26,7 +26,7 @@ from huaxiang.engine import Engine, Lake, Step
 from huaxiang.engine.lake import write_atomically
 from huaxiang.errors import ShopError
 from huaxiang.progress import SILENT, Progress
-from huaxiang.settings import Settings, load_settings
+from huaxiang.settings import Settings, add_entry, load_settings
 from huaxiang.words import Lang
 
 if TYPE_CHECKING:
@@ -208,6 +208,24 @@ class Shop:
         if "features" not in self.lake.note("build"):
             self.lake.table("features")  # raises: no build yet
         return list(self.lake.note("build")["features"])
+
+    def add_feature(self, name: str, agg: str, column: str = "", **rest: str) -> None:
+        """Declare a feature in huaxiang.toml; the next build computes it.
+
+            shop.add_feature("big_orders_90d", "count", where="event == 'purchase' and amount > 50", window="90d")
+
+        agg, column, rest: what one entry of [features.mine] holds (agg, column, where, window, unit, meaning, owner)
+        raises: DefinitionError or SettingsError where it is not well declared; nothing is written then
+        """
+        from huaxiang.features.build import check_definitions
+
+        path = self.folder / SETTINGS
+        declared = {"agg": agg, "column": column, **rest}
+        text = add_entry(path.read_text(encoding="utf-8"), ("features", "mine", name), declared)
+        settings = load_settings(path, os.environ, text=text)
+        check_definitions(settings)
+        write_atomically(path, text)
+        self.settings = settings
 
     def export(self, path: str | Path, *, what: str = "traits") -> int:
         """Write all profiles to a .parquet, .csv or .jsonl file; gives the customers written."""

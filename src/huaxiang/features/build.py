@@ -19,8 +19,9 @@ from huaxiang.features.mine import declared_features
 from huaxiang.features.outcomes import Outcome, Schedule, declare_outcome, labels_sql, schedule
 from huaxiang.features.plan import CODED, Plan
 from huaxiang.features.ready import Span, write_ready
-from huaxiang.features.scores import SCORES, scored_sql
+from huaxiang.features.scores import scored_sql, unscored
 from huaxiang.features.slices import Slice, open_slice
+from huaxiang.features.standard import standard_features
 from huaxiang.features.users import BUCKETS
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import Settings
@@ -88,7 +89,7 @@ def build_features(
 def check_definitions(settings: Settings) -> tuple[list[Feature], list[Outcome]]:
     """The declared features and outcomes; raises DefinitionError for the first that is not well declared."""
     features = declared_features(settings.features)
-    plan_features([feature for feature in features if feature.name not in SCORES], Plan())
+    plan_features(unscored(features, standard_features()), Plan())
     kinds = {
         feature.name: "string" if feature.agg.type == "text" else "float"
         for feature in features
@@ -183,14 +184,14 @@ def _names(step: Step) -> dict[str, ibis.Table]:
     }
 
 
-def _planned(engine: Engine, features: Sequence[Feature], names: dict[str, ibis.Table]) -> Plan:
+def _planned(engine: Engine, features: list[Feature], names: dict[str, ibis.Table]) -> Plan:
     """The plan of `features`, with the codes of the keys that have few values (not items)."""
     codes = {
         key: {row["name"]: row["no"] for row in engine.rows(table)}
         for key, table in names.items()
         if key == "category_top" or engine.value(f"SELECT count(*) FROM {table.get_name()}") <= WRITTEN_OUT
     }
-    return plan_features([feature for feature in features if feature.name not in SCORES], Plan(codes=codes))
+    return plan_features(unscored(features, standard_features()), Plan(codes=codes))
 
 
 def _ranges(first: int, last: int, parts: int) -> Iterator[tuple[int, int]]:

@@ -30,9 +30,20 @@ class Rfm(Aggregation):
     type: ClassVar[FeatureType] = "text"
 
 
+def unscored(features: list[Feature], standard: list[Feature]) -> list[Feature]:
+    """The features that are computed before the scores: all others, and what the scores rank even where it is skipped."""
+    found = [feature for feature in features if feature.name not in SCORES]
+    if len(found) < len(features):
+        ranked, names = {column for column, _ in RANKED.values()}, {feature.name for feature in found}
+        found += [feature for feature in standard if feature.name in ranked - names]
+    return found
+
+
 def scored_sql(rows: str, features: list[Feature]) -> str:
     """`rows` (features of all users, one or more as-of dates) with the scores among `features` added."""
     wanted = [feature.name for feature in features if feature.name in SCORES]
+    made_for = {feature.name for feature in features}
+    unasked = "".join(f", {column}" for column, _ in RANKED.values() if column not in made_for)
     if not wanted:
         return f"SELECT * EXCLUDE (user_no) FROM {rows}"
     ranks = ", ".join(
@@ -44,6 +55,6 @@ def scored_sql(rows: str, features: list[Feature]) -> str:
     made["rfm"] = " || ".join(f"s.{score}::INT::VARCHAR" for score in RANKED)
     columns = ", ".join(f"{made[name]} AS {name}" for name in wanted)
     return (
-        f"SELECT r.* EXCLUDE (user_no), {columns} FROM {rows} AS r LEFT JOIN "
+        f"SELECT r.* EXCLUDE (user_no{unasked}), {columns} FROM {rows} AS r LEFT JOIN "
         f"(SELECT user_no, as_of, {ranks} FROM {rows} WHERE recency_days IS NOT NULL) AS s USING (user_no, as_of)"
     )

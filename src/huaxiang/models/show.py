@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from huaxiang.models.table import TableReport
     from huaxiang.words import Lang
 
-HEADLINES = {
-    "binary": ("roc_auc", "pr_auc", "f1", "log_loss", "brier"),
-    "number": ("rmse", "mae", "r2", "spearman"),
+METRICS = {
+    "binary": ("roc_auc", "pr_auc", "log_loss", "brier", "accuracy", "precision", "recall", "f1"),
+    "number": ("rmse", "mae", "r2", "spearman", "mse"),
     "class": ("accuracy", "macro_f1", "log_loss", "roc_auc"),
 }
 COLOURS = {"trained": "green", "null": "yellow", "skipped": "bright_black"}
-WIDE = 118  # columns from which every headline fits with its interval; fewer show the first two
+WIDE = 118  # columns from which HEADLINES metrics fit with their intervals; fewer show two
+HEADLINES = 4
 BAR = 18
 DRIVERS = 6
 
@@ -40,6 +41,7 @@ def show_card(card: ScoreCard, console: Console, lang: Lang) -> None:
         parts += [
             Text(),
             _models(card, words, console.width),
+            *(Text("• " + line) for line in _rest(card, words, console.width)),
             *_facts(card, words),
             *_drivers(card, words),
             Text(_made(card, words), style="dim"),
@@ -62,7 +64,7 @@ def show_table(report: TableReport, console: Console, lang: Lang) -> None:
         Text(head),
         Text(card.why[lang], style="italic"),
         Text(),
-        _models(card, words, console.width),
+        _folds(card, words),
     ]
     parts += [
         Text("• " + note[lang], style="yellow" if note["en"].startswith("WARNING") else "dim") for note in report.notes
@@ -73,20 +75,51 @@ def show_table(report: TableReport, console: Console, lang: Lang) -> None:
 
 
 def _models(card: ScoreCard, words: Words, width: int) -> Table:
-    """One row a model: the test figure with its interval, or the mean over folds with its spread."""
+    """One row a model, its first metrics on the test date with their intervals; the rest of the winner's follow below."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    headlines = HEADLINES[card.kind] if width >= WIDE else HEADLINES[card.kind][:2]
+    headlines = METRICS[card.kind][: HEADLINES if width >= WIDE else 2]
     table.add_column(words("models.show.model"), no_wrap=True)
     for metric in headlines:
         table.add_column(words(f"models.metric.{metric}"), justify="right", no_wrap=True)
     table.add_column(words("models.show.seconds"), justify="right", no_wrap=True)
     for score in card.models:
-        best = score.name == card.model and card.worth_using
-        style = "bold" if best else "dim" if score.name == card.baseline else ""
-        mark = "★ " if best else "  "
+        mark, style = _standing(card, score)
         cells = [_figure(score, metric) for metric in headlines]
         table.add_row(mark + words(f"models.name.{score.name}"), *cells, f"{score.seconds:.1f}", style=style)
     return table
+
+
+def _folds(card: ScoreCard, words: Words) -> Table:
+    """One row a metric, one column a model: the mean over the folds and its spread."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("", no_wrap=True)
+    for score in card.models:
+        mark, style = _standing(card, score)
+        table.add_column(mark.strip() + words(f"models.name.{score.name}"), justify="right", style=style)
+    for metric in METRICS[card.kind]:
+        table.add_row(words(f"models.metric.{metric}"), *(_figure(score, metric) for score in card.models))
+    table.add_row(words("models.show.seconds"), *(f"{score.seconds:.1f}" for score in card.models))
+    return table
+
+
+def _standing(card: ScoreCard, score: ModelScore) -> tuple[str, str]:
+    """The mark and the style of a model: the winner's, the baseline's, another's."""
+    if score.name == card.model and card.worth_using:
+        return "★ ", "bold"
+    return "  ", "dim" if score.name == card.baseline else ""
+
+
+def _rest(card: ScoreCard, words: Words, width: int) -> list[str]:
+    """The winner's other metrics in one line."""
+    rest = METRICS[card.kind][HEADLINES if width >= WIDE else 2 :]
+    found = [score for score in card.models if score.name == card.model and score.test]
+    figures = [
+        f"{words(f'models.metric.{metric}')} {_figure(score, metric)}"
+        for score in found
+        for metric in rest
+        if score.test.get(metric, {}).get("value") is not None
+    ]
+    return [f"{words(f'models.name.{card.model}')}: {', '.join(figures)}"] if figures else []
 
 
 def _figure(score: ModelScore, metric: str) -> str:

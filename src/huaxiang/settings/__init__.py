@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_origin
 
+import tomlkit
 from pydantic import BaseModel, Field, ValidationError
 
 from huaxiang.errors import SettingsError
@@ -35,6 +36,7 @@ __all__ = [
     "SourceSettings",
     "TableFrom",
     "TrainSettings",
+    "add_entry",
     "load_settings",
 ]
 
@@ -50,10 +52,13 @@ class Settings(Section):
     profile: ProfileSettings = ProfileSettings()
 
 
-def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
-    """The settings of the file at `path`, overridden by `HUAXIANG_SECTION__NAME` in `environ`; raises SettingsError."""
+def load_settings(path: Path, environ: Mapping[str, str], *, text: str | None = None) -> Settings:
+    """The settings of the file at `path`, overridden by `HUAXIANG_SECTION__NAME` in `environ`; raises SettingsError.
+
+    text: what to take for the file's content
+    """
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        given = tomllib.loads(path.read_text(encoding="utf-8") if text is None else text)
     except FileNotFoundError as error:
         raise SettingsError("settings.missing", path=path) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -65,6 +70,19 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
             if isinstance(part, dict):
                 part[key] = _plain(value)
     return check_settings(given, path)
+
+
+def add_entry(text: str, place: tuple[str, ...], entry: Mapping[str, str]) -> str:
+    """The TOML `text` with the table at `place` holding `entry` (empty values left out); all else, comments too, as it was."""
+    document = tomlkit.parse(text)
+    table: Any = document
+    for depth, part in enumerate(place):
+        if part not in table:
+            table[part] = tomlkit.table(is_super_table=depth < len(place) - 1)
+        table = table[part]
+    table.clear()
+    table.update({name: value for name, value in entry.items() if value})
+    return tomlkit.dumps(document)
 
 
 def check_settings(given: dict[str, Any], path: Path) -> Settings:

@@ -32,14 +32,14 @@ OPTIONAL_RULES = (
 class FillSettings(Section):
     """[clean.missing."users.birth_year"]"""
 
-    how: Fill
+    how: Fill = Field(description="leave, constant, mean, median, mode, most_recent, interpolate or model")
     value: str | float | None = Field(default=None, description="for how = constant")
 
 
 class TrimSettings(Section):
     """[clean.outliers."events.price"]: values beyond the bound become the bound."""
 
-    how: Trim
+    how: Trim = Field(description="quantile, iqr or mad")
     by: float = Field(
         default=3.0, gt=0, description="quantile: share cut on each side (0.001); iqr, mad: how many of them"
     )
@@ -51,8 +51,8 @@ class CleanSettings(Section):
     max_age: int = Field(default=110, description="birth years that make an older user are impossible")
     robot_per_minute: int = Field(default=120, ge=1, description="more acts in one minute than a person can make")
     robot_per_day: int = Field(default=5000, ge=1, description="more acts in one day than a person can make")
-    drop_test: bool = True
-    drop_robots: bool = True
+    drop_test: bool = Field(default=True, description="quarantine the events of test accounts")
+    drop_robots: bool = Field(default=True, description="quarantine the events of users faster than a person can be")
     duplicate_by: tuple[str, ...] = Field(
         default=(
             "user_id",

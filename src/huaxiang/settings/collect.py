@@ -16,7 +16,7 @@ class ColumnFrom(Section):
     column: str | None = Field(default=None, description="name of the source column")
     value: str | int | float | None = Field(default=None, description="a constant instead of a column")
     columns: tuple[str, ...] = Field(default=(), description="several columns, joined by `join`")
-    join: str = " > "
+    join: str = Field(default=" > ", description="what stands between the columns")
     values: dict[str, str] = Field(default_factory=dict, description="source value -> our value; others pass unchanged")
     format: str | None = Field(default=None, description="strptime format of a time")
     unit: Literal["s", "ms", "us", "ns", "days"] | None = Field(
@@ -38,7 +38,7 @@ class ColumnFrom(Section):
 class TableFrom(Section):
     """One table fed by a source. `map`: contract column -> ColumnFrom (a bare string is a source column)."""
 
-    table: str
+    table: str = Field(description="users, items, events, relations or identifiers")
     map: dict[str, ColumnFrom]
     extra: tuple[str, ...] = Field(default=(), description="source columns kept as further attributes (users, items)")
     where: str = Field(default="", description="only rows where this holds, such as `status != 'test'`")
@@ -68,20 +68,20 @@ class TableFrom(Section):
 class SourceSettings(Section):
     """One source: files (`from`) or a database (`from` = a URL, with `query` or `db_table`)."""
 
-    name: str
+    name: str = Field(description="of the source; rows carry it")
     from_: tuple[str, ...] = Field(
         alias="from", description="paths or globs, relative to the shop folder; or one database URL"
     )
-    format: Literal["csv", "jsonl", "parquet", "database"] = "csv"
-    encoding: str = "utf-8"
-    delimiter: str = ","
-    quote: str = '"'
-    header: bool = True
+    format: Literal["csv", "jsonl", "parquet", "database"] = Field(default="csv", description="what the files are")
+    encoding: str = Field(default="utf-8", description="such as gb18030 or utf-16")
+    delimiter: str = Field(default=",", description="what separates the columns of a CSV")
+    quote: str = Field(default='"', description="what stands around a value that holds the delimiter")
+    header: bool = Field(default=True, description="whether the first row names the columns")
     columns: tuple[str, ...] = Field(default=(), description="names of the columns of a headerless file")
     skip: int = Field(default=0, ge=0, description="lines before the header or the first row")
     timezone: str = Field(default="UTC", description="zone of times written without one")
-    query: str = ""
-    db_table: str = ""
+    query: str = Field(default="", description="a SELECT to read from a database")
+    db_table: str = Field(default="", description="a table to read whole from a database")
     third_party: bool = Field(
         default=False, description="attributes bought or found elsewhere: joined by user_id, source kept"
     )

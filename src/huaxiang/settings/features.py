@@ -16,16 +16,16 @@ class FeatureSettings(Section):
         default="", description="only events where this holds, such as event == 'purchase' and price > 100"
     )
     window: str = Field(default="", description="such as 30d; empty: all history")
-    unit: str = ""
-    meaning: str = ""
-    owner: str = ""
+    unit: str = Field(default="", description="shown beside the value")
+    meaning: str = Field(default="", description="what it says of a customer")
+    owner: str = Field(default="", description="who to ask about it")
 
 
 class OutcomeSettings(Section):
     """[outcomes.churn_30d]: the same algebra looking forward, or a declared attribute of users."""
 
     agg: str = Field(default="any", description="any, none, count, sum")
-    column: str = ""
+    column: str = Field(default="", description="column summed, for sum")
     where: str = Field(default="", description="events that count")
     within: str = Field(default="", description="how far ahead, such as 30d")
     among: str = Field(
@@ -35,7 +35,7 @@ class OutcomeSettings(Section):
         default="",
         description="a declared attribute to predict for users who did not declare it, such as users.age_band",
     )
-    meaning: str = ""
+    meaning: str = Field(default="", description="what is predicted")
     meaning_zh: str = Field(default="", description="the meaning in Chinese; default: as in `meaning`")
     value: float | None = Field(
         default=None, description="what acting on a true case brings, in money (for the business figure)"
@@ -46,5 +46,5 @@ class OutcomeSettings(Section):
 class FeaturesSection(Section):
     standard: bool = Field(default=True, description="compute the standard shop set")
     skip: tuple[str, ...] = Field(default=(), description="standard features not wanted")
-    session_gap_min: int = Field(default=30, ge=1)
+    session_gap_min: int = Field(default=30, ge=1, description="minutes without an event that end a session")
     mine: dict[str, FeatureSettings] = Field(default_factory=dict)

@@ -13,8 +13,8 @@ class TagSettings(Section):
     when: str = Field(
         description="a condition on the columns of `profiles`, such as spend_90d > 100 and orders_90d >= 3"
     )
-    en: str = ""
-    zh: str = ""
+    en: str = Field(default="", description="its name in English")
+    zh: str = Field(default="", description="its name in Chinese")
 
 
 class ProfileSettings(Section):

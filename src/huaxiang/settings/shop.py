@@ -11,12 +11,12 @@ from huaxiang.settings.base import Section
 
 
 class ShopSettings(Section):
-    name: str = "My shop"
-    language: Literal["en", "zh"] = "en"
+    name: str = Field(default="My shop", description="the shop, as its reports name it")
+    language: Literal["en", "zh"] = Field(default="en", description="of reports: en or zh")
     currency: str = Field(default="CNY", description="ISO 4217 code of every money column")
     timezone: str = Field(default="UTC", description="the shop's zone: hours, weekdays and days are the shop's")
     memory_gb: float = Field(default=1.5, gt=0.1, description="limit of the query engine")
-    threads: int = Field(default=2, ge=1)
+    threads: int = Field(default=2, ge=1, description="cores to work with")
     as_of: str = Field(
         default="", description="profiles as of this day (YYYY-MM-DD); empty: the day after the last event"
     )

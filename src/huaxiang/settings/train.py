@@ -8,10 +8,10 @@ from huaxiang.settings.base import Section
 
 
 class TrainSettings(Section):
-    seed: int = 20260101
+    seed: int = Field(default=20260101, description="of every split and model")
     as_of_count: int = Field(default=6, ge=2, description="training dates before the validation date")
-    as_of_step_days: int = Field(default=28, ge=1)
-    folds: int = Field(default=5, ge=2)
+    as_of_step_days: int = Field(default=28, ge=1, description="days from one training date to the next")
+    folds: int = Field(default=5, ge=2, description="of the cross-validation, whole users together")
     max_rows: int = Field(default=200_000, ge=100, description="rows of a training set; more are sampled by user")
     min_labels: int = Field(default=50, ge=10, description="labels below which an outcome is skipped")
     margin: float = Field(

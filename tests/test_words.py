@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from huaxiang.errors import HuaxiangError
+from huaxiang.features.standard import standard_features
 from huaxiang.words import Words, catalogue
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "huaxiang"
@@ -47,3 +48,7 @@ def test_every_error_raised_has_its_texts() -> None:
 def test_unknown_text_names_the_nearest() -> None:
     with pytest.raises(KeyError, match=r"cli\.about"):
         Words("en")("cli.abuot")
+
+
+def test_every_standard_feature_has_a_name_to_show() -> None:
+    assert [feature.name for feature in standard_features() if not Words("en").has(f"traits.{feature.name}")] == []

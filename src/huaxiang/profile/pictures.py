@@ -81,7 +81,9 @@ def figures(traits: Traits, numbers: Numbers, lang: Lang) -> list[dict[str, str]
 
 def _beneath(traits: Traits, name: str, lang: Lang) -> str:
     text = traits.text(name, lang)
-    if name in TRENDS or name in ("gap_days_mean", "overdue_ratio", "basket_items_mean_90d"):
+    if name == "overdue_ratio":
+        return Words(lang)("look.profile.of_usual_gap", ratio=text)
+    if name in TRENDS or name in ("gap_days_mean", "basket_items_mean_90d"):
         return text
     return f"{traits.label(name, lang)}{'：' if lang == 'zh' else ': '}{text}"
 
@@ -151,6 +153,7 @@ def _prediction(trait: Mapping[str, Any], traits: Traits, numbers: Numbers, lang
     chance = trait.get("unit") == "probability"
     label = (trait.get("label") or {}).get(lang) or trait["name"]
     bar, verdict, css = "", "", ""
+    sure = words("look.profile.sure", share=numbers.percent(trait.get("confidence"), 0))
     if chance:
         bar = charts.range_bar(value, low, high, lang=lang, threshold=line, shown=numbers.percent)
         if is_number(line) and is_number(value):
@@ -167,6 +170,8 @@ def _prediction(trait: Mapping[str, Any], traits: Traits, numbers: Numbers, lang
             else numbers.compact
         )
         bar = charts.range_bar(value, low, high, lang=lang, start=least, end=end, shown=say)
+        if is_number(low) and is_number(high):
+            sure = words("look.profile.between", low=say(low), high=say(high))
     elif is_number(trait.get("confidence")):
         bar = charts.range_bar(trait["confidence"], low, high, lang=lang, shown=numbers.percent)
     reasons = [reason for reason in evidence.get("reasons") or [] if is_number(reason.get("effect"))]
@@ -180,7 +185,7 @@ def _prediction(trait: Mapping[str, Any], traits: Traits, numbers: Numbers, lang
         "verdict": verdict,
         "css": css,
         "bar": bar,
-        "sure": words("look.profile.sure", share=numbers.percent(trait.get("confidence"), 0)),
+        "sure": sure,
         "baseline": words("look.profile.baseline", value=numbers.percent(baseline))
         if chance and is_number(baseline)
         else "",

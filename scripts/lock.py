@@ -39,7 +39,9 @@ def install(python: Path, needs: list[str]) -> None:
 
 
 def freeze(python: Path) -> list[str]:
-    listed = subprocess.run([str(python), "-m", "pip", "freeze"], check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        [str(python), "-m", "pip", "freeze", "--all", "--exclude", "pip"], check=True, capture_output=True, text=True
+    ).stdout
     return [
         line.split("+")[0] for line in listed.splitlines() if "==" in line
     ]  # torch==2.13.0+cpu is torch==2.13.0 elsewhere

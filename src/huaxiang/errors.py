@@ -10,7 +10,7 @@
     ├── TrustError       the key or the vault is missing, open to others, or damaged
     └── UnknownUserError no such customer in this shop
 
-Every error names a text in words/errors.toml: what happened (with the value), and the mend. `str(error)` is English;
+Every error names a text in words/ ([errors.KEY]): what happened (with the value), and the mend. `str(error)` is English;
 `error.say("zh")` Chinese. Personal data never enters one.
 """
 

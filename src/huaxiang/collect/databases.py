@@ -8,6 +8,7 @@ Results are streamed, so that memory stays bounded. The address, which may hold 
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 
 from huaxiang.engine import Engine
-from huaxiang.errors import SourceError
+from huaxiang.errors import HuaxiangError, SourceError
 from huaxiang.settings import SourceSettings
 
 BATCH = 65_536
@@ -31,6 +32,8 @@ _SCHEMES = {
     "duckdb": "duckdb",
 }
 _BOUND_TO_FILE = ("sqlite", "duckdb")
+_PORTS = {"postgresql": 5432, "mysql": 3306}
+REACH_S = 5.0
 
 
 def is_database(source: SourceSettings) -> bool:
@@ -75,29 +78,56 @@ def open_query(engine: Engine, source: SourceSettings, folder: Path, environ: Ma
     if kind in _BOUND_TO_FILE and not path.is_file():
         raise SourceError("collect.missing", source=source.name, path=path, near="")
     if kind == "duckdb":
-        with engine.attach(path) as name:
+        name = engine.attach(path)
+        if name is None:
+            raise SourceError("collect.not_duckdb", source=source.name, path=path)
+        try:
             wrong = engine.attempt(f"CREATE TABLE memory.main.{name}_rows AS {sql}", within=name)
             if wrong is not None:
                 raise SourceError("collect.database", source=source.name, address=address, detail=wrong.splitlines()[0])
             yield f"memory.main.{name}_rows"
             engine.run(f"DROP TABLE memory.main.{name}_rows")
+        finally:
+            engine.detach(name)
         return
-    loaded = engine.load(_stream(f"sqlite://{path}" if kind == "sqlite" else f"{kind}://{rest}", sql, source, address))
+    where = f"sqlite://{path}" if kind == "sqlite" else f"{kind}://{rest}"
+    if kind in _PORTS:
+        _reach(where, _PORTS[kind], source, address)
+    with _saying(where, source, address):
+        loaded = engine.load(_stream(where, sql))
     yield loaded.get_name()
     engine.drop(loaded)
 
 
-def _stream(url: str, sql: str, source: SourceSettings, address: str) -> pa.RecordBatchReader:
-    import connectorx
-
+def _reach(url: str, port: int, source: SourceSettings, address: str) -> None:
+    """Raises SourceError where nobody answers: the driver itself would try for half a minute, and log as it goes."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        return  # a socket file: the driver says at once whether it is there
     try:
-        found: Any = connectorx.read_sql(url, sql, return_type="arrow_stream", batch_size=BATCH)
-    except (KeyboardInterrupt, SystemExit):
+        socket.create_connection((parts.hostname, parts.port or port), timeout=REACH_S).close()
+    except (OSError, ValueError) as error:
+        reason = error.strerror or str(error) if isinstance(error, OSError) else "?"
+        raise SourceError("collect.database", source=source.name, address=address, detail=reason) from None
+
+
+@contextmanager
+def _saying(url: str, source: SourceSettings, address: str) -> Iterator[None]:
+    """What goes wrong while the rows are asked for or read, as a SourceError."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, HuaxiangError):
         raise
     except BaseException as error:  # noqa: BLE001  connectorx panics with pyo3's PanicException, which is no Exception
         raise SourceError(
             "collect.database", source=source.name, address=address, detail=_reason(str(error), url)
         ) from None
+
+
+def _stream(url: str, sql: str) -> pa.RecordBatchReader:
+    import connectorx
+
+    found: Any = connectorx.read_sql(url, sql, return_type="arrow_stream", batch_size=BATCH)
     return found if isinstance(found, pa.RecordBatchReader) else found.to_reader()
 
 

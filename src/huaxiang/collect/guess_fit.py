@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from huaxiang.collect.guess_names import is_consent_name
 from huaxiang.collect.sniff_values import ColumnLook
+from huaxiang.collect.values import NO, YES
 
 _TIMES = ("ts", "since", "registered_at", "received_at")
 _NUMBERS = ("quantity", "price", "amount_line", "amount_order", "discount", "rating", "list_price")
+_REFUSALS = ("拒绝", "未授权", "已授权", "授权", "declined", "refused", "denied", "accepted", "granted")
 
 
 def fits_role(role: str, column: ColumnLook) -> bool:
@@ -17,9 +22,14 @@ def fits_role(role: str, column: ColumnLook) -> bool:
     if role in _NUMBERS:
         return column.is_number and not (role == "rating" and (column.high or 0) > 100)
     if role == "birth_year":
-        return column.kind == "int" and (column.low or 0) >= 1900 and (column.high or 0) <= 2030
+        return (
+            column.kind == "int"
+            and _share(column, lambda value: value.isdecimal() and 1900 <= int(value) <= 2030) >= 0.9
+        )
     if role == "birth_date":
         return column.is_time or column.kind in ("code", "text")
+    if role == "consent" and is_consent_name(column.name):  # a name that only sounds so: its values must say yes or no
+        return {word.lower() for word in column.words} <= {*YES, *NO, *_REFUSALS}
     if role == "age":
         return column.kind in ("category", "code", "text") or (column.is_number and 0 <= (column.high or 0) <= 150)
     if role in ("gender", "marital_status", "education", "kind", "status"):
@@ -37,6 +47,12 @@ def fits_role(role: str, column: ColumnLook) -> bool:
     if role in ("category", "brand", "channel", "device", "campaign_id", "session_id", "event_id"):
         return not (column.is_time and column.kind != "epoch") and column.kind not in ("list", "money", "comma")
     return not column.is_time or role in ("value", "address_part")
+
+
+def _share(column: ColumnLook, fits: Callable[[str], bool]) -> float:
+    """The share of the filled cells for which `fits` holds: a few wrong ones are for cleaning to judge."""
+    cells = [value.removesuffix(".0") for value in column.values if value]
+    return sum(map(fits, cells)) / max(len(cells), 1)
 
 
 def _whole(column: ColumnLook) -> bool:

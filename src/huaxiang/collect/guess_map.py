@@ -42,7 +42,8 @@ def guess_source(look: Look, *, third_party: bool = False, roles: Mapping[str, s
             who["user_id"] = bare
     guess.tables = _choose_tables(guesser, who, item, third_party)
     if not guess.tables:
-        guess.lacks = "who" if not who else "when"
+        empty = all(column.kind == "empty" for column in look.columns)
+        guess.lacks = "rows" if empty else "who" if not who else "when"
     _doubt_values(guesser, guess)
     guess.doubts = [*look.doubts, *guesser.doubts]
     return guess

@@ -50,7 +50,7 @@ ROLES: dict[str, str] = {
     "member_level": """memberlevel userlvcd userlevel viplevel vip tier loyaltytier membershiplevel memberrank level userlv customergroup membership
         会员等级 会员级别 用户等级 等级 客户等级""",
     "signup_channel": "signupchannel registerchannel registrationchannel signupsource acquisitionchannel acceptsmarketingsource 注册渠道 注册来源 来源渠道",
-    "consent": "consent consents purposes agreedto optin gdprconsent marketingconsent 同意 同意的用途 授权",
+    "consent": "consent consents purposes agreedto gdprconsent 同意 同意的用途 授权",
     "registered_at": """registeredat registrationdate registrationtime registerdate registertime regtime regdate userregtm signupdate signuptime
         signedupat datejoined joindate joinedat membersince createdat customersince datecreated accountcreated dateregistered created userregtime
         注册时间 注册日期 开户时间 入会时间 入会日期 创建时间""",
@@ -98,7 +98,7 @@ ROLES: dict[str, str] = {
         createdat paidat paytime paidtime paymenttime purchasedate purchasetime ordercreatedat orderplacedat createtime createdtime createtm created actiontime
         behaviortime clicktime viewtime visittime logtime occurredat originaltimestamp saledate purchasedat orderpurchasetimestamp day dt ratingtime
         reviewtime unixreviewtime reviewdate submittedat createddate eventdatetime invoicetime unixtime eventdate servertime requesttime datecreated
-        timestampms processedat timeofpurchase
+        timestampms processedat timeofpurchase orderedat orderedon placedat
         时间 时间戳 下单时间 付款时间 支付时间 订单付款时间 订单创建时间 创建时间 交易时间 成交时间 购买时间 行为时间 日期 下单日期 订单日期 购买日期 发生时间 访问时间 事件时间 评价时间 操作时间 消费时间 开票日期""",
     "received_at": "receivedat ingestedat loadedat recvtime receivetime servertimestamp 接收时间 入库时间 上报时间",
     # ties and identifiers
@@ -147,8 +147,21 @@ def roles_of(name: str) -> dict[str, int]:
         found = _index().get(plain_name(text))
         if found is not None:
             return found
+    if is_consent_name(name):
+        return {"consent": 500}
     bracketed = re.sub(r"[(（\[].*?[)）\]]", "", name)  # `Amount (USD)`, `金额（元）`
     return _index().get(plain_name(bracketed), {}) if bracketed != name else {}
+
+
+_CONSENT = re.compile(
+    r"consent|optin|optedin|accepts?marketing|marketingaccept|privacyagree|agree(d|ment|tomarketing)?$|同意|授权|许可"
+)
+
+
+def is_consent_name(name: str) -> bool:
+    """Whether a name that is no plain `consent` sounds as if it said who agreed to something."""
+    plain = plain_name(name)
+    return bool(_CONSENT.search(plain)) and "consent" not in _index().get(plain, {})
 
 
 def is_known_name(name: str) -> bool:

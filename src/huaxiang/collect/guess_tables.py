@@ -18,9 +18,13 @@ def guess_users(guesser: Guesser, user: ColumnLook, *, log: bool) -> TableGuess:
     used = [user.name]
     roles = ["age_band", *USER_COLUMNS, "address"] + ([] if log else ["registered_at"])
     for role in roles:
-        if (log and role in ("member_level", "signup_channel", "children")) or (role == "consent" and log):
+        if log and role in ("member_level", "signup_channel", "children"):
             continue
         found = guesser.find(role, used)
+        if role == "consent" and found is not None:
+            guesser.doubt("consent_in_log" if log else "consent_column", column=found.name)
+            if log:
+                continue
         if found is None and role == "email" and user.kind == "email":
             found = user
         if found is None:

@@ -19,7 +19,7 @@ from huaxiang.collect.guess_headerless import name_headerless
 from huaxiang.collect.guess_map import guess_source
 from huaxiang.collect.guess_names import roles_of
 from huaxiang.collect.guess_shop import ShopGuess, Span, find_span, guess_outcomes, guess_shop
-from huaxiang.collect.propose_files import find_groups, name_sources
+from huaxiang.collect.propose_files import find_groups, name_sources, path_from
 from huaxiang.collect.seen import Look
 from huaxiang.collect.write_toml import write_toml
 from huaxiang.errors import ShopError, SourceError
@@ -96,7 +96,7 @@ def propose(folder: Path, sources: Sequence[str], *, third_party: Sequence[str] 
     for guess in left_out:
         guess.name = guess.look.db_table or (guess.look.path.name if guess.look.path else guess.look.origin)
     if not found:
-        raise _say_unknown(left_out[0])
+        raise _say_unknown(left_out[0], folder)
     name_sources(found)
     kept = [guess for _, guess in found]
     shop, span = guess_shop(kept, lang), find_span(kept)
@@ -166,6 +166,8 @@ def see_columns(look: Look) -> str:
     return ", ".join(shown) + (f" … ({len(look.columns)})" if len(look.columns) > 24 else "")
 
 
-def _say_unknown(guess: SourceGuess) -> SourceError:
+def _say_unknown(guess: SourceGuess, folder: Path) -> SourceError:
     path = guess.look.path or guess.look.origin
-    return SourceError(f"init.no_{guess.lacks}", path=path, columns=see_columns(guess.look), file=guess.name)
+    return SourceError(
+        f"init.no_{guess.lacks}", path=path, columns=see_columns(guess.look), from_=path_from(str(path), folder)
+    )

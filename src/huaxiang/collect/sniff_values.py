@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
 
+from huaxiang.collect.guess_names import roles_of
+from huaxiang.collect.values import OTHER_TIMES
+
 Kind = Literal[
     "empty",
     "int",
@@ -193,12 +196,12 @@ def _look_at_time(
         return "date", fits, {"format": "%Y%m%d"}
     if re.search(r"time|date|时间", base.name.lower()) and share(_EARLY.fullmatch) >= 0.9:
         return "epoch", share(_EARLY.fullmatch), {"unit": "s"}
-    if share(_TIMELIKE.match) < 0.8:
-        return None
     some = list(judged)[:: max(1, len(judged) // 200)]
+    if share(_TIMELIKE.match) < 0.8:
+        return _look_at_mixed_times(base.name, some)
     best, hits = max(((form, sum(_parses(cell, form) for cell in some)) for form in _FORMATS), key=lambda pair: pair[1])
     if hits < 0.8 * len(some):
-        return None
+        return _look_at_mixed_times(base.name, some)
     kind: Kind = "time" if "%H" in best or "%I" in best else "date"
     more: dict[str, object] = {"format": best, "offset": "%z" in best}
     for month_first, day_first in _DAY_FIRST.items():
@@ -207,6 +210,19 @@ def _look_at_time(
             if sum(_parses(cell, other) for cell in some) == hits:
                 more.update(format=_smoother(base.values, best, other), day_or_month=True)
     return kind, hits / len(some), more
+
+
+def _look_at_mixed_times(name: str, cells: Sequence[str]) -> tuple[Kind, float, dict[str, object]] | None:
+    """A column named as a time whose cells are written in several ways, most of which collecting reads without a format."""
+    if not {"ts", "registered_at", "since", "received_at"} & roles_of(name).keys():
+        return None
+    read = sum(
+        bool(_ISO.fullmatch(cell) or _ISO_DATE.fullmatch(cell))
+        or any(_is_epoch(cell, length) for length in _EPOCHS)
+        or any(_parses(cell, form) for form in OTHER_TIMES)
+        for cell in cells
+    )
+    return ("time", read / len(cells), {"offset": True}) if read >= 0.6 * len(cells) else None
 
 
 def _is_epoch(cell: str, length: int) -> bool:

@@ -7,12 +7,45 @@ from huaxiang.settings import ColumnFrom
 from huaxiang.tables import EVENT_NAMES, event_vocabulary
 
 MISSING = ("NULL", "null", "\\N", "NaN", "nan", "NaT", "None", "N/A", "#N/A", "<NA>")
-YES = ("true", "t", "yes", "y", "1", "agree", "agreed", "all", "是", "同意", "已同意")
-NO = ("false", "f", "no", "n", "0", "none", "withdrawn", "否", "不同意", "未同意", "已撤回")
+YES = (
+    "true",
+    "t",
+    "yes",
+    "y",
+    "1",
+    "agree",
+    "agreed",
+    "accepted",
+    "granted",
+    "all",
+    "是",
+    "同意",
+    "已同意",
+    "授权",
+    "已授权",
+)
+NO = (
+    "false",
+    "f",
+    "no",
+    "n",
+    "0",
+    "none",
+    "withdrawn",
+    "declined",
+    "refused",
+    "denied",
+    "否",
+    "不同意",
+    "未同意",
+    "拒绝",
+    "未授权",
+    "已撤回",
+)
 
 _MICROSECONDS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3, "days": 864e8}
 _LATEST = 2.5e17  # microseconds: the year 9892; beyond it DuckDB's own times end
-_OTHER_TIMES = (
+OTHER_TIMES = (
     "%Y/%m/%d %H:%M:%S",
     "%Y/%m/%d %H:%M",
     "%Y.%m.%d",
@@ -88,7 +121,7 @@ def time_sql(sql: str, origin: ColumnFrom, zone: str) -> str:
         ways.append(f"{parsed} AT TIME ZONE 'UTC'" if offset else _to_utc(parsed, zone))
     ways.append(_iso(sql, zone))
     if origin.unit is None and not origin.format:
-        others = ", ".join(map(quote, _OTHER_TIMES))
+        others = ", ".join(map(quote, OTHER_TIMES))
         ways.append(_to_utc(f"try_strptime({sql}, [{others}])", zone))
         ways += [
             f"CASE WHEN regexp_full_match({sql}, '[0-9]{{{digits}}}(\\.[0-9]+)?') THEN {_epoch(sql, unit, zone)} END"

@@ -63,7 +63,17 @@ def write_toml(
         from huaxiang.collect.propose import see_columns
 
         why = say(f"init.doubt.left_out_{guess.lacks}", columns=_one_line(see_columns(guess.look)))
-        text += "\n" + _block(say("init.toml.left_out", file=guess.name, why=why))
+        path = path_from(str(guess.look.path or guess.look.origin), folder)
+        text += "\n" + _block(
+            say(
+                "init.toml.left_out",
+                file=guess.name,
+                path=path,
+                why=why,
+                encoding=guess.look.encoding or "utf-8",
+                timezone=shop.timezone,
+            )
+        )
     return text
 
 

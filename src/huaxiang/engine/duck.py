@@ -85,15 +85,18 @@ class Engine:
             return str(error)
         return None
 
-    @contextlib.contextmanager
-    def attach(self, path: Path | str) -> Iterator[str]:
-        """The name under which the tables of another DuckDB file can be read inside the block."""
+    def attach(self, path: Path | str) -> str | None:
+        """The name under which the tables of another DuckDB file can be read until `detach` (None: it is no such file)."""
         name = next(self._names)
-        self.run(f"ATTACH {quote(str(path))} AS {name} (READ_ONLY)")
         try:
-            yield name
-        finally:
-            self.run(f"DETACH {name}")
+            with self._cursor() as cursor:
+                cursor.execute(f"ATTACH {quote(str(path))} AS {name} (READ_ONLY)")
+        except duckdb.IOException:
+            return None
+        return name
+
+    def detach(self, name: str) -> None:
+        self.run(f"DETACH {name}")
 
     def arrow(self, query: Query) -> pa.Table:
         """The whole result in memory: for results known to be small, or bounded by the caller."""

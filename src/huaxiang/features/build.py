@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from itertools import pairwise
 import ibis
 
 from huaxiang.engine import Engine, Step
+from huaxiang.errors import DefinitionError
 from huaxiang.features.algebra import Feature
 from huaxiang.features.compile import plan_features
 from huaxiang.features.mine import declared_features
@@ -95,6 +97,10 @@ def check_definitions(settings: Settings) -> tuple[list[Feature], list[Outcome]]
         for feature in features
         if feature.agg.type != "list"
     }
+    skipped = set(settings.features.skip)
+    for name, declared in settings.outcomes.items():
+        if lost := sorted(skipped & set(re.findall(r"\w+", declared.among))):
+            raise DefinitionError("features.among_skipped", name=name, feature=lost[0])
     return features, [declare_outcome(name, declared, kinds) for name, declared in settings.outcomes.items()]
 
 

@@ -2,8 +2,8 @@
 
 Number: split-conformal within bins of the predicted value (Mondrian), so that small spenders get narrow intervals.
 Binary: the share truly positive in the bin, with its 95 % Wilson interval. Class: the same for "the class called is right".
-Confidence, 0 … 1: binary 1 − width; class the calibrated probability of the class; number the share by which the
-interval is narrower than the one for a user of whom nothing is known.
+Confidence, 0 … 1: binary 1 − width; class the calibrated probability of the class; number the predicted
+value's part of itself and the interval's width together: .5 where the interval is as wide as the value is large.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ class Intervals:
     low: tuple[float, ...]
     high: tuple[float, ...]
     floor: float | None = None  # numbers never fall below it
-    unknown_width: float = 0.0  # width for a user of whom nothing is known (numbers)
 
     def apply(self, p: Floats) -> tuple[Floats, Floats, Floats]:
         """(N,) low, high and confidence of scores (N,): calibrated probability (of the class called) or number."""
@@ -42,8 +41,8 @@ class Intervals:
         low, high = p + np.minimum(low, 0), p + np.maximum(high, 0)
         if self.floor is not None:
             low, high = np.maximum(low, self.floor), np.maximum(high, self.floor)
-        narrower = 1 - (high - low) / self.unknown_width if self.unknown_width else np.zeros(len(p))
-        return low, high, np.clip(narrower, 0.0, 1.0)
+        size, width = np.abs(p), high - low
+        return low, high, np.divide(size, size + width, out=np.ones(len(p)), where=size + width > 0)
 
     def state(self) -> dict[str, Any]:
         return vars(self) | {"edges": list(self.edges), "low": list(self.low), "high": list(self.high)}
@@ -69,8 +68,7 @@ def fit_intervals(task: Task, y: Floats, p: Floats, *, level: float = 0.9) -> In
     bounds = (tuple(map(float, edges)), tuple(map(float, low)), tuple(map(float, high)))
     if task != "number":
         return Intervals(task, 0.95, *bounds)
-    lowest, highest = _conformal(y, level)
-    return Intervals(task, level, *bounds, floor=0.0 if y.min() >= 0 else None, unknown_width=highest - lowest)
+    return Intervals(task, level, *bounds, floor=0.0 if y.min() >= 0 else None)
 
 
 def _conformal(residuals: Floats, level: float) -> tuple[float, float]:

@@ -33,8 +33,10 @@ def judge_curves(task: Task, y: Floats, p: Floats, *, seed: int) -> dict[str, An
         right, sure = (called == y).astype(float), p.max(axis=1)
         ece = bootstrap(lambda rows: {"ece": calibration_error(right[rows], sure[rows])}, len(y), seed=seed, times=100)
         return {"calibration": {"bins": reliability(right, sure), **ece}, "lift": {}, "gains": []}
-    lift = bootstrap(lambda rows: {"lift": lift_at(y[rows], p[rows], TOP)}, len(y), seed=seed)["lift"]
-    found: dict[str, Any] = {"lift": {"share": TOP, **lift}, "gains": gains(y, p) if y.min() >= 0 else []}
+    found: dict[str, Any] = {"lift": {}, "gains": []}
+    if y.min() >= 0:  # "times the average" and "share of the whole" mean nothing where amounts can be negative
+        lift = bootstrap(lambda rows: {"lift": lift_at(y[rows], p[rows], TOP)}, len(y), seed=seed)["lift"]
+        found = {"lift": {"share": TOP, **lift}, "gains": gains(y, p)}
     if task == "number":
         return found | {"calibration": {"bins": number_bins(y, p)}}
     ece = bootstrap(lambda rows: {"ece": calibration_error(y[rows], p[rows])}, len(y), seed=seed, times=100)

@@ -157,7 +157,7 @@ def _mine(lake: Lake, context: Context, user_ids: Sequence[str]) -> dict[str, di
     """user_id -> the shop's own features and the events behind each: only their definitions know which count."""
     if not context.mine:
         return {}
-    from huaxiang.features import evidence_sql
+    from huaxiang.features.evidence import evidence_sql
 
     found: dict[str, dict[str, Behind]] = {}
     for row in lake.engine.rows(evidence_sql(lake, context.settings, context.mine, users=user_ids)):

@@ -120,7 +120,7 @@ def comeback_sql(events: str, settings: ProfileSettings, as_of: str, *, buys: bo
     kind = "event = 'purchase' AND " if buys else ""
     return (
         f"SELECT user_id, date_diff('day', max(ts) FILTER (ts < {since}), min(ts) FILTER (ts >= {since})) AS comeback_days "
-        f"FROM ({events}) WHERE {kind}ts < {as_of} GROUP BY user_id"
+        f"FROM ({events}) WHERE {kind}greatest(ts, known_at) < {as_of} GROUP BY user_id"
     )
 
 

@@ -85,8 +85,8 @@ def beside_chinese(text: str) -> str:
 
 
 def hours_peak(shares: list[float]) -> int:
-    """The hour at which most of a 24-share list lies, smoothed over three hours so that one odd order does not decide."""
-    return max(range(24), key=lambda hour: (shares[hour - 1] + 2 * shares[hour] + shares[(hour + 1) % 24], -hour))
+    """The hour with the largest of 24 shares; of equal ones the first, as the feature hour_top has it."""
+    return max(range(24), key=lambda hour: (shares[hour], -hour))
 
 
 def _count(value: float, unit: str, words: Words, numbers: Numbers) -> str:

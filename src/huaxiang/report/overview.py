@@ -45,8 +45,8 @@ def _figures(found: Gathered, numbers: Numbers, lang: Lang) -> list[dict[str, st
     rows = [
         (
             words("report.figure.customers"),
-            numbers.number(totals["customers"]),
-            _share(words("report.figure.buyers"), totals["buyers"], totals["customers"], numbers),
+            numbers.number(everyone),
+            _share(words("report.figure.buyers"), totals["buyers"], everyone, numbers),
         )
     ]
     if stages:
@@ -56,7 +56,7 @@ def _figures(found: Gathered, numbers: Numbers, lang: Lang) -> list[dict[str, st
             (
                 words("report.figure.active"),
                 numbers.number(awake),
-                numbers.percent(awake / everyone if everyone else None, 0),
+                f"{numbers.percent(awake / everyone if everyone else None, 0)} {words('report.figure.awake')}",
             )
         )
         rows.append(

@@ -64,7 +64,9 @@ def load_settings(path: Path, environ: Mapping[str, str], *, text: str | None = 
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError("settings.not_toml", path=path, detail=error) from error
     for name, value in environ.items():
-        if name.startswith("HUAXIANG_") and "__" in name:
+        if name.startswith("HUAXIANG_") and name != "HUAXIANG_LANG":
+            if "__" not in name:
+                raise SettingsError("settings.unknown_variable", name=name)
             section, _, key = name.removeprefix("HUAXIANG_").lower().partition("__")
             part = given.setdefault(section, {})
             if isinstance(part, dict):

@@ -13,7 +13,7 @@ from huaxiang.shop import SETTINGS, Shop
 
 @pytest.fixture
 def shop(small_shop: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(small_shop, tmp_path / "shop")
+    return shutil.copytree(small_shop.parent, tmp_path / "all") / "shop"  # its source files lie beside it
 
 
 def test_added_feature_is_computed_by_the_next_build_and_survives_reopening(shop: Path) -> None:
@@ -71,3 +71,32 @@ def test_scores_stand_where_what_they_rank_is_skipped(shop: Path, skipped: str) 
         rows = opened.engine.rows(opened.lake.table("features"))
     assert skipped not in rows[0]
     assert {row["user_id"]: row["rfm"] for row in rows} == wanted
+
+
+def test_feature_of_its_own_is_in_the_profile_with_its_evidence_and_in_the_report(shop: Path) -> None:
+    with Shop.open(shop) as opened:
+        opened.add_feature(
+            "lines_ever", "count", where="event == 'purchase'", unit="lines", meaning="lines bought so far"
+        )
+        report = opened.run()
+        user = opened.examples(1)[0]
+        document = opened.profile(user).to_dict()
+        row = next(row for row in opened.engine.rows(opened.lake.table("features")) if row["user_id"] == user)
+    trait = next(
+        trait
+        for section in document["sections"].values()
+        for trait in section["traits"]
+        if trait["name"] == "lines_ever"
+    )
+    assert trait["value"] == row["lines_ever"] == trait["evidence"]["count"]
+    assert "Lines bought so far" in report.read_text(encoding="utf-8")
+
+
+def test_outcome_whose_among_is_skipped_says_so(shop: Path) -> None:
+    text = (shop / SETTINGS).read_text(encoding="utf-8")
+    (shop / SETTINGS).write_text(
+        f'{text}\n[features]\nskip = ["orders_90d"]\n[outcomes.o]\nwithin = "7d"\namong = "orders_90d > 0"\n',
+        encoding="utf-8",
+    )
+    with Shop.open(shop) as opened, pytest.raises(HuaxiangError, match="skip leaves out"):
+        opened.build()

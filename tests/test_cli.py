@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from conftest import run_huaxiang, write_shop_files
+from huaxiang.shop import STEPS, Shop
 
 
 def test_small_shop_goes_the_whole_way(small_shop: Path) -> None:
@@ -93,3 +95,24 @@ def test_step_called_too_early_names_the_step_before(tmp_path: Path) -> None:
         refused = run_huaxiang(step, str(tmp_path / "shop"))
         assert refused.returncode == 1, (step, refused.stdout, refused.stderr)
         assert "huaxiang run" in refused.stderr, step
+
+
+def test_no_personal_value_leaves_the_vault(small_shop: Path, tmp_path: Path) -> None:
+    """Every name and e-mail of users.csv, and every id of the shop's, in every file and page that the journey leaves."""
+    shop = shutil.copytree(small_shop.parent, tmp_path / "all") / "shop"  # its source files lie beside it
+    log = "".join(run_huaxiang("--verbose", step, str(shop)).stderr for step in STEPS)
+    page = run_huaxiang("profile", str(shop), "1007", "--html").stdout
+    for name in ("out.csv", "out.jsonl"):
+        assert run_huaxiang("export", str(shop), str(shop / name)).returncode == 0
+    with Shop.open(shop, environ={}) as opened:
+        lake = {name: repr(opened.engine.rows(opened.lake.table(name))) for name in opened.lake.names()}
+    left = [path for path in shop.rglob("*") if path.is_file() and path.suffix != ".parquet"]
+    texts = (
+        {str(path): path.read_bytes().decode("utf-8", "replace") for path in left} | lake | {"log": log, "page": page}
+    )
+    planted = [
+        value for n in range(60) for value in (f"person{n}@example.com", f'Person {n}"', f"Person {n}<", f"Person {n},")
+    ]
+    found = {place for place, text in texts.items() for value in planted if value in text}
+    assert found == set()
+    assert len(texts) > 20

@@ -60,3 +60,8 @@ def test_environment_overrides_the_file(tmp_path: Path) -> None:
 def test_missing_file_names_init(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="huaxiang init"):
         load_settings(tmp_path / "huaxiang.toml", {})
+
+
+def test_variable_that_names_no_setting_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="HUAXIANG_FOO names no setting"):
+        load_settings(write(tmp_path, "[shop]"), {"HUAXIANG_FOO": "1"})

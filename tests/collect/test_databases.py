@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +16,10 @@ from typing import Any
 
 import pytest
 
-from huaxiang.collect.databases import _reason, address_of, expand
+from huaxiang.collect.databases import _reason, address_of, expand, open_query
+from huaxiang.engine import Engine
 from huaxiang.errors import SourceError
+from huaxiang.settings import SourceSettings
 
 Source = Callable[..., dict[str, Any]]
 PASSWORD = "s3cret/p@ss:word"
@@ -223,3 +226,52 @@ def test_unknown_scheme_missing_file_and_both_query_and_table_are_errors(shop: A
         shop.collect(events(format="database", db_table="x", **{"from": "sqlite:///none.db"}))
     with pytest.raises(SourceError, match="either `query` or `db_table`"):
         shop.collect(events(format="database", **{"from": "sqlite:///none.db"}))
+
+
+def source_of(url: str, **more: str) -> SourceSettings:
+    return SourceSettings.model_validate(
+        {
+            "name": "db",
+            "from": [url],
+            "format": "database",
+            "db_table": "orders",
+            "to": [{"table": "events", "map": {}}],
+            **more,
+        }
+    )
+
+
+def test_text_in_a_number_column_of_sqlite_is_one_clear_error(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "shop.db") as base:
+        base.execute("CREATE TABLE orders (user_id TEXT, amount REAL)")
+        base.executemany("INSERT INTO orders VALUES (?, ?)", [("a", 1.0)] * 2000 + [("b", "twelve")])
+    base.close()
+    with (
+        Engine() as engine,
+        pytest.raises(SourceError, match=r"source db: the database sqlite:///shop\.db says"),
+        open_query(engine, source_of("sqlite:///shop.db"), tmp_path, {}),
+    ):
+        pass
+
+
+def test_file_that_is_no_duckdb_database_is_called_that(tmp_path: Path) -> None:
+    (tmp_path / "shop.duckdb").write_text("a,b\n1,2\n" * 5000)
+    with (
+        Engine() as engine,
+        pytest.raises(SourceError, match="is not a DuckDB database"),
+        open_query(engine, source_of("duckdb:///shop.duckdb"), tmp_path, {}),
+    ):
+        pass
+
+
+def test_database_that_does_not_answer_is_said_at_once() -> None:
+    start = time.monotonic()
+    url = f"postgresql://reader:{PASSWORD}@127.0.0.1:{free_port()}/shop".replace(PASSWORD, "s3cret")
+    with (
+        Engine() as engine,
+        pytest.raises(SourceError, match="refused") as raised,
+        open_query(engine, source_of(url), Path(), {}),
+    ):
+        pass
+    assert "s3cret" not in str(raised.value)
+    assert time.monotonic() - start < 4

@@ -346,3 +346,67 @@ def test_names_of_roles_are_found_however_they_are_written() -> None:
         assert all(role in roles_of(name) for name in names.split()), role
     assert plain_name(" Unit Price ") == "unitprice"
     assert ColumnFrom(column="x").column == "x"
+
+
+@pytest.mark.parametrize(
+    "name", ["同意营销", "是否同意", "隐私同意", "Accepts Marketing", "privacy_agreed", "marketing_consent", "opt_in"]
+)
+def test_column_that_says_who_agreed_is_consent_and_is_pointed_out(tmp_path: Path, write: Write, name: str) -> None:
+    path = write("users.csv", f"user_id,city,{name}\n" + "".join(f"u{n},Lyon,{'是否'[n % 2]}\n" for n in range(40)))
+    orders = write(
+        "orders.csv",
+        "user_id,item_id,order_time\n" + "".join(f"u{n % 40},i{n},2024-01-02 10:00:00\n" for n in range(80)),
+    )
+    proposal = propose(tmp_path / "shop", [str(orders), str(path)])
+    assert columns(tables(proposal)["users"])["consent"] == name
+    assert "consent_column" in {key for _, key, _ in proposal.warnings}
+
+
+def test_column_that_only_sounds_like_consent_stays_an_attribute(tmp_path: Path, write: Write) -> None:
+    path = write(
+        "users.csv", "user_id,city,licence_agreement\n" + "".join(f"u{n},Lyon,v{n % 3}.{n}\n" for n in range(40))
+    )
+    orders = write(
+        "orders.csv",
+        "user_id,item_id,order_time\n" + "".join(f"u{n % 40},i{n},2024-01-02 10:00:00\n" for n in range(80)),
+    )
+    assert "consent" not in columns(tables(propose(tmp_path / "shop", [str(orders), str(path)]))["users"])
+
+
+def test_times_written_in_several_ways_are_taken_and_the_unreadable_share_said(tmp_path: Path, write: Write) -> None:
+    ways = [
+        "2023-04-04 22:41:00",
+        "2023/10/20 15:36",
+        "2023年5月6日 10:11",
+        "1696118400",
+        "2023-07-01T10:00:00+08:00",
+        "08.06.2023 01:42",
+    ]
+    path = write(
+        "orders.csv",
+        "买家编号,商品编号,下单时间,数量\n"
+        + "".join(f"u{n % 9},i{n % 5},{ways[n % 12 % 6 if n % 12 > 6 else 0]},1\n" for n in range(240)),
+    )
+    proposal = propose(tmp_path / "shop", [str(path)])
+    made = tables(proposal)["events"].map["ts"]
+    assert (made.column, made.format, made.unit) == ("下单时间", None, None)
+    doubts = {key: values for _, key, values in proposal.warnings}
+    assert doubts["mixed_types"]["column"] == "下单时间"
+
+
+def test_one_impossible_birth_year_is_left_to_cleaning(tmp_path: Path, write: Write) -> None:
+    path = write(
+        "users.csv",
+        "user_id,city,birth_year\n" + "".join(f"u{n},Lyon,{1844 if n == 7 else 1970 + n % 30}\n" for n in range(60)),
+    )
+    orders = write(
+        "orders.csv",
+        "user_id,item_id,order_time\n" + "".join(f"u{n % 40},i{n},2024-01-02 10:00:00\n" for n in range(80)),
+    )
+    assert columns(tables(propose(tmp_path / "shop", [str(orders), str(path)]))["users"])["birth_year"] == "birth_year"
+
+
+def test_header_without_rows_is_called_that(tmp_path: Path, write: Write) -> None:
+    path = write("orders.csv", "customer_id,item_id,order_time\n")
+    with pytest.raises(SourceError, match="has no rows"):
+        propose(tmp_path / "shop", [str(path)])

@@ -195,3 +195,10 @@ def test_online_shoppers_reach_the_reference_area() -> None:
     found = run_table(SHOPPERS, "Revenue", folds=2)
     assert found.best == "lightgbm"
     assert found.models["lightgbm"]["roc_auc"]["mean"] > 0.925
+
+
+def test_label_that_can_be_negative_has_no_times_the_average(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    rows = "".join(f"{x:.3f},{x + random.normal():.3f}\n" for x in random.normal(size=300))
+    (tmp_path / "t.csv").write_text("x,change\n" + rows, encoding="utf-8")
+    assert run_table(tmp_path / "t.csv").card.lift == {}

@@ -178,13 +178,13 @@ class Engine:
                 pool.shutdown(cancel_futures=True)
                 self.run(f"SET threads = {threads}")
 
-    def write(self, query: Query, folder: Path, *, compression: str = "zstd") -> list[tuple[Path, int]]:
+    def write(self, query: Query, folder: Path) -> list[tuple[Path, int]]:
         """Write the result as Parquet files into `folder` (new or existing); gives each file and its rows."""
         folder.mkdir(parents=True, exist_ok=True)
         name = f"part-{next(self._names)}-{{uuid}}"
         with self._cursor() as cursor:
             cursor.execute(
-                f"COPY ({self.sql(query)}) TO {quote(str(folder))} (FORMAT parquet, COMPRESSION {compression}, PER_THREAD_OUTPUT true, "
+                f"COPY ({self.sql(query)}) TO {quote(str(folder))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, PER_THREAD_OUTPUT true, "
                 f"FILENAME_PATTERN {quote(name)}, OVERWRITE_OR_IGNORE true, RETURN_FILES true)"
             )
             found = cursor.fetchone()

@@ -50,24 +50,24 @@ def at_date(sql: str, as_of: date, last: date) -> str:
     return sql.replace(PAST, "TRUE" if as_of > last else f"day < {AS_OF}").replace(AS_OF, f"DATE '{as_of.isoformat()}'")
 
 
-def key_sql(key: str, measures: KeyPlan, events: str) -> str:
-    """One row a user and value of `key`, from the events before as-of that some measure keeps."""
-    column = CODED.get(key, key)
-    made = "".join(
-        f", {filtered(how, value, where)} AS {alias}" for (how, value, where), alias in measures.measures.items()
+def key_sql(made: KeyPlan, events: str) -> str:
+    """One row a user and value of the key, from the events before as-of that some measure keeps."""
+    column = CODED.get(made.key, made.key)
+    measures = "".join(
+        f", {filtered(how, value, where)} AS {alias}" for (how, value, where), alias in made.measures.items()
     )
-    kept = measures.kept()
+    kept = made.kept()
     rows = f" AND ({kept})" if kept else ""
-    return f"SELECT user_no, {column} AS key{made} FROM {events} WHERE {PAST} AND {column} IS NOT NULL{rows} GROUP BY user_no, {column}"
+    return f"SELECT user_no, {column} AS key{measures} FROM {events} WHERE {PAST} AND {column} IS NOT NULL{rows} GROUP BY user_no, {column}"
 
 
-def fold_key_sql(key: str, plan: Plan, rows: str, names: dict[str, str]) -> str:
-    """One row a user: the folds over the rows of `key`. names: key -> the table of its codes' names (no, name)."""
-    found = plan.keys[key]
-    folds = "".join(f", {sql} AS {alias}" for sql, alias in found.folds.items())
-    if found.named and key in names:
-        rows = f"(SELECT k.*, n.name FROM {rows} AS k JOIN {names[key]} AS n ON k.key = n.no)"
-    elif found.named:
+def fold_key_sql(made: KeyPlan, events: str, names: dict[str, str]) -> str:
+    """One row a user: the folds over the values of the key. names: key -> the table of its codes' names (no, name)."""
+    rows = f"({key_sql(made, events)})"
+    folds = "".join(f", {sql} AS {alias}" for sql, alias in made.folds.items())
+    if made.named and made.key in names:
+        rows = f"(SELECT k.*, n.name FROM {rows} AS k JOIN {names[made.key]} AS n ON k.key = n.no)"
+    elif made.named:
         rows = f"(SELECT *, key AS name FROM {rows})"
     return f"SELECT user_no{folds} FROM {rows} GROUP BY user_no"
 
@@ -102,10 +102,10 @@ def _chosen(plan: Plan) -> list[tuple[frozenset[int], str]]:
     work = [(one.events(), " ".join(f"{band.value} {band.where}" for band in one.bands)) for one in plan_passes(plan)]
     work += [
         (
-            made.events.codes(),
-            f"{CODED.get(key, key)} " + " ".join(f"{value} {where}" for _, value, where in made.measures),
+            Events([made.event]).codes(),
+            f"{CODED.get(made.key, made.key)} " + " ".join(f"{value} {where}" for _, value, where in made.measures),
         )
-        for key, made in plan.keys.items()
+        for made in plan.keys.values()
     ]
     work += [(Events([event]).codes(), " ".join((rows, *sqls))) for (rows, event), sqls in plan.exacts.items()]
     work.append((plan.gap_events.codes(), " ".join(plan.gaps)))
@@ -117,11 +117,12 @@ def final_sql(
 ) -> str:
     """One row a user: user_no, user_id, as_of and every feature. `everyone`: users without an earlier event too.
 
+    keys: alias -> the table of a key's folds
     made: the tables of the passes and the exacts; the first has a row for each user with an event before as-of
     """
     finals = ",\n ".join(f"{sql} AS {name}" for name, sql in plan.finals.items())
     joins = f"{'LEFT JOIN' if everyone else 'JOIN'} {made[0]} USING (user_no)"
     joins += "".join(f" LEFT JOIN {table} USING (user_no)" for table in made[1:])
     joins += f" LEFT JOIN {days} AS y USING (user_no)" if days else ""
-    joins += "".join(f" LEFT JOIN {table} AS k_{key} USING (user_no)" for key, table in keys.items())
+    joins += "".join(f" LEFT JOIN {table} AS {alias} USING (user_no)" for alias, table in keys.items())
     return f"SELECT u.user_no, u.user_id, {AS_OF} AS as_of,\n {finals}\nFROM {users} AS u {joins}"

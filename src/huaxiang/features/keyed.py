@@ -13,7 +13,7 @@ from huaxiang.errors import DefinitionError
 from huaxiang.features.aggregations import half_life_days
 from huaxiang.features.algebra import Aggregation, FeatureType, Place
 from huaxiang.features.filters import EVENT_CODES, Expression
-from huaxiang.features.plan import EVENT_COLUMNS, both
+from huaxiang.features.plan import EVENT_COLUMNS, KeyPlan, both
 from huaxiang.features.windows import AS_OF, PAST
 
 # What an event says about taste: a purchase as much as five views.
@@ -37,9 +37,12 @@ def _checked(key: str, name: str) -> str:
 class _Keyed(Aggregation):
     key: str = "item_id"
 
+    def rows(self, at: Place) -> KeyPlan:
+        return at.plan.key(_checked(self.key, at.name), at.where)
+
     def within(self, at: Place, how: str, value: str = "") -> str:
         """The key row's column with `how` of `value` over the events kept in the window."""
-        return at.plan.key(_checked(self.key, at.name)).measure(how, value, at.where, at.window.sql())
+        return self.rows(at).measure(how, value, both(at.where.sql, at.window.sql()))
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Distinct(_Keyed):
 
     def plan(self, at: Place) -> str:
         met = f"count(*) FILTER (WHERE {self.within(at, 'count')} > 0)"
-        return f"coalesce({at.plan.fold_key(self.key, met)}, 0)::DOUBLE"
+        return f"coalesce({self.rows(at).fold(met)}, 0)::DOUBLE"
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,10 @@ class NewShare(_Keyed):
     """Of the distinct values met in the window, the share never met before it."""
 
     def plan(self, at: Place) -> str:
-        key = at.plan.key(_checked(self.key, at.name))
-        edges = [key.measure(how, "day", at.where) for how in ("min", "max")]
+        key = self.rows(at)
+        edges = [key.measure(how, "day", at.where.sql) for how in ("min", "max")]
         new, met = (
-            at.plan.fold_key(self.key, f"count(*) FILTER (WHERE {edge} >= {AS_OF} - {at.window.days})")
-            for edge in edges
+            self.rows(at).fold(f"count(*) FILTER (WHERE {edge} >= {AS_OF} - {at.window.days})") for edge in edges
         )
         return f"{new} / nullif({met}, 0)::DOUBLE"
 
@@ -81,8 +83,8 @@ class TopShare(_Keyed):
 
     def plan(self, at: Place) -> str:
         count = self.within(at, "count")
-        fold = at.plan.fold_key
-        return f"{fold(self.key, f'max({count})')} / nullif({fold(self.key, f'sum({count})')}, 0)"
+        fold = self.rows(at).fold
+        return f"{fold(f'max({count})')} / nullif({fold(f'sum({count})')}, 0)"
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,8 @@ class ValueShare(_Keyed):
         column = at.plan.value(self.column, at.name)
         total = self.within(at, "sum", column.sql)
         code = at.plan.codes.get(self.key, {}).get(self.value, -1)
-        chosen = at.plan.fold_key(self.key, f"sum({total}) FILTER (WHERE key = {code})")
-        whole = at.plan.fold_key(self.key, f"sum({total})")
+        chosen = self.rows(at).fold(f"sum({total}) FILTER (WHERE key = {code})")
+        whole = self.rows(at).fold(f"sum({total})")
         return f"coalesce({chosen}, 0) / nullif({whole}, 0)"
 
     def evidence(self, at: Place) -> Expression:
@@ -112,9 +114,9 @@ class Mode(_Keyed):
 
     def plan(self, at: Place) -> str:
         count, last = self.within(at, "count"), self.within(at, "max", "day")
-        ranked, named = at.plan.name(self.key)
+        ranked, named = at.plan.name(self.rows(at))
         best = f"max({{'n': {count}, 'day': {last}, 'key': {ranked}}}) FILTER (WHERE {count} > 0)"
-        return named(f"{at.plan.fold_key(self.key, best)}.key")
+        return named(f"{self.rows(at).fold(best)}.key")
 
 
 @dataclass(frozen=True)
@@ -142,11 +144,9 @@ class DecayedTop(_Keyed):
         score = self.within(
             at, "sum", f"(CASE event_no {cases} ELSE 0.0 END)::DOUBLE * pow(0.5, ({AS_OF} - day) / {days!r})"
         )
-        ranked, named = at.plan.name(self.key)
-        best = at.plan.fold_key(
-            self.key, f"max({{'score': {score}, 'key': {ranked}}}, {self.k}) FILTER (WHERE {score} > 0)"
-        )
-        whole = at.plan.fold_key(self.key, f"sum({score})")
+        ranked, named = at.plan.name(self.rows(at))
+        best = self.rows(at).fold(f"max({{'score': {score}, 'key': {ranked}}}, {self.k}) FILTER (WHERE {score} > 0)")
+        whole = self.rows(at).fold(f"sum({score})")
         return f"list_transform({best}, lambda t: {{'key': {named('t.key')}, 'share': t.score / {whole}, 'score': t.score}})"
 
     def evidence(self, at: Place) -> Expression:
@@ -163,9 +163,9 @@ class Basket(Aggregation):
 
     def plan(self, at: Place) -> str:
         value = at.plan.value(self.column, at.name)
-        orders = at.plan.key("order_key")
-        total = orders.measure("sum", value.sql, at.where, at.window.sql())
-        return at.plan.fold_key("order_key", f"{'avg' if self.how == 'mean' else 'max'}({total})")
+        orders = at.plan.key("order_key", at.where)
+        total = orders.measure("sum", value.sql, both(at.where.sql, at.window.sql()))
+        return orders.fold(f"{'avg' if self.how == 'mean' else 'max'}({total})")
 
 
 @dataclass(frozen=True)
@@ -176,12 +176,13 @@ class Orders(Aggregation):
 
     def plan(self, at: Place) -> str:
         narrowed = at.narrowed(self.having)
+        orders = at.plan.key("order_key", narrowed.where)
         if not at.window.shift:  # one measure serves every window: the order's last day
-            last = at.plan.key("order_key").measure("max", "day", narrowed.where)
+            last = orders.measure("max", "day", narrowed.where.sql)
             met = f"{last} >= {AS_OF} - {at.window.days}" if at.window.days else f"{last} IS NOT NULL"
-            return f"coalesce({at.plan.fold_key('order_key', f'count(*) FILTER (WHERE {met})')}, 0)::DOUBLE"
-        count = at.plan.key("order_key").measure("count", "", narrowed.where, at.window.sql())
-        return f"coalesce({at.plan.fold_key('order_key', f'count(*) FILTER (WHERE {count} > 0)')}, 0)::DOUBLE"
+            return f"coalesce({orders.fold(f'count(*) FILTER (WHERE {met})')}, 0)::DOUBLE"
+        count = orders.measure("count", "", both(narrowed.where.sql, at.window.sql()))
+        return f"coalesce({orders.fold(f'count(*) FILTER (WHERE {count} > 0)')}, 0)::DOUBLE"
 
     def evidence(self, at: Place) -> Expression:
         return at.narrowed(self.having).where

@@ -72,25 +72,30 @@ class Events(set[int | None]):
 
 @dataclass
 class KeyPlan:
-    """Measures for each user and key, and the folds of them for each user."""
+    """Measures for each user and value of a key, and the folds of them for each user; over one event, or (None) any."""
 
+    key: str
+    event: int | None
     measures: dict[tuple[str, str, str], str] = field(default_factory=dict)
     folds: dict[str, str] = field(default_factory=dict)
     named: bool = False  # whether a fold reads `name`, the key's own name, beside `key`, its code
-    events: Events = field(default_factory=Events)
+
+    @property
+    def alias(self) -> str:
+        return f"k_{self.key}_{self.event or 'any'}"
 
     def kept(self) -> str:
         """The condition of the events that any measure keeps ("": all)."""
         conditions = [where for _, _, where in self.measures]
         return "" if "" in conditions else " OR ".join(f"({where})" for where in dict.fromkeys(conditions))
 
-    def measure(self, how: str, value: str, where: Expression, window: str = "") -> str:
-        """The column that holds `how` (count, sum, min, max) of `value` over the events that both conditions keep."""
-        self.events.add(where.event)
-        return self.measures.setdefault((how, value, both(where.sql, window)), f"m{len(self.measures)}")
+    def measure(self, how: str, value: str, where: str) -> str:
+        """The column that holds `how` (count, sum, min, max) of `value` over the events that `where` keeps."""
+        return self.measures.setdefault((how, value, where), f"m{len(self.measures)}")
 
     def fold(self, sql: str) -> str:
-        return self.folds.setdefault(sql, f"f{len(self.folds)}")
+        """The column that holds the aggregate `sql` over a user's values of the key."""
+        return f"{self.alias}.{self.folds.setdefault(sql, f'f{len(self.folds)}')}"
 
 
 @dataclass
@@ -103,7 +108,7 @@ class Plan:
     gaps: dict[str, str] = field(default_factory=dict)
     gap_events: Events = field(default_factory=Events)
     days: dict[str, str] = field(default_factory=dict)
-    keys: dict[str, KeyPlan] = field(default_factory=dict)
+    keys: dict[tuple[str, int | None], KeyPlan] = field(default_factory=dict)
     exacts: dict[tuple[str, int | None], dict[str, str]] = field(default_factory=dict)
     finals: dict[str, str] = field(default_factory=dict)
 
@@ -138,22 +143,19 @@ class Plan:
         sql = f"{sql} FILTER (WHERE {kept})" if kept else sql
         return "y." + self.days.setdefault(sql, f"y{len(self.days)}")
 
-    def key(self, key: str) -> KeyPlan:
-        return self.keys.setdefault(key, KeyPlan())
+    def key(self, key: str, where: Expression) -> KeyPlan:
+        """The plan of `key` over the one event that `where` can hold for (else over any)."""
+        return self.keys.setdefault((key, where.event), KeyPlan(key, where.event))
 
-    def name(self, key: str) -> tuple[str, Callable[[str], str]]:
-        """What a fold ranks the values of `key` by, in the order of their names; and SQL of the name of what it found."""
-        codes = self.codes.get(key)
+    def name(self, of: KeyPlan) -> tuple[str, Callable[[str], str]]:
+        """What a fold ranks the values of a key by, in the order of their names; and SQL of the name of what it found."""
+        codes = self.codes.get(of.key)
         if codes is None:
-            self.key(key).named = True
+            of.named = True
             return "name", lambda found: found
         names = ", ".join(quote(name) for name in sorted(codes, key=lambda name: codes[name]))
         start = min(codes.values(), default=1) - 1  # codes have no gaps
         return "key", lambda found: f"([{names}]::VARCHAR[])[{found} - {start}]"
-
-    def fold_key(self, key: str, sql: str) -> str:
-        """The joined column that holds the aggregate `sql` over the rows of `key`."""
-        return f"k_{key}.{self.key(key).fold(sql)}"
 
     def exact(self, sql: str, rows: str = "", event: int | None = None) -> str:
         """The column that holds the aggregate `sql` over the events of the condition `rows`.

@@ -88,12 +88,8 @@ class Slice:
             return self.keep(made.at_date(sql, as_of, self.last))
 
         keys = {
-            key: keep(
-                made.fold_key_sql(
-                    key, plan, f"({made.key_sql(key, wanted, events.of(wanted.events.codes()))})", self.names
-                )
-            )
-            for key, wanted in plan.keys.items()
+            one.alias: keep(made.fold_key_sql(one, events.of(Events([one.event]).codes()), self.names))
+            for one in plan.keys.values()
         }
         rows = [keep(one.sql(events.of(one.events()))) for one in plan_passes(plan)]
         rows += [

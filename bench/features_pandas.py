@@ -31,7 +31,10 @@ def read_events(files: list[Path]) -> pd.DataFrame:
     table = table.set_column(table.column_names.index("day"), "day", table["day"].cast("int32"))
     for name in CATEGORIES:
         table = table.set_column(table.column_names.index(name), name, table[name].dictionary_encode())
-    return table.to_pandas(split_blocks=True, self_destruct=True)
+    events = table.to_pandas(split_blocks=True, self_destruct=True)
+    for name in CATEGORIES:  # in the order of the names, which settles ties
+        events[name] = events[name].cat.reorder_categories(sorted(events[name].cat.categories))
+    return events
 
 
 class Columns(dict):  # type: ignore[type-arg]

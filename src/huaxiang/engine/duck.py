@@ -143,13 +143,13 @@ class Engine:
         return self.table(name)
 
     def drop(self, table: ibis.Table | str) -> None:
-        """Forget what `load`, `keep`, `store` or `view` made."""
-        name = table if isinstance(table, str) else table.get_name()
-        with self._cursor() as cursor:
-            kind = cursor.execute(
-                f"SELECT table_type FROM information_schema.tables WHERE table_name = '{name}'"
-            ).fetchone()
-            cursor.execute(f"DROP {'VIEW' if kind and kind[0] == 'VIEW' else 'TABLE'} IF EXISTS {name}")
+        """Forget what `load`, `keep` or `view` made; or, by its name, what `store` made."""
+        if isinstance(table, str):
+            self.run(f"DROP TABLE IF EXISTS {table}")
+            return
+        name = table.get_name()
+        kind = self.value(f"SELECT table_type FROM information_schema.tables WHERE table_name = '{name}'")
+        self.run(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} IF EXISTS {name}")
 
     def table(self, name: str) -> ibis.Table:
         """The Ibis table named `name`. Unbound: ibis 12's own look-up uses DuckDB calls that version 2 is retiring."""

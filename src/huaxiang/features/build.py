@@ -17,6 +17,7 @@ from huaxiang.engine import Engine, Step
 from huaxiang.errors import DefinitionError
 from huaxiang.features.algebra import Feature
 from huaxiang.features.compile import plan_features
+from huaxiang.features.filters import EVENT_CODES
 from huaxiang.features.mine import declared_features
 from huaxiang.features.outcomes import Outcome, Schedule, declare_outcome, labels_sql, schedule
 from huaxiang.features.plan import CODED, Plan
@@ -110,7 +111,7 @@ def build_from_ready(
     """Features, training and labels from the ready tables, as of the local midnight `as_of`."""
     engine = step.lake.engine
     categories = top_categories(step, as_of)
-    sells = has_purchases(step, as_of)
+    sells = bool(categories) or has_purchases(step, as_of)
     features = declared_features(settings.features, categories, sells=sells)
     _, outcomes = check_definitions(settings)
     dates, short = schedule(outcomes, settings, span.first, as_of)
@@ -161,12 +162,15 @@ def build_from_ready(
 
 def top_categories(step: Step, as_of: date) -> list[str]:
     """The top-level categories with the most spend known before `as_of`."""
-    events = step.lake.engine.sql(step.table("ready.events"))
-    found = step.lake.engine.rows(
-        f"""SELECT category_top FROM ({events}) WHERE event = 'purchase' AND category_top IS NOT NULL AND known_day < DATE '{as_of}'
-        GROUP BY category_top ORDER BY sum(amount) DESC NULLS LAST, category_top LIMIT {CATEGORIES}"""
+    engine = step.lake.engine
+    events, items = (engine.sql(step.table(name)) for name in ("ready.events", "ready.items"))
+    found = engine.rows(
+        f"""SELECT n.name FROM (SELECT category_top_no AS no, sum(amount) AS spend FROM ({events})
+              WHERE event_no = {EVENT_CODES["purchase"]} AND category_top_no IS NOT NULL AND known_day < DATE '{as_of}' GROUP BY 1) AS s
+            JOIN (SELECT DISTINCT category_top_no AS no, category_top AS name FROM ({items})) AS n USING (no)
+            ORDER BY spend DESC NULLS LAST, n.name LIMIT {CATEGORIES}"""
     )
-    return [row["category_top"] for row in found]
+    return [row["name"] for row in found]
 
 
 def has_purchases(step: Step, as_of: date) -> bool:
@@ -174,7 +178,7 @@ def has_purchases(step: Step, as_of: date) -> bool:
     events = step.lake.engine.sql(step.table("ready.events"))
     return bool(
         step.lake.engine.rows(
-            f"SELECT 1 AS one FROM ({events}) WHERE event = 'purchase' AND known_day < DATE '{as_of}' LIMIT 1"
+            f"SELECT 1 AS one FROM ({events}) WHERE event_no = {EVENT_CODES['purchase']} AND known_day < DATE '{as_of}' LIMIT 1"
         )
     )
 

@@ -8,11 +8,12 @@ less than holding them in memory (bench/log.md).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import date
 
 from huaxiang.features.algebra import Feature
 from huaxiang.features.passes import plan_passes
-from huaxiang.features.plan import CODED, EVENT_COLUMNS, Events, KeyPlan, Plan, filtered
+from huaxiang.features.plan import CODED, EVENT_COLUMNS, Events, KeyPlan, Plan, Rows, both, filtered
 from huaxiang.features.windows import AS_OF, PAST
 
 
@@ -72,14 +73,14 @@ def fold_key_sql(made: KeyPlan, events: str, names: dict[str, str]) -> str:
     return f"SELECT user_no{folds} FROM {rows} GROUP BY user_no"
 
 
-def exact_sql(rows: str, exacts: dict[str, str], events: str, every: str) -> str:
-    """One row a user: the aggregates `exacts` over the events before as-of that the condition `rows` keeps.
-
-    events: where to read them; every: the table of all events, which `rows` may name
-    """
+def exact_sql(rows: Rows, exacts: dict[str, str], source: Callable[[Rows], str]) -> str:
+    """One row a user: the aggregates `exacts` over `rows` before as-of. source: the table to read rows from."""
     made = "".join(f", {sql} AS {alias}" for sql, alias in exacts.items())
-    kept = f" AND ({rows.replace('{events}', every)})" if rows else ""
-    return f"SELECT user_no{made} FROM {events} WHERE {PAST}{kept} GROUP BY user_no"
+    kept = both(PAST, rows.where and f"({rows.where})")
+    if rows.without:
+        met = f"SELECT user_no FROM {source(rows.without)} WHERE {both(PAST, rows.without.where)}"
+        kept = both(kept, f"user_no NOT IN ({met})")
+    return f"SELECT user_no{made} FROM {source(rows)} WHERE {kept} GROUP BY user_no"
 
 
 def chosen_events(plan: Plan) -> frozenset[int]:
@@ -107,7 +108,7 @@ def _chosen(plan: Plan) -> list[tuple[frozenset[int], str]]:
         )
         for made in plan.keys.values()
     ]
-    work += [(Events([event]).codes(), " ".join((rows, *sqls))) for (rows, event), sqls in plan.exacts.items()]
+    work += [(Events([rows.event]).codes(), " ".join((rows.where, *sqls))) for rows, sqls in plan.exacts.items()]
     work.append((plan.gap_events.codes(), " ".join(plan.gaps)))
     return [(codes, text) for codes, text in work if codes]
 

@@ -13,8 +13,8 @@ from huaxiang.errors import DefinitionError
 from huaxiang.features.aggregations import half_life_days
 from huaxiang.features.algebra import Aggregation, FeatureType, Place
 from huaxiang.features.filters import EVENT_CODES, Expression
-from huaxiang.features.plan import EVENT_COLUMNS, KeyPlan, both
-from huaxiang.features.windows import AS_OF, PAST
+from huaxiang.features.plan import EVENT_COLUMNS, KeyPlan, Rows, both
+from huaxiang.features.windows import AS_OF
 
 # What an event says about taste: a purchase as much as five views.
 TASTE_WEIGHTS: dict[str, float] = {
@@ -204,11 +204,11 @@ class _Histogram(Aggregation):
             f"count(*) FILTER (WHERE {self.column} = {value})::DOUBLE / count(*)"
             for value in range(self.first, self.last + 1)
         )
-        sql, window, chosen = f"[{', '.join(parts)}]", at.window.sql(), both(at.where.sql, at.window.sql())
-        shares = at.plan.exact(sql, chosen, at.where.event)
-        if chosen:
-            met = f"SELECT user_no FROM {{events}} WHERE {both(chosen, PAST)}"
-            shares = f"coalesce({shares}, {at.plan.exact(sql, both(f'user_no NOT IN ({met})', window))})"
+        sql, window = f"[{', '.join(parts)}]", at.window.sql()
+        chosen = Rows(both(at.where.sql, window), at.where.event)
+        shares = at.plan.exact(sql, chosen)
+        if chosen.where:
+            shares = f"coalesce({shares}, {at.plan.exact(sql, Rows(window, without=chosen))})"
         return f"(list_position({shares}, list_max({shares})) - 1)::DOUBLE" if self.top else shares
 
     def evidence(self, at: Place) -> Expression:
@@ -242,7 +242,9 @@ class Quantile(Aggregation):
             raise DefinitionError("features.quantile", name=at.name, q=self.q)
         value = at.plan.value(self.column, at.name)
         kept = both(at.where.sql, at.window.sql())
-        return at.plan.exact(f"quantile_cont({value.sql}, {self.q!r})" + (f" FILTER (WHERE {kept})" if kept else ""))
+        return at.plan.exact(
+            f"quantile_cont({value.sql}, {self.q!r})" + (f" FILTER (WHERE {kept})" if kept else ""), Rows()
+        )
 
 
 @dataclass(frozen=True)
@@ -258,4 +260,6 @@ class Sequence(Aggregation):
             raise DefinitionError("features.top_k", name=at.name, k=self.n)
         value = at.plan.value(self.column, at.name)
         kept = both(at.where.sql, f"{value.sql} IS NOT NULL", at.window.sql())
-        return at.plan.exact(f"arg_max({value.sql}, {{'ts': ts, 'id': event_id}}, {self.n}) FILTER (WHERE {kept})")
+        return at.plan.exact(
+            f"arg_max({value.sql}, {{'ts': ts, 'id': event_id}}, {self.n}) FILTER (WHERE {kept})", Rows()
+        )

@@ -62,6 +62,15 @@ class Fold:
     window: Window
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The events of a condition (event: the only one it keeps); of users without any event of `without`, where that is given."""
+
+    where: str = ""
+    event: int | None = None
+    without: Rows | None = None
+
+
 class Events(set[int | None]):
     """The codes of the events that some work reads; None among them: any event."""
 
@@ -109,7 +118,7 @@ class Plan:
     gap_events: Events = field(default_factory=Events)
     days: dict[str, str] = field(default_factory=dict)
     keys: dict[tuple[str, int | None], KeyPlan] = field(default_factory=dict)
-    exacts: dict[tuple[str, int | None], dict[str, str]] = field(default_factory=dict)
+    exacts: dict[Rows, dict[str, str]] = field(default_factory=dict)
     finals: dict[str, str] = field(default_factory=dict)
 
     def where(self, text: str, name: str) -> Expression:
@@ -157,13 +166,9 @@ class Plan:
         start = min(codes.values(), default=1) - 1  # codes have no gaps
         return "key", lambda found: f"([{names}]::VARCHAR[])[{found} - {start}]"
 
-    def exact(self, sql: str, rows: str = "", event: int | None = None) -> str:
-        """The column that holds the aggregate `sql` over the events of the condition `rows`.
-
-        rows: may name {events}, the table of all events; event: the only event it keeps, where there is one
-        """
-        alias = f"e{sum(map(len, self.exacts.values()))}"
-        return self.exacts.setdefault((rows, event), {}).setdefault(sql, alias)
+    def exact(self, sql: str, rows: Rows) -> str:
+        """The column that holds the aggregate `sql` straight over `rows`."""
+        return self.exacts.setdefault(rows, {}).setdefault(sql, f"e{sum(map(len, self.exacts.values()))}")
 
 
 def filtered(how: str, value: str, where: str) -> str:

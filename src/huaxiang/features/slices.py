@@ -93,8 +93,8 @@ class Slice:
         }
         rows = [keep(one.sql(events.of(one.events()))) for one in plan_passes(plan)]
         rows += [
-            keep(made.exact_sql(kept, exacts, events.of(Events([event]).codes()), events.every))
-            for (kept, event), exacts in plan.exacts.items()
+            keep(made.exact_sql(some, exacts, lambda rows: events.of(Events([rows.event]).codes())))
+            for some, exacts in plan.exacts.items()
         ]
         days = keep(made.day_sql(plan, gaps)) if plan.days else None
         final = made.final_sql(plan, users=users, made=rows, days=days, keys=keys, everyone=everyone)

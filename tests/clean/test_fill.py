@@ -149,3 +149,11 @@ def test_outlier_bounds_that_would_flatten_everything_are_not_applied(shop: Any)
 def test_impossible_setting_says_what_is_possible(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         CleanSettings.model_validate(settings)
+
+
+def test_what_a_third_party_does_not_tell_is_not_filled(shop: Any) -> None:
+    bought = {"source": "geo", "third_party": True, "user_id": "u0", "income_band": "high"}
+    shop.collect(users=[*born(1980, 1992, None), bought])
+    report = shop.clean(missing={"users.birth_year": {"how": "mean"}})
+    assert [row["birth_year"] for row in shop.rows("clean.users")] == [1980, 1992, 1986, None]
+    assert report.tables["users"].column("birth_year").filled == 1

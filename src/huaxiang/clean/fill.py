@@ -76,7 +76,10 @@ def fill_holes(engine: Engine, table: str, done: Filled, settings: CleanSettings
     if not news:
         done.sql = f"SELECT *, CAST([] AS VARCHAR[]) AS filled FROM ({rows})"
         return done
-    cast = {name: f"CAST({new} AS {SQL[_column(table, name).type]})" for name, new in news.items()}
+    own = "NOT coalesce(r.third_party, FALSE)"  # what a third party does not tell is no hole in it
+    cast = {
+        name: f"CASE WHEN {own} THEN CAST({new} AS {SQL[_column(table, name).type]}) END" for name, new in news.items()
+    }
     full = ", ".join(f"coalesce(r.{name}, {new}) AS {name}" for name, new in cast.items())
     named = ", ".join(
         f"CASE WHEN r.{name} IS NULL AND {new} IS NOT NULL THEN '{name}' END" for name, new in cast.items()

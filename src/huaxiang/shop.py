@@ -222,10 +222,10 @@ class Shop:
         path = self.folder / SETTINGS
         declared = {"agg": agg, "column": column, **rest}
         text = add_entry(path.read_text(encoding="utf-8"), ("features", "mine", name), declared)
-        settings = load_settings(path, os.environ, text=text)
-        check_definitions(settings)
+        declared_now = load_settings(path, {}, text=text)
+        check_definitions(declared_now)
         write_atomically(path, text)
-        self.settings = settings
+        self.settings = self.settings.model_copy(update={"features": declared_now.features})
 
     def export(self, path: str | Path, *, what: str = "traits") -> int:
         """Write all profiles to a .parquet, .csv or .jsonl file; gives the customers written."""

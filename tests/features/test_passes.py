@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from tests.features.conftest import Bench, Row
 
+from huaxiang.features.build import _slices
 from huaxiang.features.filters import EVENT_CODES, compile_filter
 from huaxiang.features.plan import EVENT_COLUMNS
 
@@ -89,3 +90,11 @@ def test_hours_of_who_bought_are_of_purchases_and_of_who_did_not_of_all(shop: Be
 def test_condition_knows_the_one_event_it_can_hold_for(text: str, code: str | None, rest: str) -> None:
     made = compile_filter(text, EVENT_COLUMNS, name="f")
     assert (made.event, made.rest) == (EVENT_CODES[code] if code else None, rest)
+
+
+@pytest.mark.parametrize(
+    ("events", "threads", "slices"),
+    [(50, 2, 1), (99_999, 8, 1), (250_000, 8, 2), (1_500_000, 2, 2), (10_000_000, 2, 4), (10_000_000, 16, 32)],
+)
+def test_slices_bound_what_all_threads_hold_at_once(events: int, threads: int, slices: int) -> None:
+    assert _slices(events, threads) == slices

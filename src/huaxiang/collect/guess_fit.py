@@ -10,7 +10,6 @@ from huaxiang.collect.values import NO, YES
 
 _TIMES = ("ts", "since", "registered_at", "received_at")
 _NUMBERS = ("quantity", "price", "amount_line", "amount_order", "discount", "rating", "list_price")
-_REFUSALS = ("拒绝", "未授权", "已授权", "授权", "declined", "refused", "denied", "accepted", "granted")
 
 
 def fits_role(role: str, column: ColumnLook) -> bool:
@@ -29,7 +28,7 @@ def fits_role(role: str, column: ColumnLook) -> bool:
     if role == "birth_date":
         return column.is_time or column.kind in ("code", "text")
     if role == "consent" and is_consent_name(column.name):  # a name that only sounds so: its values must say yes or no
-        return {word.lower() for word in column.words} <= {*YES, *NO, *_REFUSALS}
+        return {word.lower() for word in column.words} <= {*YES, *NO}
     if role == "age":
         return column.kind in ("category", "code", "text") or (column.is_number and 0 <= (column.high or 0) <= 150)
     if role in ("gender", "marital_status", "education", "kind", "status"):

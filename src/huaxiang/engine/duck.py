@@ -40,7 +40,7 @@ class Engine:
         }
         if temp is not None:
             config["temp_directory"] = str(temp)
-        self._threads = threads
+        self.threads = threads
         self._connection = duckdb.connect(config=config)
         self._connection.execute("SET TimeZone = 'UTC'; SET parquet_metadata_cache = true")
         self._names = (f"t{number}" for number in itertools.count())
@@ -169,7 +169,7 @@ class Engine:
         For grouping disjoint parts of a large table: threads that share one grouping each group much of the same and
         then merge it, which costs a third more (bench/log.md).
         """
-        threads = self._threads
+        threads = self.threads
         self.run("SET threads = 1")  # no helpers: a query runs on the thread that asks for it
         with ThreadPoolExecutor(threads) as pool:
             try:

@@ -107,9 +107,8 @@ class Lake:
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[Step]:
         """One step of the journey: everything written inside becomes visible at the end, or not at all."""
-        (self.folder / "tmp").mkdir(
-            parents=True, exist_ok=True
-        )  # the engine makes only the last folder of its spill path
+        # The engine makes only the last folder of the path it spills to.
+        (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
         with self._lock():
             step = Step(self, name)
             start = time.perf_counter()

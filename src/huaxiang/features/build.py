@@ -31,12 +31,13 @@ from huaxiang.settings import Settings
 
 log = logging.getLogger(__name__)
 
-SLICE_EVENTS = 2_500_000  # events of the buckets that one thread works on at once: what bounds the memory
+AT_ONCE = 5_000_000  # events that all threads together work on at once: what bounds the memory
+LEAST = 100_000  # events that are worth a slice of their own
 CATEGORIES = 20
 WRITTEN_OUT = 2000  # names of a key that may stand in a query's text
 
 
-class Rows:
+class Gathered:
     """The results of queries of one shape, gathered by several threads."""
 
     def __init__(self, engine: Engine) -> None:
@@ -128,7 +129,7 @@ def build_from_ready(
         sample = _sampled_buckets(settings, span, len(past))
 
         def table(name: str, events: int, last: int, days: Sequence[date], everyone: bool) -> int:
-            rows = Rows(engine)
+            rows = Gathered(engine)
             stack.callback(rows.drop)
 
             def work(buckets: tuple[int, int]) -> int:
@@ -137,7 +138,7 @@ def build_from_ready(
                         rows.add(found.at(day, everyone=everyone))
                 return len(days)
 
-            slices = list(_ranges(0, last, -(-events // SLICE_EVENTS)))
+            slices = list(_ranges(0, last, _slices(events, engine.threads)))
             with progress.task("build", name, len(slices) * len(days)) as advance:
                 for done in engine.each(work, slices):
                     advance(done)
@@ -202,6 +203,11 @@ def _planned(engine: Engine, features: list[Feature], names: dict[str, ibis.Tabl
         if key == "category_top" or engine.value(f"SELECT count(*) FROM {table.get_name()}") <= WRITTEN_OUT
     }
     return plan_features(unscored(features, standard_features()), Plan(codes=codes))
+
+
+def _slices(events: int, threads: int) -> int:
+    """How many slices share the work: enough to bound what all threads hold at once, and one a thread where it pays."""
+    return max(-(-events * threads // AT_ONCE), min(threads, events // LEAST), 1)
 
 
 def _ranges(first: int, last: int, parts: int) -> Iterator[tuple[int, int]]:

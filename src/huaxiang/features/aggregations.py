@@ -182,7 +182,7 @@ class DecayedSum(Aggregation):
 class Sessions(Aggregation):
     """Sessions begun (count), or minutes (minutes) or events (events) in a session on average.
 
-    A session ends after the settings' gap (30 minutes) without an event, or where the source's session id changes."""
+    A session is what carries one session id of the source; without one, it ends after the settings' gap (30 minutes)."""
 
     how: Literal["count", "minutes", "events"] = "count"
 

@@ -30,7 +30,7 @@ EVENT_COLUMNS: dict[str, str] = {
     "event": "string", "item_id": "string", "order_id": "string", "coupon_id": "string", "campaign_id": "string",
     "category": "string", "category_top": "string", "category_2": "string", "brand": "string", "channel": "string",
     "device": "string", "text": "string", "quantity": "float", "price": "float", "amount": "float", "discount": "float",
-    "price_ratio": "float", "rating": "float", "session": "int", "order_key": "int", "hour": "int", "weekday": "int",
+    "price_ratio": "float", "rating": "float", "order_key": "int", "hour": "int", "weekday": "int",
     "visitor": "bool", "ts": "timestamp", "day": "date", "session_start": "bool", "session_gap_s": "float",
 }  # fmt: skip
 

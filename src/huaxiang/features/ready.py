@@ -74,17 +74,16 @@ def write_ready(step: Step, settings: Settings, events: str, *, progress: Progre
 
 
 def sessions_sql(rows: str, gap_min: int) -> str:
-    """`rows` with session_start, session_gap_s (seconds since the session's event before) and session, a number per user."""
+    """`rows` with session_start and session_gap_s (seconds since the session's event before).
+
+    A session is what carries one session id of the source; events without one are a session while no more than `gap_min`
+    pass between them. So which session an event belongs to does not hang on the order in which events arrive.
+    """
     return f"""
-        SELECT * EXCLUDE (ts_before, session_before),
-            (sum(session_start::INTEGER) OVER (PARTITION BY user_no ORDER BY ts, event_id ROWS UNBOUNDED PRECEDING))::INTEGER AS session
-        FROM (SELECT *,
-                CASE WHEN ts_before IS NULL THEN TRUE
-                     WHEN session_id IS NOT NULL AND session_before IS NOT NULL THEN session_id <> session_before
-                     ELSE ts - ts_before > to_minutes({gap_min}) END AS session_start,
-                CASE WHEN session_start THEN 0.0 ELSE date_diff('microsecond', ts_before, ts) / 1e6 END AS session_gap_s
-              FROM (SELECT *, lag(ts) OVER past AS ts_before, lag(session_id) OVER past AS session_before FROM {rows}
-                    WINDOW past AS (PARTITION BY user_no ORDER BY ts, event_id)))"""
+        SELECT * EXCLUDE (ts_before),
+            CASE WHEN session_start THEN 0.0 ELSE date_diff('microsecond', ts_before, ts) / 1e6 END AS session_gap_s
+        FROM (SELECT *, ts_before IS NULL OR (session_id IS NULL AND ts - ts_before > to_minutes({gap_min})) AS session_start
+              FROM (SELECT *, lag(ts) OVER (PARTITION BY user_no, session_id ORDER BY ts, event_id) AS ts_before FROM {rows}))"""
 
 
 def _measure(engine: Engine, seen: str, zone: str) -> Span:
@@ -187,7 +186,7 @@ def _chunk(joined: str, means: str, items: str, gap_min: int) -> str:
     numbered = sessions_sql(f"({joined})", gap_min)
     return f"""
         SELECT s.bucket, s.user_no, s.user_id, s.event_id, s.event, s.event_no, s.ts, s.known_at, s.day, s.known_day,
-            hour(s.local_ts)::TINYINT AS hour, isodow(s.day)::TINYINT AS weekday, s.session_id, s.session, s.session_start, s.session_gap_s,
+            hour(s.local_ts)::TINYINT AS hour, isodow(s.day)::TINYINT AS weekday, s.session_id, s.session_start, s.session_gap_s,
             i.item_id, s.item_no, i.category, i.category_top, i.category_2, i.brand,
             s.category_no, i.category_top_no, i.category_2_no, i.brand_no, s.order_id, s.order_key, s.quantity, s.price,
             s.amount, s.discount, s.price / m.mean AS price_ratio, s.coupon_id, s.campaign_id, s.text, s.rating, s.channel, s.device,

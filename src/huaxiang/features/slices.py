@@ -69,7 +69,7 @@ class Slice:
             return self._rows(as_of, self.events, self.gaps, self.users, everyone=everyone)
         on_time = f"(SELECT * FROM {self.users} WHERE user_no NOT IN (FROM {late}))"
         rest = self._rows(as_of, self.events, self.gaps, on_time, everyone=everyone)
-        known = f"(SELECT * EXCLUDE (session, session_start, session_gap_s) FROM {self.events.every} WHERE user_no IN (FROM {late}) AND known_day < DATE '{as_of}')"
+        known = f"(SELECT * EXCLUDE (session_start, session_gap_s) FROM {self.events.every} WHERE user_no IN (FROM {late}) AND known_day < DATE '{as_of}')"
         events = self.source(self.keep(sessions_sql(known, self.gap_min)))
         behind = f"(SELECT * FROM {self.users} WHERE user_no IN (FROM {late}))"
         return f"{rest}\nUNION ALL\n{self._rows(as_of, events, self.find_gaps(events), behind, everyone=everyone)}"

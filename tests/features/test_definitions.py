@@ -21,7 +21,7 @@ from huaxiang.settings import FeaturesSection, Settings
     [
         ("event == 'purchase' and price > 100", "((event_no = 10 AND price > 100))".replace("((", "((", 1)),
         ("event in ('view', 'wish')", "(event_no IN (1, 7))"),
-        ("not (brand is null)", "(NOT (brand IS NULL))"),
+        ("not (brand is null)", "(brand IS NOT NULL)"),
         ("channel == 'it''s' or channel == \"it's\"", None),
     ],
     ids=["and", "in", "null", "quotes"],

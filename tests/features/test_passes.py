@@ -9,6 +9,7 @@ from tests.features.conftest import Bench, Row
 
 from huaxiang.features.build import _slices
 from huaxiang.features.filters import EVENT_CODES, compile_filter
+from huaxiang.features.nodes import sql
 from huaxiang.features.plan import EVENT_COLUMNS
 
 AS_OF = datetime(2024, 6, 1)
@@ -89,7 +90,7 @@ def test_hours_of_who_bought_are_of_purchases_and_of_who_did_not_of_all(shop: Be
 )
 def test_condition_knows_the_one_event_it_can_hold_for(text: str, code: str | None, rest: str) -> None:
     made = compile_filter(text, EVENT_COLUMNS, name="f")
-    assert (made.event, made.rest) == (EVENT_CODES[code] if code else None, rest)
+    assert (made.event, sql(made.rest) if made.rest else "") == (EVENT_CODES[code] if code else None, rest)
 
 
 @pytest.mark.parametrize(

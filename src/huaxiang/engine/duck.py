@@ -43,6 +43,7 @@ class Engine:
         self.threads = threads
         self._connection = duckdb.connect(config=config)
         self._connection.execute("SET TimeZone = 'UTC'; SET parquet_metadata_cache = true")
+        self._connection.execute("SET GLOBAL lambda_syntax = 'ENABLE_SINGLE_ARROW'")  # ibis 12 writes x -> …
         self._names = (f"t{number}" for number in itertools.count())
 
     @classmethod

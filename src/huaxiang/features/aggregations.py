@@ -1,4 +1,4 @@
-"""Aggregations that fold bands and gaps: counts, sums, means, shares, trends, recency, gaps, sessions."""
+"""Aggregations of totals and days: counts, sums, means, shares, trends, recency, gaps, streaks, sessions."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from huaxiang.errors import DefinitionError
-from huaxiang.features.algebra import Aggregation, Place
+from huaxiang.features.algebra import Aggregation, Feature, Place
 from huaxiang.features.filters import Expression
-from huaxiang.features.windows import AS_OF, parse_hours
+from huaxiang.features.nodes import AS_OF, DAY, Node, coalesce, column, const, number
+from huaxiang.features.plan import DayFold, How
+from huaxiang.features.windows import parse_hours
+
+REGISTERED = column("registered_no")  # of the user, not of an event: the local day of the registration before as-of
 
 
 @dataclass(frozen=True)
 class Count(Aggregation):
     """How many events."""
 
-    def plan(self, at: Place) -> str:
-        return f"coalesce({at.total('count')}, 0)"
+    def plan(self, at: Place) -> Node:
+        return coalesce(at.total("count"), 0.0)
 
 
 @dataclass(frozen=True)
 class AnyEvent(Aggregation):
     """1 where there is such an event, else 0."""
 
-    def plan(self, at: Place) -> str:
-        return f"(coalesce({at.total('count')}, 0) > 0)::INTEGER::DOUBLE"
+    def plan(self, at: Place) -> Node:
+        return number(Node("gt", (coalesce(at.total("count"), 0.0), const(0.0))))
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,8 @@ class Sum(Aggregation):
 
     column: str = ""
 
-    def plan(self, at: Place) -> str:
-        return f"coalesce({at.total('sum', at.plan.value(self.column, at.name).sql)}, 0)"
+    def plan(self, at: Place) -> Node:
+        return coalesce(at.total("sum", at.value(self.column)), 0.0)
 
 
 @dataclass(frozen=True)
@@ -43,56 +47,45 @@ class Mean(Aggregation):
 
     column: str = ""
 
-    def plan(self, at: Place) -> str:
-        value = at.plan.value(self.column, at.name).sql
-        return f"{at.total('sum', value)} / nullif({at.total('count', also=Expression(f'{value} IS NOT NULL'))}, 0)"
+    def plan(self, at: Place) -> Node:
+        value = at.value(self.column)
+        return at.total("sum", value) / at.having(value).total("count")
 
 
 @dataclass(frozen=True)
-class _Extreme(Aggregation):
+class _Picked(Aggregation):
     column: str = ""
-    how: ClassVar[str] = "min"
+    how: ClassVar[How] = "min"
 
-    def plan(self, at: Place) -> str:
-        return at.total(self.how, at.plan.value(self.column, at.name).sql)
+    def plan(self, at: Place) -> Node:
+        value = at.value(self.column)
+        return at.having(value).total(self.how, value)
 
 
 @dataclass(frozen=True)
-class Min(_Extreme):
+class Min(_Picked):
     """Smallest value."""
 
 
 @dataclass(frozen=True)
-class Max(_Extreme):
+class Max(_Picked):
     """Largest value."""
 
-    how: ClassVar[str] = "max"
+    how: ClassVar[How] = "max"
 
 
 @dataclass(frozen=True)
-class _End(Aggregation):
-    column: str = ""
-    how: ClassVar[str] = "arg_min"
-
-    def plan(self, at: Place) -> str:
-        value = at.plan.value(self.column, at.name)
-        kept = at.where & Expression(f"{value.sql} IS NOT NULL")
-        moment = "{'ts': ts, 'id': event_id}"
-        when = at.plan.band(self.how.removeprefix("arg_"), moment, kept)
-        held = at.plan.band(self.how, f"{value.sql}, {moment}", kept)
-        return at.plan.fold(self.how, (held, when), at.window)
-
-
-@dataclass(frozen=True)
-class First(_End):
+class First(_Picked):
     """The value of the first event that has one (ties on time: by event id)."""
 
+    how: ClassVar[How] = "first"
+
 
 @dataclass(frozen=True)
-class Last(_End):
+class Last(_Picked):
     """The value of the last event that has one (ties on time: by event id)."""
 
-    how: ClassVar[str] = "arg_max"
+    how: ClassVar[How] = "last"
 
 
 @dataclass(frozen=True)
@@ -104,11 +97,10 @@ class Ratio(Aggregation):
     top_where: str = ""
     bottom_where: str = ""
 
-    def plan(self, at: Place) -> str:
+    def plan(self, at: Place) -> Node:
         if any(isinstance(part, Ratio) for part in (self.top, self.bottom)):
             raise DefinitionError("features.ratio_of_ratio", name=at.name)
-        top, bottom = self.top.plan(at.narrowed(self.top_where)), self.bottom.plan(at.narrowed(self.bottom_where))
-        return f"({top}) / nullif({bottom}, 0)"
+        return self.top.plan(at.narrowed(self.top_where)) / self.bottom.plan(at.narrowed(self.bottom_where))
 
     def evidence(self, at: Place) -> Expression:
         return self.top.evidence(at.narrowed(self.top_where)) | self.bottom.evidence(at.narrowed(self.bottom_where))
@@ -120,16 +112,30 @@ def Share(of: str, agg: Aggregation | None = None) -> Ratio:  # noqa: N802 - rea
 
 
 @dataclass(frozen=True)
+class FeatureRatio(Aggregation):
+    """One feature over another, each with its own filter and window; unknown where the lower is 0."""
+
+    top: Feature
+    bottom: Feature
+
+    def plan(self, at: Place) -> Node:
+        return self.top.agg.plan(self.top.place(at.plan)) / self.bottom.agg.plan(self.bottom.place(at.plan))
+
+    def evidence(self, at: Place) -> Expression:
+        return self.top.agg.evidence(self.top.place(at.plan)) | self.bottom.agg.evidence(self.bottom.place(at.plan))
+
+
+@dataclass(frozen=True)
 class Trend(Aggregation):
     """(this window − the one before it) / their sum: −1 … 1; unknown where both are 0."""
 
     agg: Aggregation = Count()
 
-    def plan(self, at: Place) -> str:
+    def plan(self, at: Place) -> Node:
         if not at.window.days:
             raise DefinitionError("features.trend_window", name=at.name)
         now, then = self.agg.plan(at), self.agg.plan(at.over(at.window.before))
-        return f"(({now}) - ({then})) / nullif(({now}) + ({then}), 0)"
+        return (now - then) / (now + then)
 
 
 @dataclass(frozen=True)
@@ -138,17 +144,16 @@ class Recency(Aggregation):
 
     first: bool = False
 
-    def plan(self, at: Place) -> str:
-        return f"({AS_OF} - {at.total('min' if self.first else 'max', 'day')})::DOUBLE"
+    def plan(self, at: Place) -> Node:
+        return number(AS_OF - at.total("min" if self.first else "max", DAY))
 
 
 @dataclass(frozen=True)
 class Tenure(Aggregation):
     """Days since the registration or the first event, whichever came first."""
 
-    def plan(self, at: Place) -> str:
-        registered = f"CASE WHEN u.registered_day < {AS_OF} THEN u.registered_day END"
-        return f"({AS_OF} - least({registered}, {at.total('min', 'day')}))::DOUBLE"
+    def plan(self, at: Place) -> Node:
+        return number(AS_OF - Node("least", (REGISTERED, at.total("min", DAY))))
 
 
 @dataclass(frozen=True)
@@ -158,12 +163,22 @@ class Gap(Aggregation):
 
     how: Literal["mean", "std", "overdue"] = "mean"
 
-    def plan(self, at: Place) -> str:
-        gap = at.plan.gap(at.where)
+    def plan(self, at: Place) -> Node:
         if self.how == "std":
-            return at.plan.day(f"stddev_samp({gap})", at.window)
-        mean = at.plan.day(f"avg({gap})", at.window)
-        return mean if self.how == "mean" else f"({AS_OF} - {at.total('max', 'day')}) / nullif({mean}, 0)"
+            return at.plan.day(DayFold("std", at.where, at.window))
+        mean = at.plan.day(DayFold("mean", at.where, at.window))
+        return mean if self.how == "mean" else number(AS_OF - at.total("max", DAY)) / mean
+
+
+@dataclass(frozen=True)
+class Streak(Aggregation):
+    """The longest run of days in a row with such an event within the window; `current`: the run that lasts until as-of.
+    0 where there is none."""
+
+    how: Literal["longest", "current"] = "longest"
+
+    def plan(self, at: Place) -> Node:
+        return coalesce(at.plan.day(DayFold(self.how, at.where, at.window)), 0.0)
 
 
 @dataclass(frozen=True)
@@ -173,25 +188,27 @@ class DecayedSum(Aggregation):
     column: str = "1"
     half_life: str = "30d"
 
-    def plan(self, at: Place) -> str:
-        value, days = at.plan.value(self.column, at.name).sql, half_life_days(self.half_life, at.name)
-        return f"coalesce({at.total('sum', f'({value})::DOUBLE * pow(0.5, ({AS_OF} - day) / {days!r})')}, 0)"
+    def plan(self, at: Place) -> Node:
+        value, days = number(at.value(self.column)), half_life_days(self.half_life, at.name)
+        return coalesce(at.total("sum", value, days), 0.0)
 
 
 @dataclass(frozen=True)
 class Sessions(Aggregation):
     """Sessions begun (count), or minutes (minutes) or events (events) in a session on average.
 
-    A session is what carries one session id of the source; without one, it ends after the settings' gap (30 minutes)."""
+    A session is what carries one session id of the source; without one, it ends after the settings' gap (30 minutes). A
+    filter asks for sessions that begin with such an event, which no state can tell before the session's last event is
+    in: with a filter it is batch only."""
 
     how: Literal["count", "minutes", "events"] = "count"
 
-    def plan(self, at: Place) -> str:
+    def plan(self, at: Place) -> Node:
         begun = Count().plan(at.narrowed("session_start"))
         if self.how == "count":
             return begun
-        above = f"{Sum('session_gap_s').plan(at)} / 60" if self.how == "minutes" else Count().plan(at)
-        return f"({above}) / nullif({begun}, 0)"
+        above = Sum("session_gap_s").plan(at) / const(60.0) if self.how == "minutes" else Count().plan(at)
+        return above / begun
 
 
 def half_life_days(text: str, name: str) -> float:

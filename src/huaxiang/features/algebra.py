@@ -9,8 +9,9 @@ Meaning, the same on every engine:
 - an age is counted in local days: something that happened yesterday is 1 day old;
 - counts of nothing are 0; sums of nothing 0; means, shares, recencies and tops of nothing are unknown (NULL).
 
-Each aggregation is a small frozen class that knows which columns of the bands, tiles, key rows or events it needs (`plan`)
-and the SQL that finishes the value from them. `live`: whether it folds exactly, event by event, into a small state.
+Each aggregation is a small frozen class that says which measures it needs of the events (`plan`) and how the value is finished
+from them. It so knows four things: its Ibis expression (compile.py), how one event is folded in, how two partial states merge,
+and how the value is finished (live.py: `Fold(feature)`). One that has no exact fold is marked `live = False`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from typing import Any, ClassVar, Literal
 
 from huaxiang.errors import DefinitionError
 from huaxiang.features.filters import Expression
-from huaxiang.features.plan import Plan
+from huaxiang.features.nodes import Node, known
+from huaxiang.features.plan import How, Plan, measure
 from huaxiang.features.windows import Window
 
 FeatureType = Literal["number", "list", "text"]
@@ -42,22 +44,32 @@ class Place:
         """The same place with a further condition."""
         return Place(self.plan, self.name, self.where & self.plan.where(text, self.name), self.window)
 
+    def having(self, node: Node) -> Place:
+        """The same place, only events for which `node` has a value."""
+        return Place(self.plan, self.name, self.where & Expression(known(node)), self.window)
+
     def over(self, window: Window) -> Place:
         return Place(self.plan, self.name, self.where, window)
 
-    def total(self, how: str, value: str = "", also: Expression | None = None) -> str:
-        """The column with `how` of `value` over the events kept (for which `also` holds too) in the window."""
-        return self.plan.total(how, value, self.where & also if also else self.where, self.window)
+    def value(self, text: str) -> Node:
+        return self.plan.value(text, self.name).value
+
+    def total(self, how: How, value: Node | None = None, half_life: float = 0.0) -> Node:
+        """The column with `how` of `value` over the events kept in the window."""
+        return self.plan.total(measure(how, self.where, value, half_life), self.window)
 
 
 @dataclass(frozen=True)
 class Aggregation:
-    """The base: `plan` writes what it needs into the plan and gives the SQL of the finished value."""
+    """The base: `plan` writes the measures it needs into the plan and gives the tree of the finished value.
+
+    live: whether it folds exactly, event by event, into a small state
+    """
 
     live: ClassVar[bool] = True
     type: ClassVar[FeatureType] = "number"
 
-    def plan(self, at: Place) -> str:
+    def plan(self, at: Place) -> Node:
         raise NotImplementedError
 
     def evidence(self, at: Place) -> Expression:

@@ -20,12 +20,13 @@ from huaxiang.features.compile import plan_features
 from huaxiang.features.filters import EVENT_CODES
 from huaxiang.features.mine import declared_features
 from huaxiang.features.outcomes import Outcome, Schedule, declare_outcome, labels_sql, schedule
-from huaxiang.features.plan import CODED, Plan
+from huaxiang.features.plan import Plan
 from huaxiang.features.ready import Span, write_ready
 from huaxiang.features.scores import scored_sql, unscored
-from huaxiang.features.slices import Slice, open_slice
+from huaxiang.features.slices import Slice, Texts, open_slice
 from huaxiang.features.standard import standard_features
 from huaxiang.features.users import BUCKETS
+from huaxiang.features.written import CODED
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import Settings
 
@@ -123,8 +124,7 @@ def build_from_ready(
         named = _names(step)
         for table in named.values():
             stack.callback(engine.drop, table)
-        names = {key: table.get_name() for key, table in named.items()}
-        plan = _planned(engine, features, named)
+        texts = _texts(engine, features, named)
         past = sorted({day for found in dates.values() for day in found.dates})
         sample = _sampled_buckets(settings, span, len(past))
 
@@ -133,7 +133,7 @@ def build_from_ready(
             stack.callback(rows.drop)
 
             def work(buckets: tuple[int, int]) -> int:
-                with open_slice(step, plan, names, buckets, settings, span.last) as found:
+                with open_slice(step, texts, buckets, settings, span.last) as found:
                     for day in days:
                         rows.add(found.at(day, everyone=everyone))
                 return len(days)
@@ -195,14 +195,15 @@ def _names(step: Step) -> dict[str, ibis.Table]:
     }
 
 
-def _planned(engine: Engine, features: list[Feature], names: dict[str, ibis.Table]) -> Plan:
-    """The plan of `features`, with the codes of the keys that have few values (not items)."""
+def _texts(engine: Engine, features: list[Feature], named: dict[str, ibis.Table]) -> Texts:
+    """The compiled plan of `features`; the names of keys with few values (not items) stand in its text."""
     codes = {
         key: {row["name"]: row["no"] for row in engine.rows(table)}
-        for key, table in names.items()
+        for key, table in named.items()
         if key == "category_top" or engine.value(f"SELECT count(*) FROM {table.get_name()}") <= WRITTEN_OUT
     }
-    return plan_features(unscored(features, standard_features()), Plan(codes=codes))
+    plan = plan_features(unscored(features, standard_features()), Plan())
+    return Texts(plan, codes, {key: table.get_name() for key, table in named.items()})
 
 
 def _slices(events: int, threads: int) -> int:
@@ -228,7 +229,7 @@ def _write_labels(step: Step, outcomes: Sequence[Outcome], dates: dict[str, Sche
     training = engine.view(engine.sql(step.table("training")))
     users = engine.view(engine.sql(step.table("ready.users")))
     columns = sorted(
-        {column for outcome in outcomes for column in outcome.where.columns | outcome.value.columns} - {"day", "event"}
+        {column for outcome in outcomes for column in outcome.where.columns | outcome.value.columns} - {"day", "event_no"}
     )
     events = engine.keep(
         f"SELECT user_id, day, event_no{''.join(f', {column}' for column in columns)} "

@@ -1,20 +1,44 @@
-"""A Plan as SQL: few passes over the events, however many features.
+"""A Plan as Ibis expressions: few groupings of the events, however many features.
 
-For a range of user buckets: the gaps between days, for all as-of dates; then for each date a few groupings of the events into
-bands (passes.py), and one for each kind of key. Each reads just the columns it needs from the stored events: unpacking them again costs
-less than holding them in memory (bench/log.md).
+`compile_plan(plan, writer, source)` gives the parts (each a grouping that ends in one row a user, or a user and as-of date) and
+`final_rows` joins them and finishes every feature. DuckDB keeps each part as a table and runs one as-of date at a time;
+Spark takes all of it as one expression with the as-of dates as a column:
+
+    writer = Writer(by=("user_id", "as_of_no"), as_of_column="as_of_no", duckdb=False)
+    parts = compile_plan(plan, writer, lambda codes: events)      # events: one row an event and as-of date it was known before
+    rows = final_rows(plan, writer, users, [part.rows for part in parts], everyone=False)
+
+events: the columns of ready.events that `columns_of(plan)` names, `by`, and day_no (whole days since 1970-01-01); with `by` the
+user alone also events at or after as-of may be among them. users: `by`, registered_no (the day of the registration where that is
+before as-of) and what else is to come along.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_, or_
+from typing import Any, TypeAlias
+
+import ibis
 
 from huaxiang.features.algebra import Feature
-from huaxiang.features.passes import plan_passes
-from huaxiang.features.plan import CODED, EVENT_COLUMNS, Events, KeyPlan, Plan, Rows, both, filtered
-from huaxiang.features.windows import AS_OF, PAST
+from huaxiang.features.filters import Expression
+from huaxiang.features.in_ibis import to_ibis
+from huaxiang.features.passes import codes_of, condition, plan_passes
+from huaxiang.features.plan import Best, DayFold, Exact, KeyPlan, Met, Over, Plan, Since, Strongest, Total
+from huaxiang.features.written import Writer
+
+Source: TypeAlias = Callable[[frozenset[int] | None], ibis.Table]  # the table with the events of these codes (None: any)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One grouping. events: the codes of the events it reads (None: any)."""
+
+    events: frozenset[int] | None
+    rows: ibis.Table
 
 
 def plan_features(features: list[Feature], plan: Plan) -> Plan:
@@ -24,106 +48,235 @@ def plan_features(features: list[Feature], plan: Plan) -> Plan:
     return plan
 
 
-def gap_sql(plan: Plan, events: str) -> str:
-    """One row a user and day with an event some gap asks for; each gap column is unknown on days without its events."""
-    kept = [f"bool_or({where}) AS has_{alias}" for where, alias in plan.gaps.items()]
-    some = " OR ".join(f"({where})" for where in plan.gaps)
-    gaps = (
-        f"CASE WHEN has_{alias} THEN day - max(CASE WHEN has_{alias} THEN day END) OVER earlier END::DOUBLE AS {alias}"
-        for alias in plan.gaps.values()
-    )
-    return (
-        f"SELECT user_no, day, {', '.join(gaps)} "
-        f"FROM (SELECT user_no, day, {', '.join(kept)} FROM {events} WHERE {some} GROUP BY user_no, day) "
-        "WINDOW earlier AS (PARTITION BY user_no ORDER BY day ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
-    )
+def columns_of(plan: Plan) -> frozenset[str]:
+    """The columns of events, beside user, day and event, that some part of `plan` reads, by their portable names."""
+    found = frozenset[str]().union(*(columns for _, columns in needs(plan, Writer(duckdb=False))))
+    return found - {"day_no", "as_of_no", "event_no"}
 
 
-def day_sql(plan: Plan, gaps: str) -> str:
-    """One row a user: the folds over the gaps before as-of."""
-    folds = "".join(f", {sql} AS {alias}" for sql, alias in plan.days.items())
-    return f"SELECT user_no{folds} FROM {gaps} WHERE {PAST} GROUP BY user_no"
+def needs(plan: Plan, to: Writer) -> list[tuple[frozenset[int] | None, frozenset[str]]]:
+    """For each part of `plan`: the codes of the events it reads (None: any), and their columns."""
+    found = [(one.events(), one.columns()) for one in plan_passes(plan)]
+    found += [(_codes(made.event), _key_columns(made, to)) for made in plan.keys.values()]
+    found += [(_codes(fold.where.event), fold.where.columns) for fold in plan.days]
+    found += [(_codes(exact.where.event), _exact_columns(exact)) for exact in plan.exacts]
+    return found
 
 
-def at_date(sql: str, as_of: date, last: date) -> str:
-    """`sql` with its as-of filled in. last: the day of the last event; after it there is nothing to keep out, and a filter
-    on every row that keeps all of them costs a fifth of a pass."""
-    return sql.replace(PAST, "TRUE" if as_of > last else f"day < {AS_OF}").replace(AS_OF, f"DATE '{as_of.isoformat()}'")
+def compile_plan(plan: Plan, to: Writer, source: Source) -> Iterator[Part]:
+    """The parts of `plan`; the first has a row for each user with an event before as-of."""
+    for one in plan_passes(plan):
+        yield Part(one.events(), one.rows(source(one.events()), to))
+    for made in plan.keys.values():
+        yield Part(_codes(made.event), _key_rows(made, to, source))
+    for folds in _by_where(plan):
+        yield Part(_codes(next(iter(folds)).where.event), _day_rows(folds, to, source))
+    for codes, exacts in _by_codes(plan.exacts):
+        yield Part(codes, _exact_rows(exacts, source(codes), to))
 
 
-def key_sql(made: KeyPlan, events: str) -> str:
-    """One row a user and value of the key, from the events before as-of that some measure keeps."""
-    column = CODED.get(made.key, made.key)
-    measures = "".join(
-        f", {filtered(how, value, where)} AS {alias}" for (how, value, where), alias in made.measures.items()
-    )
-    kept = made.kept()
-    rows = f" AND ({kept})" if kept else ""
-    return f"SELECT user_no, {column} AS key{measures} FROM {events} WHERE {PAST} AND {column} IS NOT NULL{rows} GROUP BY user_no, {column}"
+def final_rows(
+    plan: Plan, to: Writer, users: ibis.Table, parts: Iterable[ibis.Table], *, everyone: bool, keep: tuple[str, ...] = ()
+) -> ibis.Table:
+    """`by`, the columns `keep` of users, and every feature. everyone: users without an earlier event too."""
+    joined: Any = users
+    place: dict[str, Any] = {}
+    for number, part in enumerate(parts):
+        on = [users[name] == part[name] for name in to.by]
+        how = "left" if everyone or number else "inner"
+        joined = joined.join(part, on, how=how, rname=f"{{name}}_{number}")
+        place |= {name: part[name] for name in part.columns if name not in to.by}
+    place |= {name: users[name] for name in users.columns}
+    place["as_of_no"] = to.as_of(users)
+    made = {name: _typed(to_ibis(node, place.__getitem__)) for name, node in plan.finals.items()}
+    return joined.select(*(users[name] for name in (*to.by, *keep)), **made)
 
 
-def fold_key_sql(made: KeyPlan, events: str, names: dict[str, str]) -> str:
-    """One row a user: the folds over the values of the key. names: key -> the table of its codes' names (no, name)."""
-    rows = f"({key_sql(made, events)})"
-    folds = "".join(f", {sql} AS {alias}" for sql, alias in made.folds.items())
-    if made.named and made.key in names:
-        rows = f"(SELECT k.*, n.name FROM {rows} AS k JOIN {names[made.key]} AS n ON k.key = n.no)"
-    elif made.named:
-        rows = f"(SELECT *, key AS name FROM {rows})"
-    return f"SELECT user_no{folds} FROM {rows} GROUP BY user_no"
+def _typed(value: Any) -> Any:
+    """Numbers as floats, whatever they were counted in."""
+    return value.cast("float64") if value.type().is_numeric() or value.type().is_boolean() else value
 
 
-def exact_sql(rows: Rows, exacts: dict[str, str], source: Callable[[Rows], str]) -> str:
-    """One row a user: the aggregates `exacts` over `rows` before as-of. source: the table to read rows from."""
-    made = "".join(f", {sql} AS {alias}" for sql, alias in exacts.items())
-    kept = both(PAST, rows.where and f"({rows.where})")
-    if rows.without:
-        met = f"SELECT user_no FROM {source(rows.without)} WHERE {both(PAST, rows.without.where)}"
-        kept = both(kept, f"user_no NOT IN ({met})")
-    return f"SELECT user_no{made} FROM {source(rows)} WHERE {kept} GROUP BY user_no"
+def _codes(event: int | None) -> frozenset[int] | None:
+    return codes_of([event])
 
 
-def chosen_events(plan: Plan) -> frozenset[int]:
-    """The codes of the events that some work reads alone: purchases, mostly."""
-    return frozenset[int]().union(*(codes for codes, _ in _chosen(plan)))
+# ---- keys ---------------------------------------------------------------------------------------------------------
 
 
-def chosen_sql(plan: Plan, codes: frozenset[int], events: str) -> str:
-    """Those events, with the columns that the work on them reads."""
-    used = set(re.findall(r"\w+", " ".join(text for _, text in _chosen(plan)))) - {"day", "event_no"}
-    columns = [column for column in (*EVENT_COLUMNS, *CODED.values(), "event_id") if column in used]
-    listed = "".join(f", {column}" for column in dict.fromkeys(columns))
-    return (
-        f"SELECT user_no, day, event_no{listed} FROM {events} WHERE event_no IN ({', '.join(map(str, sorted(codes)))})"
-    )
+def _key_columns(made: KeyPlan, to: Writer) -> frozenset[str]:
+    found = to.key(made)[1].union(*(total.measure.columns() for total in made.measures))
+    return found if made.event is None else found | {"event_no"}
 
 
-def _chosen(plan: Plan) -> list[tuple[frozenset[int], str]]:
-    """Each piece of work that reads a few events only: their codes, and the text that names its columns."""
-    work = [(one.events(), " ".join(f"{band.value} {band.where}" for band in one.bands)) for one in plan_passes(plan)]
-    work += [
-        (
-            Events([made.event]).codes(),
-            f"{CODED.get(made.key, made.key)} " + " ".join(f"{value} {where}" for _, value, where in made.measures),
-        )
-        for made in plan.keys.values()
-    ]
-    work += [(Events([rows.event]).codes(), " ".join((rows.where, *sqls))) for rows, sqls in plan.exacts.items()]
-    work.append((plan.gap_events.codes(), " ".join(plan.gaps)))
-    return [(codes, text) for codes, text in work if codes]
+def _key_rows(made: KeyPlan, to: Writer, source: Source) -> ibis.Table:
+    """One row a user: the folds over the values of the key, from the events before as-of that some measure keeps."""
+    key, _ = to.key(made)
+    table = to.read(source(_codes(made.event)), _key_columns(made, to))
+    value = to_ibis(key, to.column(table))
+    kept = [*to.past(table), value.notnull(), *_kept_by_some(made, table, to)]
+    table = table.filter(*kept)
+    if made.unless is not None:
+        table = _without(table, made.unless, to, source)
+    value = to_ibis(key, to.column(table))
+    columns: dict[str, Any] = {}
+    for total, alias in made.measures.items():
+        columns |= to.measured(total.measure, table, _condition(total, table, to), alias)
+    rows = table.group_by(*to.by, key=value).aggregate(**columns)
+    if any(isinstance(fold, Best | Strongest) for fold in made.folds):
+        rows = _named(rows, made, to)
+    folds = {alias: _fold(fold, rows, made, to) for fold, alias in made.folds.items()}
+    grouped = rows.group_by(*to.by).aggregate(**folds)
+    return grouped.mutate(**_finish_names(made, grouped, to))
 
 
-def final_sql(
-    plan: Plan, *, users: str, made: list[str], days: str | None, keys: dict[str, str], everyone: bool
-) -> str:
-    """One row a user: user_no, user_id, as_of and every feature. `everyone`: users without an earlier event too.
+def _condition(total: Total, table: ibis.Table, to: Writer) -> Any:
+    """The Ibis condition of the events that a measure of a key counts (None: all)."""
+    parts = to.within(table, total.window)
+    whole = condition(table, total.measure.condition, to)
+    parts = ([] if whole is None else [whole]) + parts
+    return None if not parts else reduce(and_, parts)
 
-    keys: alias -> the table of a key's folds
-    made: the tables of the passes and the exacts; the first has a row for each user with an event before as-of
-    """
-    finals = ",\n ".join(f"{sql} AS {name}" for name, sql in plan.finals.items())
-    joins = f"{'LEFT JOIN' if everyone else 'JOIN'} {made[0]} USING (user_no)"
-    joins += "".join(f" LEFT JOIN {table} USING (user_no)" for table in made[1:])
-    joins += f" LEFT JOIN {days} AS y USING (user_no)" if days else ""
-    joins += "".join(f" LEFT JOIN {table} AS {alias} USING (user_no)" for alias, table in keys.items())
-    return f"SELECT u.user_no, u.user_id, {AS_OF} AS as_of,\n {finals}\nFROM {users} AS u {joins}"
+
+def _kept_by_some(made: KeyPlan, table: ibis.Table, to: Writer) -> list[Any]:
+    """The condition that some measure keeps an event, where none keeps all."""
+    kept = {(total.measure.condition, total.window): _condition(total, table, to) for total in made.measures}
+    conditions = list(kept.values())
+    return [] if any(found is None for found in conditions) else [reduce(or_, conditions)]
+
+
+def _without(table: ibis.Table, unless: Any, to: Writer, source: Source) -> ibis.Table:
+    met = to.read(source(_codes(unless.event)), unless.columns)
+    met = met.filter(*to.past(met), condition(met, unless.node, to))
+    return table.anti_join(met.select(*to.by).distinct(), to.by)
+
+
+def _named(rows: ibis.Table, made: KeyPlan, to: Writer) -> ibis.Table:
+    """`rows` with `rank`, which orders the values of the key as their names do."""
+    if to.ranked(made):
+        return rows.mutate(rank=rows.key)
+    if made.name in to.names:
+        names = to.names[made.name]
+        return rows.join(names, rows.key == names.no).select(*rows.columns, rank=names.name)
+    return rows.mutate(rank=rows.key)
+
+
+def _fold(fold: Any, rows: ibis.Table, made: KeyPlan, to: Writer) -> Any:
+    def of(total: Total) -> Any:
+        return rows[made.measures[total]]
+
+    match fold:
+        case Met():
+            return rows.count(where=of(fold.count) > 0).cast("float64")
+        case Since():
+            day = of(fold.day)
+            met = day >= to.as_of(rows) - fold.days if fold.days else day.notnull()
+            return rows.count(where=met).cast("float64")
+        case Over():
+            where = None if fold.only is None else rows.key == to.code(made, fold.only)
+            return getattr(of(fold.total), fold.how)(where=where)
+        case Best():
+            best = ibis.struct({"n": of(fold.count), "day": of(fold.last), "key": rows["rank"]})
+            return best.max(where=of(fold.count) > 0)
+        case Strongest():
+            score = of(fold.score)
+            return to.greatest({"score": score, "key": rows["rank"]}, fold.k, score > 0)
+    raise AssertionError(fold)
+
+
+def _finish_names(made: KeyPlan, grouped: ibis.Table, to: Writer) -> dict[str, Any]:
+    """The columns whose values of the key are still codes or wrapped, as names."""
+    codes = to.ranked(made)
+    found: dict[str, Any] = {}
+    for fold, alias in made.folds.items():
+        if isinstance(fold, Best):
+            found[alias] = _name(grouped[alias]["key"], codes)
+        elif isinstance(fold, Strongest) and codes is not None:
+            found[alias] = grouped[alias].map(
+                lambda top: ibis.struct({"score": top["score"], "key": _name(top["key"], codes)})
+            )
+    return found
+
+
+def _name(code: Any, codes: Any) -> Any:
+    """The name of a code: its place in the list of the names, which are in the order of their codes, without gaps."""
+    if codes is None:
+        return code
+    names = sorted(codes, key=codes.__getitem__)
+    return ibis.literal(names, type="array<string>")[code - min(codes.values(), default=1)]
+
+
+# ---- days ---------------------------------------------------------------------------------------------------------
+
+
+def _by_where(plan: Plan) -> Iterator[dict[DayFold, str]]:
+    """The folds that one grouping serves: the gaps of one condition together, each run by itself."""
+    gaps: dict[Expression, dict[DayFold, str]] = {}
+    for fold, alias in plan.days.items():
+        if fold.how in ("mean", "std"):
+            gaps.setdefault(fold.where, {})[fold] = alias
+        else:
+            yield {fold: alias}
+    yield from gaps.values()
+
+
+def _day_rows(folds: dict[DayFold, str], to: Writer, source: Source) -> ibis.Table:
+    """One row a user: the folds over the local days with such an event before as-of."""
+    one = next(iter(folds))
+    table = to.read(source(_codes(one.where.event)), one.where.columns)
+    node = one.where.node
+    kept = to.past(table) + ([] if node is None else [condition(table, node, to)])
+    days = (table.filter(*kept) if kept else table).select(*to.by, "day_no").distinct()
+    order = ibis.window(group_by=list(to.by), order_by="day_no")
+    if one.how in ("mean", "std"):
+        gaps = days.mutate(gap=(days.day_no - days.day_no.lag().over(order)).cast("float64"))
+        found: dict[str, Any] = {}
+        for fold, alias in folds.items():
+            inside = to.within(gaps, fold.window)
+            where = reduce(and_, inside) if inside else None
+            found[alias] = gaps.gap.mean(where=where) if fold.how == "mean" else gaps.gap.std(where=where, how="sample")
+        return gaps.group_by(*to.by).aggregate(**found)
+    inside = to.within(days, one.window)
+    days = days.filter(*inside) if inside else days
+    runs = days.mutate(run=days.day_no - ibis.row_number().over(order))
+    runs = runs.group_by(*to.by, "run").aggregate(first=runs.day_no.min(), last=runs.day_no.max())
+    if one.how == "current":
+        runs = runs.filter(runs["last"] == to.as_of(runs) - 1)
+    longest = (runs["last"] - runs["first"] + 1).max().cast("float64")
+    return runs.group_by(*to.by).aggregate(**{folds[one]: longest})
+
+
+# ---- exact --------------------------------------------------------------------------------------------------------
+
+
+def _exact_columns(exact: Exact) -> frozenset[str]:
+    return exact.where.columns | exact.value.columns() | (frozenset({"ts", "event_id"}) if exact.n else frozenset())
+
+
+def _by_codes(exacts: dict[Exact, str]) -> Iterator[tuple[frozenset[int] | None, dict[Exact, str]]]:
+    """The exacts that read the same events, together."""
+    found: dict[int | None, dict[Exact, str]] = {}
+    for exact, alias in exacts.items():
+        found.setdefault(exact.where.event, {})[exact] = alias
+    return ((_codes(event), some) for event, some in found.items())
+
+
+def _exact_rows(exacts: dict[Exact, str], events: ibis.Table, to: Writer) -> ibis.Table:
+    table = to.read(events, frozenset[str]().union(*map(_exact_columns, exacts)))
+    kept = to.past(table)
+    table = table.filter(*kept) if kept else table
+    found = {alias: _exact(exact, table, to) for exact, alias in exacts.items()}
+    grouped = table.group_by(*to.by).aggregate(**found)
+    lists = {alias: grouped[alias].map(lambda one: one["value"]) for exact, alias in exacts.items() if exact.n}
+    return grouped.mutate(**lists) if lists else grouped
+
+
+def _exact(exact: Exact, table: ibis.Table, to: Writer) -> Any:
+    parts = to.within(table, exact.window)
+    whole = condition(table, exact.where.node, to)
+    parts = ([] if whole is None else [whole]) + parts
+    where = reduce(and_, parts) if parts else None
+    value = to_ibis(exact.value, to.column(table))
+    if exact.q is not None:
+        return value.quantile(exact.q, where=where)
+    return to.greatest({"ts": table.ts, "id": table.event_id, "value": value}, exact.n, where)

@@ -1,4 +1,5 @@
-"""Aggregations over a key (item, order, category, channel …): distinct counts, tastes, baskets; and exact ones.
+"""Aggregations over a key (item, order, category, brand, channel …): distinct counts, tastes, baskets, histograms; and the
+exact ones.
 
 Each key costs one grouping of only those events that some measure on it keeps.
 """
@@ -13,8 +14,22 @@ from huaxiang.errors import DefinitionError
 from huaxiang.features.aggregations import half_life_days
 from huaxiang.features.algebra import Aggregation, FeatureType, Place
 from huaxiang.features.filters import EVENT_CODES, Expression
-from huaxiang.features.plan import EVENT_COLUMNS, KeyPlan, Rows, both
-from huaxiang.features.windows import AS_OF
+from huaxiang.features.nodes import DAY, Node, coalesce, column, known, number
+from huaxiang.features.plan import (
+    EVENT_COLUMNS,
+    Best,
+    Exact,
+    How,
+    KeyFold,
+    KeyPlan,
+    Met,
+    Over,
+    Since,
+    Strongest,
+    Total,
+    measure,
+)
+from huaxiang.features.windows import Window
 
 # What an event says about taste: a purchase as much as five views.
 TASTE_WEIGHTS: dict[str, float] = {
@@ -25,102 +40,114 @@ TASTE_WEIGHTS: dict[str, float] = {
     "purchase": 5.0,
     "review": 2.0,
 }
-
-
-def _checked(key: str, name: str) -> str:
-    if EVENT_COLUMNS.get(key) not in ("string", "int", "date"):
-        raise DefinitionError("features.unknown_key", name=name, key=key)
-    return key
+WHOLE = Window()
 
 
 @dataclass(frozen=True)
-class _Keyed(Aggregation):
+class Keyed:
+    """A key planned at a place: its measures over the events kept there, and folds over them."""
+
+    at: Place
+    plan: KeyPlan
+
+    @classmethod
+    def of(cls, key: Node, at: Place) -> Keyed:
+        return cls(at, at.plan.key(key, at.where.event))
+
+    def total(self, how: How, value: Node | None = None, *, window: Window | None = None, half_life: float = 0.0) -> Total:
+        """`how` of `value` for each value of the key; window: default the place's."""
+        return Total(measure(how, self.at.where, value, half_life), self.at.window if window is None else window)
+
+    def fold(self, fold: KeyFold) -> Node:
+        return self.at.plan.fold(self.plan, fold)
+
+    def since(self, edge: How) -> Node:
+        """How many values have their first (min) or last (max) day in the window."""
+        return self.fold(Since(self.total(edge, DAY, window=WHOLE), self.at.window.days))
+
+
+@dataclass(frozen=True)
+class _ByKey(Aggregation):
     key: str = "item_id"
 
-    def rows(self, at: Place) -> KeyPlan:
-        return at.plan.key(_checked(self.key, at.name), at.where)
+    def keyed(self, at: Place) -> Keyed:
+        if EVENT_COLUMNS.get(self.key) not in ("string", "int", "date"):
+            raise DefinitionError("features.unknown_key", name=at.name, key=self.key)
+        return Keyed.of(DAY if self.key == "day" else column(self.key), at)
 
-    def within(self, at: Place, how: str, value: str = "") -> str:
-        """The key row's column with `how` of `value` over the events kept in the window."""
-        return self.rows(at).measure(how, value, both(at.where.sql, at.window.sql()))
+
+def _met(keyed: Keyed) -> Node:
+    """How many values were met in the window: one measure, the last day, serves every window that ends at as-of."""
+    found = keyed.fold(Met(keyed.total("count"))) if keyed.at.window.shift else keyed.since("max")
+    return coalesce(number(found), 0.0)
 
 
 @dataclass(frozen=True)
-class Distinct(_Keyed):
+class Distinct(_ByKey):
     """Distinct values of a key met in the window."""
 
-    def plan(self, at: Place) -> str:
-        met = f"count(*) FILTER (WHERE {self.within(at, 'count')} > 0)"
-        return f"coalesce({self.rows(at).fold(met)}, 0)::DOUBLE"
+    def plan(self, at: Place) -> Node:
+        return _met(self.keyed(at))
 
 
 @dataclass(frozen=True)
-class ActiveDays(_Keyed):
+class ActiveDays(_ByKey):
     """Local days with such an event."""
 
     key: str = "day"
 
-    def plan(self, at: Place) -> str:
-        return Distinct("day").plan(at)
+    def plan(self, at: Place) -> Node:
+        return _met(Keyed.of(DAY, at))
 
 
 @dataclass(frozen=True)
-class NewShare(_Keyed):
+class NewShare(_ByKey):
     """Of the distinct values met in the window, the share never met before it."""
 
-    def plan(self, at: Place) -> str:
-        key = self.rows(at)
-        edges = [key.measure(how, "day", at.where.sql) for how in ("min", "max")]
-        new, met = (
-            self.rows(at).fold(f"count(*) FILTER (WHERE {edge} >= {AS_OF} - {at.window.days})") for edge in edges
-        )
-        return f"{new} / nullif({met}, 0)::DOUBLE"
+    def plan(self, at: Place) -> Node:
+        keyed = self.keyed(at)
+        return number(keyed.since("min")) / number(keyed.since("max"))
 
 
 @dataclass(frozen=True)
-class TopShare(_Keyed):
+class TopShare(_ByKey):
     """The share of the commonest value of the key among the events that have one."""
 
-    def plan(self, at: Place) -> str:
-        count = self.within(at, "count")
-        fold = self.rows(at).fold
-        return f"{fold(f'max({count})')} / nullif({fold(f'sum({count})')}, 0)"
+    def plan(self, at: Place) -> Node:
+        keyed = self.keyed(at)
+        count = keyed.total("count")
+        return keyed.fold(Over("max", count)) / keyed.fold(Over("sum", count))
 
 
 @dataclass(frozen=True)
-class ValueShare(_Keyed):
+class ValueShare(_ByKey):
     """The share of a column's sum that fell on one value of the key."""
 
     value: str = ""
     column: str = "amount"
 
-    def plan(self, at: Place) -> str:
-        column = at.plan.value(self.column, at.name)
-        total = self.within(at, "sum", column.sql)
-        code = at.plan.codes.get(self.key, {}).get(self.value, -1)
-        chosen = self.rows(at).fold(f"sum({total}) FILTER (WHERE key = {code})")
-        whole = self.rows(at).fold(f"sum({total})")
-        return f"coalesce({chosen}, 0) / nullif({whole}, 0)"
+    def plan(self, at: Place) -> Node:
+        keyed = self.keyed(at)
+        total = keyed.total("sum", at.value(self.column))
+        return coalesce(keyed.fold(Over("sum", total, self.value)), 0.0) / keyed.fold(Over("sum", total))
 
     def evidence(self, at: Place) -> Expression:
         return at.where & at.plan.where(f"{self.key} == {self.value!r}", at.name)
 
 
 @dataclass(frozen=True)
-class Mode(_Keyed):
+class Mode(_ByKey):
     """The commonest value of the key; ties: the one met last, then the greater name."""
 
     type: ClassVar[FeatureType] = "text"
 
-    def plan(self, at: Place) -> str:
-        count, last = self.within(at, "count"), self.within(at, "max", "day")
-        ranked, named = at.plan.name(self.rows(at))
-        best = f"max({{'n': {count}, 'day': {last}, 'key': {ranked}}}) FILTER (WHERE {count} > 0)"
-        return named(f"{self.rows(at).fold(best)}.key")
+    def plan(self, at: Place) -> Node:
+        keyed = self.keyed(at)
+        return keyed.fold(Best(keyed.total("count"), keyed.total("max", DAY)))
 
 
 @dataclass(frozen=True)
-class DecayedTop(_Keyed):
+class DecayedTop(_ByKey):
     """The `k` strongest values of the key: list of {key, share, score}, strongest first.
 
     score: Σ weight(event) · ½^(age in days / half_life); share: of the user's score over all values; ties: the later name.
@@ -131,7 +158,7 @@ class DecayedTop(_Keyed):
     weights: Mapping[str, float] = field(default_factory=lambda: dict(TASTE_WEIGHTS), hash=False)
     type: ClassVar[FeatureType] = "list"
 
-    def plan(self, at: Place) -> str:
+    def plan(self, at: Place) -> Node:
         if self.k < 1:
             raise DefinitionError("features.top_k", name=at.name, k=self.k)
         days = half_life_days(self.half_life, at.name)
@@ -140,14 +167,10 @@ class DecayedTop(_Keyed):
             raise DefinitionError(
                 "features.unknown_event", name=at.name, value=", ".join(unknown), near=", ".join(EVENT_CODES)
             )
-        cases = " ".join(f"WHEN {EVENT_CODES[event]} THEN {weight!r}" for event, weight in self.weights.items())
-        score = self.within(
-            at, "sum", f"(CASE event_no {cases} ELSE 0.0 END)::DOUBLE * pow(0.5, ({AS_OF} - day) / {days!r})"
-        )
-        ranked, named = at.plan.name(self.rows(at))
-        best = self.rows(at).fold(f"max({{'score': {score}, 'key': {ranked}}}, {self.k}) FILTER (WHERE {score} > 0)")
-        whole = self.rows(at).fold(f"sum({score})")
-        return f"list_transform({best}, lambda t: {{'key': {named('t.key')}, 'share': t.score / {whole}, 'score': t.score}})"
+        keyed = self.keyed(at)
+        pairs = tuple((EVENT_CODES[event], float(weight)) for event, weight in self.weights.items())
+        score = keyed.total("sum", Node("weights", (column("event_no"), pairs)), half_life=days)
+        return Node("tops", (keyed.fold(Strongest(score, self.k)), keyed.fold(Over("sum", score))))
 
     def evidence(self, at: Place) -> Expression:
         listed = ", ".join(repr(event) for event in self.weights)
@@ -161,11 +184,9 @@ class Basket(Aggregation):
     column: str = "amount"
     how: Literal["mean", "max"] = "mean"
 
-    def plan(self, at: Place) -> str:
-        value = at.plan.value(self.column, at.name)
-        orders = at.plan.key("order_key", at.where)
-        total = orders.measure("sum", value.sql, both(at.where.sql, at.window.sql()))
-        return orders.fold(f"{'avg' if self.how == 'mean' else 'max'}({total})")
+    def plan(self, at: Place) -> Node:
+        orders = Keyed.of(column("order_key"), at)
+        return orders.fold(Over(self.how, orders.total("sum", at.value(self.column))))
 
 
 @dataclass(frozen=True)
@@ -174,15 +195,8 @@ class Orders(Aggregation):
 
     having: str = ""
 
-    def plan(self, at: Place) -> str:
-        narrowed = at.narrowed(self.having)
-        orders = at.plan.key("order_key", narrowed.where)
-        if not at.window.shift:  # one measure serves every window: the order's last day
-            last = orders.measure("max", "day", narrowed.where.sql)
-            met = f"{last} >= {AS_OF} - {at.window.days}" if at.window.days else f"{last} IS NOT NULL"
-            return f"coalesce({orders.fold(f'count(*) FILTER (WHERE {met})')}, 0)::DOUBLE"
-        count = orders.measure("count", "", both(narrowed.where.sql, at.window.sql()))
-        return f"coalesce({orders.fold(f'count(*) FILTER (WHERE {count} > 0)')}, 0)::DOUBLE"
+    def plan(self, at: Place) -> Node:
+        return _met(Keyed.of(column("order_key"), at.narrowed(self.having)))
 
     def evidence(self, at: Place) -> Expression:
         return at.narrowed(self.having).where
@@ -190,26 +204,31 @@ class Orders(Aggregation):
 
 @dataclass(frozen=True)
 class _Histogram(Aggregation):
-    """Shares of the values `first` … `last` of a whole-number column; of a user without an event that passes the filter,
-    of all their events. `top`: the commonest value's place, 0 the first."""
+    """Shares of the places of a whole-number key; of a user without an event that passes the filter, of all their events.
+    `top`: the commonest place, 0 the first."""
 
     top: bool = False
-    column: ClassVar[str] = "hour"
-    first: ClassVar[int] = 0
-    last: ClassVar[int] = 23
     type: ClassVar[FeatureType] = "list"
 
-    def plan(self, at: Place) -> str:
-        parts = (
-            f"count(*) FILTER (WHERE {self.column} = {value})::DOUBLE / count(*)"
-            for value in range(self.first, self.last + 1)
-        )
-        sql, window = f"[{', '.join(parts)}]", at.window.sql()
-        chosen = Rows(both(at.where.sql, window), at.where.event)
-        shares = at.plan.exact(sql, chosen)
-        if chosen.where:
-            shares = f"coalesce({shares}, {at.plan.exact(sql, Rows(window, without=chosen))})"
-        return f"(list_position({shares}, list_max({shares})) - 1)::DOUBLE" if self.top else shares
+    def places(self, at: Place) -> tuple[Node, tuple[int, ...]]:
+        """The key and its values, in order."""
+        raise NotImplementedError
+
+    def plan(self, at: Place) -> Node:
+        key, places = self.places(at)
+        shares = self._shares(Keyed.of(key, at), places)
+        if at.where.node is not None:
+            every = Place(at.plan, at.name, Expression(), at.window)
+            rest = Keyed(every, at.plan.key(key, None, at.where))
+            others = self._shares(rest, places)
+            shares = [Node("either", (one, other)) for one, other in zip(shares, others, strict=True)]
+        return Node("peak" if self.top else "list", tuple(shares))
+
+    def _shares(self, keyed: Keyed, places: tuple[int, ...]) -> list[Node]:
+        count = keyed.total("count")
+        whole = keyed.fold(Over("sum", count))
+        # a place without an event is 0, of someone without any event unknown
+        return [coalesce(keyed.fold(Over("sum", count, place)), 0.0) / whole for place in places]
 
     def evidence(self, at: Place) -> Expression:
         return Expression()
@@ -219,14 +238,29 @@ class _Histogram(Aggregation):
 class Hours(_Histogram):
     """Shares of the 24 local hours."""
 
+    def places(self, at: Place) -> tuple[Node, tuple[int, ...]]:
+        return column("hour"), tuple(range(24))
+
 
 @dataclass(frozen=True)
 class Weekdays(_Histogram):
     """Shares of the seven weekdays, Monday first."""
 
-    column: ClassVar[str] = "weekday"
-    first: ClassVar[int] = 1
-    last: ClassVar[int] = 7
+    def places(self, at: Place) -> tuple[Node, tuple[int, ...]]:
+        return column("weekday"), tuple(range(1, 8))
+
+
+@dataclass(frozen=True)
+class PriceBands(_Histogram):
+    """Shares of the bands of a value: below the first of `edges`, between each two, at or above the last."""
+
+    column: str = "price"
+    edges: tuple[float, ...] = (10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
+
+    def places(self, at: Place) -> tuple[Node, tuple[int, ...]]:
+        if not self.edges or list(self.edges) != sorted(set(self.edges)):
+            raise DefinitionError("features.edges", name=at.name, edges=", ".join(f"{edge:g}" for edge in self.edges))
+        return Node("band", (at.value(self.column), self.edges)), tuple(range(len(self.edges) + 1))
 
 
 @dataclass(frozen=True)
@@ -237,14 +271,10 @@ class Quantile(Aggregation):
     q: float = 0.5
     live: ClassVar[bool] = False
 
-    def plan(self, at: Place) -> str:
+    def plan(self, at: Place) -> Node:
         if not 0 <= self.q <= 1:
             raise DefinitionError("features.quantile", name=at.name, q=self.q)
-        value = at.plan.value(self.column, at.name)
-        kept = both(at.where.sql, at.window.sql())
-        return at.plan.exact(
-            f"quantile_cont({value.sql}, {self.q!r})" + (f" FILTER (WHERE {kept})" if kept else ""), Rows()
-        )
+        return at.plan.exact(Exact(at.value(self.column), at.where, at.window, q=self.q))
 
 
 @dataclass(frozen=True)
@@ -255,11 +285,14 @@ class Sequence(Aggregation):
     n: int = 20
     type: ClassVar[FeatureType] = "list"
 
-    def plan(self, at: Place) -> str:
+    def plan(self, at: Place) -> Node:
         if self.n < 1:
             raise DefinitionError("features.top_k", name=at.name, k=self.n)
-        value = at.plan.value(self.column, at.name)
-        kept = both(at.where.sql, f"{value.sql} IS NOT NULL", at.window.sql())
-        return at.plan.exact(
-            f"arg_max({value.sql}, {{'ts': ts, 'id': event_id}}, {self.n}) FILTER (WHERE {kept})", Rows()
-        )
+        value = at.value(self.column)
+        return at.plan.exact(Exact(value, at.where & Expression(known(value)), at.window, n=self.n))
+
+
+__all__ = [
+    "TASTE_WEIGHTS", "ActiveDays", "Basket", "DecayedTop", "Distinct", "Hours", "Mode", "NewShare", "Orders", "PriceBands",
+    "Quantile", "Sequence", "TopShare", "ValueShare", "Weekdays",
+]  # fmt: skip

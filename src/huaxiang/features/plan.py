@@ -1,28 +1,24 @@
-"""What a set of features needs from the events, level by level; asking twice for the same thing gives the same column.
+"""What a set of features needs from the events: measures and folds of measures; asking twice for the same thing gives the
+same column.
 
-    events ──► pass   one row a user and band (and event), as of one date: counts, sums …
-           │     └──► fold    one row a user: the bands of a window put together
-           ├─► gap    one row a user and day with a certain event, for every date: the days since the one before
-           │     └──► fold    one row a user: gaps averaged
-           ├─► key    one row a user and key (item, order, channel …) as of one date
-           │     └──► fold    one row a user: keys counted, ranked …
-           └─► exact  one row a user straight from the events: what bands do not hold (histograms, quantiles, last n events)
+    events ─┬─► Total      a measure over the events of a window: counts, sums, first and last values
+            ├─► KeyPlan    measures for each value of a key (item, order, channel …) ─► folds over a user's values
+            ├─► DayFold    the gaps and the runs between the days with a certain event
+            └─► Exact      what has no small state (quantiles), and the last n values
 
-A band is a stretch of days between two window edges. Bands are why many windows cost little: 7, 30, 90 and 365 days cut the
-past into five stretches, so each event is added once per measure and not once per window (6 times faster than one FILTER a
-feature). Measures share a pass (passes.py) where they read the same rows: those of one event are grouped by the event
-instead of filtered, counts apart from values, and what looks back a season apart from what looks back for ever.
-
-Aggregations (algebra.py) write into a Plan; compile.py turns it into SQL.
+A measure is what an engine must be able to do: group events into it (batch), fold one event into it and merge two of it (live).
+Aggregations (algebra.py) write what they need into a Plan and say, as a tree over its columns, how the value is finished;
+compile.py makes Ibis expressions of it, live.py a fold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
-from huaxiang.engine.duck import quote
 from huaxiang.features.filters import Expression, compile_filter, compile_value
+from huaxiang.features.nodes import Node, both, column, const
 from huaxiang.features.windows import Window
 
 # The columns of ready.events that filters and aggregations may name. `refunded` is left out: it knows the future.
@@ -34,92 +30,157 @@ EVENT_COLUMNS: dict[str, str] = {
     "visitor": "bool", "ts": "timestamp", "day": "date", "session_start": "bool", "session_gap_s": "float",
 }  # fmt: skip
 
-# Where a key is also held as a whole number, the column that holds it.
-CODED = {
-    "item_id": "item_no", "event": "event_no", "category": "category_no", "category_top": "category_top_no",
-    "category_2": "category_2_no", "brand": "brand_no",
-}  # fmt: skip
-# What puts parts of a measure together.
-MERGE = {"count": "sum", "sum": "sum", "min": "min", "max": "max"}
+How = Literal["count", "sum", "min", "max", "first", "last"]
 
 
 @dataclass(frozen=True)
-class Band:
-    """`how` of `value` over the events that `where` keeps; event: those of that code only, `where` says what else."""
+class Measure:
+    """`how` of `value` over the events of code `event` (None: any) for which `rest` holds.
 
-    how: str
-    value: str
-    where: str
-    event: int | None
+    first, last: the value of the first or last event (ties on time: by event id)
+    half_life: days of age that halve what an event adds to a sum (0: it keeps its weight)
+    """
+
+    how: How
+    value: Node | None = None
+    event: int | None = None
+    rest: Node | None = None
+    half_life: float = 0.0
+
+    @property
+    def condition(self) -> Node | None:
+        """The whole condition of the events it reads (None: all)."""
+        return self.rest if self.event is None else both(of_event(self.event), self.rest)
+
+    def columns(self) -> frozenset[str]:
+        """The columns it reads beside the user, the day and the event."""
+        found = frozenset[str]()
+        for node in (self.value, self.rest):
+            found |= node.columns() if node is not None else frozenset()
+        return found | ({"ts", "event_id"} if self.how in ("first", "last") else frozenset())
 
 
 @dataclass(frozen=True)
-class Fold:
-    """The aggregate `how` over the measures `bands` (which keep the same events), in `window`."""
+class Total:
+    """A measure over the events of a window: one number a user."""
 
-    how: str
-    bands: tuple[Band, ...]
+    measure: Measure
     window: Window
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The events of a condition (event: the only one it keeps); of users without any event of `without`, where that is given."""
+class Met:
+    """Over the values of a key: how many have an event in the window of the count."""
 
-    where: str = ""
-    event: int | None = None
-    without: Rows | None = None
+    count: Total
+
+    @property
+    def totals(self) -> tuple[Total, ...]:
+        return (self.count,)
 
 
-class Events(set[int | None]):
-    """The codes of the events that some work reads; None among them: any event."""
+@dataclass(frozen=True)
+class Since:
+    """How many values of a key have `day` (a first or last day) among the `days` before as-of (0: have one at all)."""
 
-    def codes(self) -> frozenset[int] | None:
-        """The codes where they are known (None: any event)."""
-        return None if None in self else frozenset(code for code in self if code is not None)
+    day: Total
+    days: int
+
+    @property
+    def totals(self) -> tuple[Total, ...]:
+        return (self.day,)
+
+
+@dataclass(frozen=True)
+class Over:
+    """max, sum or mean over the values of a key (`only`: over that value alone)."""
+
+    how: Literal["max", "sum", "mean"]
+    total: Total
+    only: str | int | None = None
+
+    @property
+    def totals(self) -> tuple[Total, ...]:
+        return (self.total,)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The value with the largest count; ties: the later last day, then the greater name."""
+
+    count: Total
+    last: Total
+
+    @property
+    def totals(self) -> tuple[Total, ...]:
+        return (self.count, self.last)
+
+
+@dataclass(frozen=True)
+class Strongest:
+    """The `k` values with the largest positive score, strongest first; ties: the greater name first."""
+
+    score: Total
+    k: int
+
+    @property
+    def totals(self) -> tuple[Total, ...]:
+        return (self.score,)
+
+
+KeyFold: TypeAlias = Met | Since | Over | Best | Strongest
 
 
 @dataclass
 class KeyPlan:
-    """Measures for each user and value of a key, and the folds of them for each user; over one event, or (None) any."""
+    """Measures for each user and value of `key` over one event, or (None) any; and the folds of them for each user.
 
-    key: str
+    unless: a condition; only users without any event that meets it are asked for
+    """
+
+    key: Node
     event: int | None
-    measures: dict[tuple[str, str, str], str] = field(default_factory=dict)
-    folds: dict[str, str] = field(default_factory=dict)
-    named: bool = False  # whether a fold reads `name`, the key's own name, beside `key`, its code
+    unless: Expression | None = None
+    measures: dict[Total, str] = field(default_factory=dict)
+    folds: dict[KeyFold, str] = field(default_factory=dict)
 
     @property
-    def alias(self) -> str:
-        return f"k_{self.key}_{self.event or 'any'}"
+    def name(self) -> str:
+        """The column the key is ("": computed)."""
+        return str(self.key.args[0]) if self.key.op == "column" else ""
 
-    def kept(self) -> str:
-        """The condition of the events that any measure keeps ("": all)."""
-        conditions = [where for _, _, where in self.measures]
-        return "" if "" in conditions else " OR ".join(f"({where})" for where in dict.fromkeys(conditions))
 
-    def measure(self, how: str, value: str, where: str) -> str:
-        """The column that holds `how` (count, sum, min, max) of `value` over the events that `where` keeps."""
-        return self.measures.setdefault((how, value, where), f"m{len(self.measures)}")
+@dataclass(frozen=True)
+class DayFold:
+    """Of the local days with an event that `where` keeps: the mean or sd of the gaps that end in the window, the longest run
+    of days in a row within it, or the run that lasts until as-of."""
 
-    def fold(self, sql: str) -> str:
-        """The column that holds the aggregate `sql` over a user's values of the key."""
-        return f"{self.alias}.{self.folds.setdefault(sql, f'f{len(self.folds)}')}"
+    how: Literal["mean", "std", "longest", "current"]
+    where: Expression
+    window: Window
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The quantile `q` of a value, or (q None) its last `n` values, newest first."""
+
+    value: Node
+    where: Expression
+    window: Window
+    q: float | None = None
+    n: int = 0
 
 
 @dataclass
 class Plan:
-    """`codes`: key -> name -> code, for the keys with few enough values to be written out in SQL."""
+    """finals: feature -> the tree over the columns below that finishes it."""
 
-    codes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    bands: dict[Band, str] = field(default_factory=dict)
-    folds: dict[Fold, str] = field(default_factory=dict)
-    gaps: dict[str, str] = field(default_factory=dict)
-    gap_events: Events = field(default_factory=Events)
-    days: dict[str, str] = field(default_factory=dict)
-    keys: dict[tuple[str, int | None], KeyPlan] = field(default_factory=dict)
-    exacts: dict[Rows, dict[str, str]] = field(default_factory=dict)
-    finals: dict[str, str] = field(default_factory=dict)
+    totals: dict[Total, str] = field(default_factory=dict)
+    keys: dict[tuple[Node, int | None, Expression | None], KeyPlan] = field(default_factory=dict)
+    days: dict[DayFold, str] = field(default_factory=dict)
+    exacts: dict[Exact, str] = field(default_factory=dict)
+    finals: dict[str, Node] = field(default_factory=dict)
+    _made: int = 0
 
     def where(self, text: str, name: str) -> Expression:
         return compile_filter(text, EVENT_COLUMNS, name=name)
@@ -127,56 +188,39 @@ class Plan:
     def value(self, text: str, name: str) -> Expression:
         return compile_value(text, EVENT_COLUMNS, name=name)
 
-    def band(self, how: str, value: str, where: Expression) -> Band:
-        """The band measure that holds `how` of `value` over the events that `where` keeps."""
-        made = Band(how, value, where.sql if where.event is None else where.rest, where.event)
-        self.bands.setdefault(made, f"b{len(self.bands)}")
-        return made
+    def total(self, measure: Measure, window: Window) -> Node:
+        """The column with `measure` over the events of `window`."""
+        return column(self.totals.setdefault(Total(measure, window), self._alias()))
 
-    def fold(self, how: str, bands: tuple[Band, ...], window: Window) -> str:
-        """The column that holds the aggregate `how` over the bands of `window`."""
-        return self.folds.setdefault(Fold(how, bands, window), f"d{len(self.folds)}")
+    def key(self, key: Node, event: int | None, unless: Expression | None = None) -> KeyPlan:
+        """The plan of `key` over the one event that its measures can hold for (else over any)."""
+        return self.keys.setdefault((key, event, unless), KeyPlan(key, event, unless))
 
-    def total(self, how: str, value: str, where: Expression, window: Window) -> str:
-        """The column that holds `how` (count, sum, min, max) of `value` over the events of `window` that `where` keeps."""
-        return self.fold(MERGE[how], (self.band(how, value, where),), window)
+    def fold(self, made: KeyPlan, fold: KeyFold) -> Node:
+        """The column with `fold` over a user's values of the key of `made`."""
+        for total in fold.totals:
+            made.measures.setdefault(total, f"m{len(made.measures)}")
+        return column(made.folds.setdefault(fold, self._alias()))
 
-    def gap(self, where: Expression) -> str:
-        """The gap column: days since the last earlier day with an event that `where` keeps."""
-        self.gap_events.add(where.event)
-        return self.gaps.setdefault(where.sql or "TRUE", f"g{len(self.gaps)}")
+    def day(self, fold: DayFold) -> Node:
+        return column(self.days.setdefault(fold, self._alias()))
 
-    def day(self, sql: str, window: Window) -> str:
-        """The column that holds the aggregate `sql` over the gaps that end in `window`."""
-        kept = window.sql()
-        sql = f"{sql} FILTER (WHERE {kept})" if kept else sql
-        return "y." + self.days.setdefault(sql, f"y{len(self.days)}")
+    def exact(self, exact: Exact) -> Node:
+        return column(self.exacts.setdefault(exact, self._alias()))
 
-    def key(self, key: str, where: Expression) -> KeyPlan:
-        """The plan of `key` over the one event that `where` can hold for (else over any)."""
-        return self.keys.setdefault((key, where.event), KeyPlan(key, where.event))
-
-    def name(self, of: KeyPlan) -> tuple[str, Callable[[str], str]]:
-        """What a fold ranks the values of a key by, in the order of their names; and SQL of the name of what it found."""
-        codes = self.codes.get(of.key)
-        if codes is None:
-            of.named = True
-            return "name", lambda found: found
-        names = ", ".join(quote(name) for name in sorted(codes, key=lambda name: codes[name]))
-        start = min(codes.values(), default=1) - 1  # codes have no gaps
-        return "key", lambda found: f"([{names}]::VARCHAR[])[{found} - {start}]"
-
-    def exact(self, sql: str, rows: Rows) -> str:
-        """The column that holds the aggregate `sql` straight over `rows`."""
-        return self.exacts.setdefault(rows, {}).setdefault(sql, f"e{sum(map(len, self.exacts.values()))}")
+    def _alias(self) -> str:
+        self._made += 1
+        return f"c{self._made}"
 
 
-def filtered(how: str, value: str, where: str) -> str:
-    """SQL of one measure. Counts and sums are DOUBLE: exact up to 2^53, and DuckDB adds whole numbers as 128 bits."""
-    kept = f" FILTER (WHERE {where})" if where else ""
-    return f"count(*){kept}::DOUBLE" if how == "count" else f"{how}({value}){kept}"
+def of_event(code: int) -> Node:
+    return Node("eq", (column("event_no"), const(code)))
 
 
-def both(*conditions: str) -> str:
-    """The conditions joined by AND; empty ones left out."""
-    return " AND ".join(condition for condition in conditions if condition)
+def measure(how: How, where: Expression, value: Node | None = None, half_life: float = 0.0) -> Measure:
+    """`how` of `value` over the events that `where` keeps."""
+    rest = where.node if where.event is None else where.rest
+    return Measure(how, value, where.event, rest, half_life)
+
+
+Codes: TypeAlias = Mapping[str, Mapping[str, int]]

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from huaxiang.errors import DefinitionError
 
 AS_OF = ":as_of"  # stands in the compiled SQL where the date goes
-PAST = ":past"  # stands where a row's day must lie before as-of
 _HOURS = {"h": 1.0, "d": 24.0, "w": 168.0}
 _LONGEST_DAYS = 36_500
 

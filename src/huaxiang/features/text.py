@@ -1,0 +1,75 @@
+"""A compiled plan as DuckDB text, made once and filled in for each slice and as-of date: planning costs more than replacing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import ibis
+
+from huaxiang.features.compile import compile_plan, final_rows, needs
+from huaxiang.features.plan import EVENT_COLUMNS, Codes, Plan
+from huaxiang.features.written import AS_OF_MARK, CODED, Writer
+
+_TYPES = {
+    "string": "string", "int": "int64", "float": "float64", "bool": "boolean", "timestamp": "timestamp", "date": "date",
+}  # fmt: skip
+EVERY, CHOSEN, USERS = "__every__", "__chosen__", "__users__"
+_EVENTS = {
+    "user_no": "int32",
+    "day_no": "int32",
+    "event_id": "string",
+    **{name: _TYPES[kind] for name, kind in EVENT_COLUMNS.items()},
+    **dict.fromkeys(CODED.values(), "int32"),
+}
+EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class PlanText:
+    """parts: texts whose results are kept as tables; final: the text that joins them; chosen: codes and columns of the events
+    that much of the work reads alone (purchases, mostly): worth a copy of their own."""
+
+    parts: tuple[str, ...]
+    final: Mapping[bool, str]
+    chosen: frozenset[int]
+    chosen_columns: tuple[str, ...]
+
+
+def write_text(plan: Plan, *, codes: Codes, named: Mapping[str, str], filter_past: bool) -> PlanText:
+    """The text of `plan`. named: key -> the engine table (no, name) of the names of its codes."""
+    names = {key: ibis.table({"no": "int32", "name": "string"}, name=table) for key, table in named.items()}
+    to = Writer(filter_past=filter_past, codes=codes, names=names)
+    some = [(found, columns) for found, columns in needs(plan, to) if found]
+    chosen = frozenset[int]().union(*(found for found, _ in some))
+    every, few = ibis.table(_EVENTS, name=EVERY), ibis.table(_EVENTS, name=CHOSEN)
+    rows = [
+        part.rows
+        for part in compile_plan(plan, to, lambda found: few if found and found <= chosen else every)
+    ]
+    kept = [ibis.table(part.schema(), name=f"__part{number}__") for number, part in enumerate(rows)]
+    users = ibis.table({"user_no": "int32", "user_id": "string", "registered_no": "int32"}, name=USERS)
+    final = {
+        everyone: _sql(final_rows(plan, to, users, kept, everyone=everyone, keep=("user_id",)))
+        for everyone in (False, True)
+    }
+    used = frozenset[str]().union(*(columns for _, columns in some)) - {"day_no", "event_no", "as_of_no"}
+    return PlanText(tuple(map(_sql, rows)), final, chosen, tuple(sorted(used)))
+
+
+def fill(text: str, as_of: date, tables: Mapping[str, str]) -> str:
+    """`text` with the as-of day and the tables filled in (a table: its name, or a query in parentheses)."""
+    for name, table in tables.items():
+        text = text.replace(f'"{name}"', table)
+    return text.replace(str(AS_OF_MARK), str((as_of - EPOCH).days))
+
+
+def day_number(column: str) -> str:
+    """DuckDB text of a date as whole days since 1970-01-01."""
+    return f"({column} - DATE '1970-01-01')::INTEGER"
+
+
+def _sql(rows: Any) -> str:
+    return str(ibis.to_sql(rows, dialect="duckdb"))

@@ -27,7 +27,7 @@ from huaxiang.features.algebra import Feature
 from huaxiang.features.filters import Expression
 from huaxiang.features.in_ibis import to_ibis
 from huaxiang.features.passes import codes_of, condition, plan_passes
-from huaxiang.features.plan import Best, DayFold, Exact, KeyPlan, Met, Over, Plan, Since, Strongest, Total
+from huaxiang.features.plan import Best, DayFold, Exact, KeyPlan, Met, Over, Plan, Shares, Since, Strongest, Total
 from huaxiang.features.written import Writer
 
 Source: TypeAlias = Callable[[frozenset[int] | None], ibis.Table]  # the table with the events of these codes (None: any)
@@ -175,6 +175,12 @@ def _fold(fold: Any, rows: ibis.Table, made: KeyPlan, to: Writer) -> Any:
         case Over():
             where = None if fold.only is None else rows.key == to.code(made, fold.only)
             return getattr(of(fold.total), fold.how)(where=where)
+        case Shares():
+            count = of(fold.count)
+            found = [ibis.coalesce(count.sum(where=rows.key == place), 0.0) for place in fold.places]
+            whole = count.sum()
+            shares = ibis.array([one / whole for one in found])
+            return ibis.ifelse(whole > 0, shares, ibis.null(shares.type()))
         case Best():
             best = ibis.struct({"n": of(fold.count), "day": of(fold.last), "key": rows["rank"]})
             return best.max(where=of(fold.count) > 0)

@@ -42,10 +42,9 @@ def _weights(args: tuple[Any, ...], of: Column) -> Any:
 
 
 def _peak(args: tuple[Any, ...], of: Column) -> Any:
-    """peak(…): the place of the first largest; unknown where all are."""
-    values = [to_ibis(arg, of) for arg in args]
-    best = ibis.greatest(*values)
-    return ibis.cases(*((value == best, float(place)) for place, value in enumerate(values)), else_=ibis.null("float64"))
+    """peak(list): the place of the first largest; unknown where the list is."""
+    values = to_ibis(args[0], of)
+    return values.index(values.maxs()).cast("float64")
 
 
 def _tops(args: tuple[Any, ...], of: Column) -> Any:
@@ -57,24 +56,11 @@ def _tops(args: tuple[Any, ...], of: Column) -> Any:
     return ibis.ifelse(found.length() > 0, made, ibis.null(made.type()))
 
 
-def _list(args: tuple[Any, ...], of: Column) -> Any:
-    """list(…): of the values; unknown where the first is."""
-    values = [to_ibis(arg, of) for arg in args]
-    made = ibis.array(values)
-    return ibis.ifelse(values[0].notnull(), made, ibis.null(made.type()))
-
-
-def _list_or(args: tuple[Any, ...], of: Column) -> Any:
-    return ibis.coalesce(*(to_ibis(arg, of) for arg in args))
-
-
 _SPECIAL: Mapping[str, Callable[[tuple[Any, ...], Column], Any]] = {
     "band": _band,
     "weights": _weights,
     "peak": _peak,
     "tops": _tops,
-    "list": _list,
-    "either": _list_or,
 }
 _PLAIN: Mapping[str, Callable[..., Any]] = {
     "and": lambda *args: reduce(operator.and_, args),
@@ -94,6 +80,7 @@ _PLAIN: Mapping[str, Callable[..., Any]] = {
     "le": operator.le,
     "gt": operator.gt,
     "ge": operator.ge,
+    "either": lambda *args: ibis.coalesce(*args),
     "coalesce": lambda *args: ibis.coalesce(*args),
     "least": lambda *args: ibis.least(*args),
     "float": lambda value: value.cast("int64").cast("float64") if value.type().is_boolean() else value.cast("float64"),

@@ -124,19 +124,10 @@ def _weights(value: Function, pairs: tuple[tuple[Any, float], ...]) -> Function:
     return lambda row: weight.get(value(row), 0.0)
 
 
-def _peak(*parts: Function) -> Function:
+def _peak(values: Function) -> Function:
     def made(row: Row) -> float | None:
-        values = [part(row) for part in parts]
-        known = [value for value in values if value is not None]
-        return float(values.index(max(known))) if known else None
-
-    return made
-
-
-def _list(*parts: Function) -> Function:
-    def made(row: Row) -> list[Any] | None:
-        values = [part(row) for part in parts]
-        return None if values[0] is None else values
+        found = values(row)
+        return None if found is None else float(found.index(max(found)))
 
     return made
 
@@ -159,7 +150,6 @@ _JOINT: Mapping[str, Callable[..., Function]] = {
     "either": _coalesce,
     "least": _least,
     "peak": _peak,
-    "list": _list,
     "tops": _tops,
 }
 _PLAIN: Mapping[str, Callable[..., Any]] = {

@@ -24,6 +24,7 @@ from huaxiang.features.plan import (
     KeyPlan,
     Met,
     Over,
+    Shares,
     Since,
     Strongest,
     Total,
@@ -216,19 +217,13 @@ class _Histogram(Aggregation):
 
     def plan(self, at: Place) -> Node:
         key, places = self.places(at)
-        shares = self._shares(Keyed.of(key, at), places)
+        keyed = Keyed.of(key, at)
+        shares = keyed.fold(Shares(keyed.total("count"), places))
         if at.where.node is not None:
             every = Place(at.plan, at.name, Expression(), at.window)
             rest = Keyed(every, at.plan.key(key, None, at.where))
-            others = self._shares(rest, places)
-            shares = [Node("either", (one, other)) for one, other in zip(shares, others, strict=True)]
-        return Node("peak" if self.top else "list", tuple(shares))
-
-    def _shares(self, keyed: Keyed, places: tuple[int, ...]) -> list[Node]:
-        count = keyed.total("count")
-        whole = keyed.fold(Over("sum", count))
-        # a place without an event is 0, of someone without any event unknown
-        return [coalesce(keyed.fold(Over("sum", count, place)), 0.0) / whole for place in places]
+            shares = Node("either", (shares, rest.fold(Shares(rest.total("count"), places))))
+        return Node("peak", (shares,)) if self.top else shares
 
     def evidence(self, at: Place) -> Expression:
         return Expression()

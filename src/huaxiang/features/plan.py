@@ -105,6 +105,18 @@ class Over:
 
 
 @dataclass(frozen=True)
+class Shares:
+    """The share of each of `places`, values of the key, in the count: a list; unknown where nothing is counted."""
+
+    count: Total
+    places: tuple[int, ...]
+
+    @property
+    def totals(self) -> tuple[Total, ...]:
+        return (self.count,)
+
+
+@dataclass(frozen=True)
 class Best:
     """The value with the largest count; ties: the later last day, then the greater name."""
 
@@ -128,7 +140,7 @@ class Strongest:
         return (self.score,)
 
 
-KeyFold: TypeAlias = Met | Since | Over | Best | Strongest
+KeyFold: TypeAlias = Met | Since | Over | Shares | Best | Strongest
 
 
 @dataclass

@@ -16,7 +16,7 @@ from huaxiang.engine import Engine, Step
 from huaxiang.engine.duck import quote
 from huaxiang.features.plan import Codes, Plan
 from huaxiang.features.ready import sessions_sql
-from huaxiang.features.text import CHOSEN, EVERY, USERS, PlanText, day_number, fill, write_text
+from huaxiang.features.text import CHOSEN, EVERY, USERS, Chosen, PlanText, day_number, fill, write_text
 from huaxiang.settings import Settings
 
 
@@ -30,12 +30,19 @@ class Texts:
     named: Mapping[str, str]
 
     @cached_property
+    def chosen(self) -> Chosen:
+        return Chosen.of(self.plan)
+
+    @cached_property
     def today(self) -> PlanText:
-        return write_text(self.plan, codes=self.codes, named=self.named, filter_past=False)
+        return self._write(filter_past=False)
 
     @cached_property
     def then(self) -> PlanText:
-        return write_text(self.plan, codes=self.codes, named=self.named, filter_past=True)
+        return self._write(filter_past=True)
+
+    def _write(self, *, filter_past: bool) -> PlanText:
+        return write_text(self.plan, self.chosen, codes=self.codes, named=self.named, filter_past=filter_past)
 
 
 @dataclass
@@ -58,13 +65,8 @@ class Slice:
 
     def source(self, events: str) -> dict[str, str]:
         """Where to read every event, and where those that much of the work reads alone."""
-        text = self.texts.then
-        if not text.chosen:
-            return {EVERY: events, CHOSEN: events}
-        columns = "".join(f", {column}" for column in text.chosen_columns)
-        codes = ", ".join(map(str, sorted(text.chosen)))
-        copied = f"SELECT user_no, day_no, event_no{columns} FROM {events} WHERE event_no IN ({codes})"
-        return {EVERY: events, CHOSEN: self.keep(copied)}
+        chosen = self.texts.chosen
+        return {EVERY: events, CHOSEN: self.keep(chosen.sql(events)) if chosen.codes else events}
 
     def at(self, as_of: date, *, everyone: bool) -> str:
         """SQL of one row a user with every feature as of `as_of`. `everyone`: users without an event before it too."""

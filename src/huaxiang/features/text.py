@@ -28,35 +28,46 @@ EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """The few events that much of the work reads alone (purchases, mostly), worth a copy of their own: codes and columns."""
+
+    codes: frozenset[int]
+    columns: tuple[str, ...]
+
+    @classmethod
+    def of(cls, plan: Plan) -> Chosen:
+        some = [(codes, columns) for codes, columns in needs(plan, Writer()) if codes]
+        used = frozenset[str]().union(*(columns for _, columns in some)) - {"day_no", "event_no", "as_of_no"}
+        return cls(frozenset[int]().union(*(codes for codes, _ in some)), tuple(sorted(used)))
+
+    def sql(self, events: str) -> str:
+        columns = "".join(f", {column}" for column in self.columns)
+        codes = ", ".join(map(str, sorted(self.codes)))
+        return f"SELECT user_no, day_no, event_no{columns} FROM {events} WHERE event_no IN ({codes})"
+
+
+@dataclass(frozen=True)
 class PlanText:
-    """parts: texts whose results are kept as tables; final: the text that joins them; chosen: codes and columns of the events
-    that much of the work reads alone (purchases, mostly): worth a copy of their own."""
+    """parts: texts whose results are kept as tables; final: everyone (or only users with an event) -> the text that joins them."""
 
     parts: tuple[str, ...]
     final: Mapping[bool, str]
-    chosen: frozenset[int]
-    chosen_columns: tuple[str, ...]
 
 
-def write_text(plan: Plan, *, codes: Codes, named: Mapping[str, str], filter_past: bool) -> PlanText:
+def write_text(plan: Plan, chosen: Chosen, *, codes: Codes, named: Mapping[str, str], filter_past: bool) -> PlanText:
     """The text of `plan`. named: key -> the engine table (no, name) of the names of its codes."""
     names = {key: ibis.table({"no": "int32", "name": "string"}, name=table) for key, table in named.items()}
     to = Writer(filter_past=filter_past, codes=codes, names=names)
-    some = [(found, columns) for found, columns in needs(plan, to) if found]
-    chosen = frozenset[int]().union(*(found for found, _ in some))
     every, few = ibis.table(_EVENTS, name=EVERY), ibis.table(_EVENTS, name=CHOSEN)
     rows = [
         part.rows
-        for part in compile_plan(plan, to, lambda found: few if found and found <= chosen else every)
+        for part in compile_plan(plan, to, lambda found: few if found and found <= chosen.codes else every)
     ]
     kept = [ibis.table(part.schema(), name=f"__part{number}__") for number, part in enumerate(rows)]
     users = ibis.table({"user_no": "int32", "user_id": "string", "registered_no": "int32"}, name=USERS)
-    final = {
-        everyone: _sql(final_rows(plan, to, users, kept, everyone=everyone, keep=("user_id",)))
-        for everyone in (False, True)
-    }
-    used = frozenset[str]().union(*(columns for _, columns in some)) - {"day_no", "event_no", "as_of_no"}
-    return PlanText(tuple(map(_sql, rows)), final, chosen, tuple(sorted(used)))
+    inner = _sql(final_rows(plan, to, users, kept, everyone=False, keep=("user_id",)))
+    # the first join alone decides who is in
+    return PlanText(tuple(map(_sql, rows)), {False: inner, True: inner.replace("INNER JOIN", "LEFT OUTER JOIN", 1)})
 
 
 def fill(text: str, as_of: date, tables: Mapping[str, str]) -> str:

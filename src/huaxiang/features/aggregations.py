@@ -197,8 +197,8 @@ class DecayedSum(Aggregation):
 class Sessions(Aggregation):
     """Sessions begun (count), or minutes (minutes) or events (events) in a session on average.
 
-    A session is what carries one session id of the source; without one, it ends after the settings' gap (30 minutes). A
-    filter asks for sessions that begin with such an event, which no state can tell before the session's last event is
+    Events with one session id of the source are a session while no more than a day passes between them, events without one
+    while the settings' gap (30 minutes) does not. A filter asks for sessions that begin with such an event, which no state can tell before the session's last event is
     in: with a filter it is batch only."""
 
     how: Literal["count", "minutes", "events"] = "count"

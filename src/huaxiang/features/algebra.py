@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import keyword
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from huaxiang.errors import DefinitionError
@@ -131,18 +131,21 @@ class Feature:
             "group": self.group,
             "version": self.version,
             "type": self.agg.type,
+            "owner": self.owner,
+            "definition": self.text(),
         }
 
 
 def _described(agg: Aggregation) -> dict[str, Any]:
     found = {field.name: getattr(agg, field.name) for field in fields(agg)}
     return {"name": type(agg).__name__} | {
-        name: _described(value) if isinstance(value, Aggregation) else _plain(value) for name, value in found.items()
+        name: _described(value)
+        if isinstance(value, Aggregation)
+        else value.definition()
+        if isinstance(value, Feature)
+        else value
+        for name, value in found.items()
     }
-
-
-def _plain(value: Any) -> Any:
-    return asdict(value) if hasattr(value, "__dataclass_fields__") else value
 
 
 def _written(agg: Aggregation) -> str:
@@ -150,5 +153,6 @@ def _written(agg: Aggregation) -> str:
     for field in fields(agg):
         value = getattr(agg, field.name)
         if value != field.default:
-            parts.append(_written(value) if isinstance(value, Aggregation) else repr(value))
+            said = _written(value) if isinstance(value, Aggregation) else value.text() if isinstance(value, Feature) else repr(value)
+            parts.append(said)
     return f"{type(agg).__name__}({', '.join(parts)})"

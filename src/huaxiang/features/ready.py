@@ -18,7 +18,7 @@ from pathlib import Path
 from huaxiang.engine import Engine, Step
 from huaxiang.engine.duck import quote
 from huaxiang.errors import DefinitionError
-from huaxiang.features.filters import EVENT_CODES
+from huaxiang.features.derived import event_code_sql, order_key_sql
 from huaxiang.features.users import BUCKETS, write_users
 from huaxiang.features.zones import local_day, local_sql
 from huaxiang.progress import SILENT, Progress
@@ -27,7 +27,6 @@ from huaxiang.settings import Settings
 log = logging.getLogger(__name__)
 
 CHUNK_EVENTS = 4_000_000  # 4 M: about 0.8 GB while sorted; bench/build.py
-ORDERED = ("purchase", "refund", "cancel", "checkout")
 
 
 @dataclass(frozen=True)
@@ -76,13 +75,13 @@ def write_ready(step: Step, settings: Settings, events: str, *, progress: Progre
 def sessions_sql(rows: str, gap_min: int) -> str:
     """`rows` with session_start and session_gap_s (seconds since the session's event before).
 
-    A session is what carries one session id of the source; events without one are a session while no more than `gap_min`
-    pass between them. So which session an event belongs to does not hang on the order in which events arrive.
+    Events with one session id of the source are a session while no more than a day passes between them, events without
+    one while no more than `gap_min` do. So which session an event belongs to does not hang on the order in which they arrive.
     """
     return f"""
         SELECT * EXCLUDE (ts_before),
             CASE WHEN session_start THEN 0.0 ELSE date_diff('microsecond', ts_before, ts) / 1e6 END AS session_gap_s
-        FROM (SELECT *, ts_before IS NULL OR (session_id IS NULL AND ts - ts_before > to_minutes({gap_min})) AS session_start
+        FROM (SELECT *, ts_before IS NULL OR ts - ts_before > (CASE WHEN session_id IS NULL THEN to_minutes({gap_min}) ELSE INTERVAL 1 DAY END) AS session_start
               FROM (SELECT *, lag(ts) OVER (PARTITION BY user_no, session_id ORDER BY ts, event_id) AS ts_before FROM {rows}))"""
 
 
@@ -120,14 +119,11 @@ def _write_items(step: Step, events: str) -> int:
 
 def _joined(events: str, items: str, people: str, local: dict[str, str]) -> str:
     """The canonical events with user and item numbers and local time."""
-    codes = " ".join(f"WHEN {quote(event)} THEN {code}" for event, code in EVENT_CODES.items())
-    ordered = ", ".join(map(quote, ORDERED))
     return f"""
-        SELECT u.bucket, u.user_no, e.user_id, e.event_id, e.event, (CASE e.event {codes} ELSE 0 END)::TINYINT AS event_no,
+        SELECT u.bucket, u.user_no, e.user_id, e.event_id, e.event, {event_code_sql()} AS event_no,
             e.ts, greatest(e.known_at, e.ts) AS known_at, {local["ts"]} AS local_ts, local_ts::DATE AS day, ({local["known"]})::DATE AS known_day,
             e.session_id, i.item_no, i.category_no, e.order_id,
-            CASE WHEN e.event IN ({ordered}) OR e.order_id IS NOT NULL
-                 THEN (md5_number_lower(coalesce(e.order_id, 'day ' || day)) >> 1)::BIGINT END AS order_key,
+            {order_key_sql("day")} AS order_key,
             e.quantity, e.price, e.amount, e.discount, e.coupon_id, e.campaign_id, e.text, e.rating, e.channel, e.device,
             e.refund_of, e.refunded, e.visitor
         FROM ({events}) AS e JOIN {people} AS u USING (user_id) LEFT JOIN {items} AS i ON e.item_id = i.item_id"""

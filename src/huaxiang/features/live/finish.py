@@ -1,0 +1,215 @@
+"""The values of a state as of a day: tiles put together by window, keys folded, and every feature finished."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from huaxiang.features.filters import Expression
+from huaxiang.features.in_python import to_python
+from huaxiang.features.live.sessions import begun
+from huaxiang.features.live.slots import FIRST, LAST, Slot, merged
+from huaxiang.features.live.state import State
+from huaxiang.features.nodes import column
+from huaxiang.features.plan import (
+    Best,
+    DayFold,
+    Exact,
+    KeyPlan,
+    Measure,
+    Met,
+    Over,
+    Plan,
+    Shares,
+    Since,
+    Strongest,
+    Total,
+)
+from huaxiang.features.windows import Window
+
+_START = column("session_start")
+
+
+class Finish:
+    """Called with a state, the as-of day and the day of registration (or None); gives the values by feature."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        slots: Mapping[Measure, Slot],
+        keys: Sequence[KeyPlan],
+        key_slots: Sequence[Mapping[Measure, Slot]],
+        days: Sequence[Expression],
+        latest: Sequence[Exact],
+        gaps: Mapping[int, int],
+        gap: int,
+    ) -> None:
+        names = [*plan.totals.values(), *plan.days.values(), *plan.exacts.values()]
+        names += [alias for made in keys for alias in made.folds.values()]
+        self._place = {name: place for place, name in enumerate(["as_of_no", "registered_no", *names])}
+        self._finals = [(name, to_python(node, self._place.__getitem__)) for name, node in plan.finals.items()]
+        self._keys = [(list(made.folds.items()), slots) for made, slots in zip(keys, key_slots, strict=True)]
+        self._sessions = [(total, self._place[alias]) for total, alias in plan.totals.items() if total.measure not in slots]
+        self._whole: list[tuple[Slot, int]] = []
+        self._tiled: dict[int, list[tuple[Window, int, int, float]]] = {}
+        for total, alias in plan.totals.items():
+            slot = slots.get(total.measure)
+            if slot is None:
+                continue
+            if total.window.days:
+                entry = (total.window, self._place[alias], slot.how, total.measure.half_life)
+                self._tiled.setdefault(slot.number, []).append(entry)
+            else:
+                self._whole.append((slot, self._place[alias]))
+        self._days = [(fold, days.index(fold.where), self._place[alias]) for fold, alias in plan.days.items()]
+        self._latest = [(number, exact, self._place[plan.exacts[exact]]) for number, exact in enumerate(latest)]
+        self._gaps, self._gap = gaps, gap
+
+    def __call__(self, state: State, as_of: int, registered: int | None) -> dict[str, Any]:
+        values: list[Any] = [None] * len(self._place)
+        values[0], values[1] = as_of, registered
+        for slot, place in self._whole:
+            values[place] = _plain(slot.how, slot.measure.half_life, state.whole.get(slot.number), as_of)
+        self._put_tiles(state, as_of, values)
+        for number, (folds, slots) in enumerate(self._keys):
+            group = state.keys[number]
+            for fold, alias in folds:
+                values[self._place[alias]] = _fold(fold, group, slots, as_of) if group else None
+        for fold, number, place in self._days:
+            values[place] = _of_days(fold, state.days[number], as_of)
+        for number, exact, place in self._latest:
+            values[place] = _newest(exact, state.latest[number], as_of)
+        self._put_sessions(state, as_of, values)
+        return {name: _number(finish(values)) for name, finish in self._finals}
+
+    def _put_tiles(self, state: State, as_of: int, values: list[Any]) -> None:
+        tiled = self._tiled
+        ends: list[tuple[int, int]] = []
+        for day in sorted(state.tiles):
+            age = as_of - day
+            for number, partial in state.tiles[day].items():
+                for window, place, how, half_life in tiled[number]:
+                    if window.shift < age <= window.shift + window.days:
+                        weighed = partial * 0.5 ** (age / half_life) if half_life else partial
+                        values[place] = merged(how, 0.0, values[place], weighed)
+                        if how in (FIRST, LAST):
+                            ends.append((place, how))
+        for place, _ in dict.fromkeys(ends):
+            values[place] = values[place][2]
+
+    def _put_sessions(self, state: State, as_of: int, values: list[Any]) -> None:
+        if not self._sessions:
+            return
+        stretches = [
+            stretch
+            for session, held in state.sessions.items()
+            for stretch in begun(held, self._gaps.get(session, self._gap))
+        ]
+        for total, place in self._sessions:
+            low, high = _edges(total.window, as_of)
+            inside = [stretch for stretch in stretches if low <= stretch[0] < high]
+            if inside:
+                starts = total.measure.rest == _START
+                values[place] = sum(one[1] for one in inside) if starts else sum(one[2] for one in inside) / 1e6
+
+
+def _edges(window: Window, as_of: int) -> tuple[int, int]:
+    """The first day of the window, and the one after its last."""
+    high = as_of - window.shift
+    return (high - window.days if window.days else -(1 << 30)), high
+
+
+def _plain(how: int, half_life: float, partial: Any, as_of: int) -> Any:
+    """A partial as the number it stands for."""
+    if partial is None:
+        return None
+    if half_life:
+        return partial[0] * 0.5 ** ((as_of - partial[1]) / half_life)
+    return partial[2] if how in (FIRST, LAST) else partial
+
+
+def _of(total: Total, entry: list[Any], slots: Mapping[Measure, Slot], as_of: int) -> Any:
+    """A measure of one value of a key in its window."""
+    slot = slots[total.measure]
+    if not total.window.days:
+        return _plain(slot.how, total.measure.half_life, entry[slot.number], as_of)
+    low, high = _edges(total.window, as_of)
+    found = None
+    for day, partial in (entry[slot.number + len(slots)] or {}).items():
+        if low <= day < high:
+            weighed = partial
+            if total.measure.half_life:
+                weighed = partial * 0.5 ** ((as_of - day) / total.measure.half_life)
+            found = merged(slot.how, 0.0, found, weighed)
+    return found[2] if found is not None and slot.how in (FIRST, LAST) else found
+
+
+def _fold(fold: Any, group: Mapping[Any, list[Any]], slots: Mapping[Measure, Slot], as_of: int) -> Any:
+    match fold:
+        case Since():
+            place = slots[fold.day.measure].number
+            least = as_of - fold.days if fold.days else -(1 << 30)
+            return sum(1 for entry in group.values() if entry[place] is not None and entry[place] >= least)
+        case Met():
+            return sum(1 for entry in group.values() if (_of(fold.count, entry, slots, as_of) or 0) > 0)
+        case Over(only=only) if only is not None:
+            entry = group.get(only)
+            return None if entry is None else _of(fold.total, entry, slots, as_of)
+        case Over():
+            found = [value for entry in group.values() if (value := _of(fold.total, entry, slots, as_of)) is not None]
+            return None if not found else {"max": max, "sum": math.fsum, "mean": fmean}[fold.how](found)
+        case Shares():
+            counts = {key: _of(fold.count, entry, slots, as_of) or 0 for key, entry in group.items()}
+            whole = sum(counts.values())
+            return [counts.get(place, 0) / whole for place in fold.places] if whole else None
+        case Best():
+            found = [
+                (count, _of(fold.last, entry, slots, as_of), key)
+                for key, entry in group.items()
+                if (count := _of(fold.count, entry, slots, as_of) or 0) > 0
+            ]
+            return max(found)[2] if found else None
+        case Strongest():
+            scores = [
+                (score, key)
+                for key, entry in group.items()
+                if (score := _of(fold.score, entry, slots, as_of) or 0.0) > 0
+            ]
+            return sorted(scores, reverse=True)[: fold.k] or None
+    raise AssertionError(fold)
+
+
+def _of_days(fold: DayFold, days: list[int], as_of: int) -> float | None:
+    low, high = _edges(fold.window, as_of)
+    if fold.how in ("mean", "std"):
+        gaps = [after - before for before, after in zip(days, days[1:], strict=False) if low <= after < high]
+        if fold.how == "mean":
+            return fmean(gaps) if gaps else None
+        if len(gaps) < 2:
+            return None
+        mean = fmean(gaps)
+        return math.sqrt(math.fsum((gap - mean) ** 2 for gap in gaps) / (len(gaps) - 1))
+    runs: list[list[int]] = []
+    for day in days:
+        if low <= day < high:
+            if runs and runs[-1][1] == day - 1:
+                runs[-1][1] = day
+            else:
+                runs.append([day, day])
+    if fold.how == "current":
+        runs = [run for run in runs if run[1] == as_of - 1]
+    return float(max(last - first + 1 for first, last in runs)) if runs else None
+
+
+def _newest(exact: Exact, held: list[list[Any]], as_of: int) -> list[Any] | None:
+    low, _ = _edges(exact.window, as_of)
+    return [value for day, value in ((entry[3], entry[2]) for entry in held) if day >= low] or None
+
+
+def _number(value: Any) -> Any:
+    """Numbers as floats, as batch stores them."""
+    return float(value) if isinstance(value, int) else value
+
+

@@ -1,0 +1,141 @@
+"""The states of all customers in one SQLite file; each batch of events is applied once, whole or not at all.
+
+    with LiveStore(path, fold, arrivals, prices) as store:
+        changed = store.apply(events, offset=17)          # the users whose state changed
+        store.values("u1", as_of)                         # {feature: value}
+
+A batch carries its offset in the log it comes from: state, prices and offset change in one transaction, so a batch that is
+applied again after a crash changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+
+from huaxiang.engine import Engine
+from huaxiang.errors import DefinitionError
+from huaxiang.features.live.arrive import Arrivals
+from huaxiang.features.live.fold import Fold
+from huaxiang.features.live.prices import Prices
+from huaxiang.features.live.state import State
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS state (key INTEGER PRIMARY KEY, user_id TEXT NOT NULL, content BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS price_days (category TEXT, day INTEGER, total REAL NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (category, day)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS applied (source TEXT PRIMARY KEY, upto INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+AT_ONCE = 500  # parameters of one SELECT
+
+
+class LiveStore:
+    """The states of a fold. zone: the shop's; items: SQL of ready.items in `engine` (None: nothing is known of items)."""
+
+    def __init__(self, path: Path | str, fold: Fold, engine: Engine, *, zone: str = "UTC", items: str | None = None) -> None:
+        self.fold = fold
+        self._file = sqlite3.connect(path, isolation_level=None)
+        self._file.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + _TABLES)
+        self._check_plan()
+        prices = Prices(self._file.execute("SELECT category, day, total, n FROM price_days"))
+        self._prices = prices
+        self._arrivals = Arrivals(engine, fold, prices, zone=zone, items=items)
+
+    def __enter__(self) -> LiveStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def apply(
+        self, events: pa.Table, *, source: str = "", offset: int | None = None, today: int | None = None
+    ) -> list[str]:
+        """Folds a batch in; gives the users whose state changed ([] where `offset` was applied before).
+
+        offset: of the batch in the log `source`; rising
+        today: the local day now; an event known only later waits in its user's state. Default: every event is known
+        """
+        if offset is not None and offset <= self.applied(source):
+            return []
+        users, rows = self._arrivals.rows(events)
+        add, changed = self.fold.add, set[str]()
+        states = self._read(users)
+        for user, row in zip(users, rows, strict=True):
+            if add(states[user], row, today=today):
+                changed.add(user)
+        with self._transaction():
+            self._write({user: states[user] for user in changed})
+            self._file.executemany("INSERT OR REPLACE INTO price_days VALUES (?, ?, ?, ?)", self._prices.changed())
+            if offset is not None:
+                self._file.execute("INSERT OR REPLACE INTO applied VALUES (?, ?)", (source, offset))
+        return sorted(changed)
+
+    def applied(self, source: str = "") -> int:
+        """The offset of the last batch applied from `source` (−1: none)."""
+        found = self._file.execute("SELECT upto FROM applied WHERE source = ?", (source,)).fetchone()
+        return int(found[0]) if found else -1
+
+    def state(self, user: str) -> State:
+        """The state of one user; empty where nothing is known."""
+        return self._read([user])[user]
+
+    def values(self, user: str, as_of: date, *, registered: date | None = None) -> dict[str, Any]:
+        """Every feature of one user as of the local midnight `as_of`."""
+        return self.fold.finish(self.state(user), as_of, registered=registered)
+
+    def sizes(self) -> list[int]:
+        """Bytes of each state."""
+        return [int(size) for (size,) in self._file.execute("SELECT length(content) FROM state")]
+
+    def _check_plan(self) -> None:
+        plan = str(self.fold.plan_hash)
+        self._file.execute("INSERT OR IGNORE INTO about VALUES ('plan', ?)", (plan,))
+        if self._file.execute("SELECT value FROM about WHERE name = 'plan'").fetchone()[0] != plan:
+            self._file.close()
+            raise DefinitionError("features.other_state")
+
+    def _read(self, users: Iterable[str]) -> dict[str, State]:
+        keys = {_key(user): user for user in users}
+        found: dict[str, State] = {}
+        wanted = list(keys)
+        for start in range(0, len(wanted), AT_ONCE):
+            some = wanted[start : start + AT_ONCE]
+            marks = ",".join("?" * len(some))
+            for user, content in self._file.execute(f"SELECT user_id, content FROM state WHERE key IN ({marks})", some):
+                found[user] = self.fold.decode(content)
+        for user in keys.values():
+            if user not in found:
+                found[user] = self.fold.empty()
+        return found
+
+    def _write(self, states: dict[str, State]) -> None:
+        rows = sorted((_key(user), user, self.fold.encode(state)) for user, state in states.items())
+        self._file.executemany("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._file.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._file.execute("ROLLBACK")
+            raise
+        self._file.execute("COMMIT")
+
+
+def _key(user: str) -> int:
+    """Two users have one key in less than one of 10^7 shops of a million; SQLite then says so rather than mix them."""
+    return int.from_bytes(hashlib.blake2b(user.encode(), digest_size=8).digest(), "big") >> 1

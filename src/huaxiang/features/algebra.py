@@ -153,6 +153,12 @@ def _written(agg: Aggregation) -> str:
     for field in fields(agg):
         value = getattr(agg, field.name)
         if value != field.default:
-            said = _written(value) if isinstance(value, Aggregation) else value.text() if isinstance(value, Feature) else repr(value)
+            said = (
+                _written(value)
+                if isinstance(value, Aggregation)
+                else value.text()
+                if isinstance(value, Feature)
+                else repr(value)
+            )
             parts.append(said)
     return f"{type(agg).__name__}({', '.join(parts)})"

@@ -229,7 +229,8 @@ def _write_labels(step: Step, outcomes: Sequence[Outcome], dates: dict[str, Sche
     training = engine.view(engine.sql(step.table("training")))
     users = engine.view(engine.sql(step.table("ready.users")))
     columns = sorted(
-        {column for outcome in outcomes for column in outcome.where.columns | outcome.value.columns} - {"day", "event_no"}
+        {column for outcome in outcomes for column in outcome.where.columns | outcome.value.columns}
+        - {"day", "event_no"}
     )
     events = engine.keep(
         f"SELECT user_id, day, event_no{''.join(f', {column}' for column in columns)} "

@@ -30,7 +30,9 @@ from huaxiang.features.passes import codes_of, condition, plan_passes
 from huaxiang.features.plan import Best, DayFold, Exact, KeyPlan, Met, Over, Plan, Shares, Since, Strongest, Total
 from huaxiang.features.written import Writer
 
-Source: TypeAlias = Callable[[frozenset[int] | None], ibis.Table]  # the table with the events of these codes (None: any)
+Source: TypeAlias = Callable[
+    [frozenset[int] | None], ibis.Table
+]  # the table with the events of these codes (None: any)
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,13 @@ def compile_plan(plan: Plan, to: Writer, source: Source) -> Iterator[Part]:
 
 
 def final_rows(
-    plan: Plan, to: Writer, users: ibis.Table, parts: Iterable[ibis.Table], *, everyone: bool, keep: tuple[str, ...] = ()
+    plan: Plan,
+    to: Writer,
+    users: ibis.Table,
+    parts: Iterable[ibis.Table],
+    *,
+    everyone: bool,
+    keep: tuple[str, ...] = (),
 ) -> ibis.Table:
     """`by`, the columns `keep` of users, and every feature. everyone: users without an earlier event too."""
     joined: Any = users
@@ -217,29 +225,32 @@ def _name(code: Any, codes: Any) -> Any:
 
 def _by_where(plan: Plan) -> Iterator[dict[DayFold, str]]:
     """The folds that one grouping serves: the gaps of one condition together, each run by itself."""
-    gaps: dict[Expression, dict[DayFold, str]] = {}
+    shared: dict[tuple[Expression, bool], dict[DayFold, str]] = {}
     for fold, alias in plan.days.items():
-        if fold.how in ("mean", "std"):
-            gaps.setdefault(fold.where, {})[fold] = alias
-        else:
+        if fold.how in ("longest", "current"):
             yield {fold: alias}
-    yield from gaps.values()
+        else:
+            shared.setdefault((fold.where, fold.how == "count"), {})[fold] = alias
+    yield from shared.values()
 
 
 def _day_rows(folds: dict[DayFold, str], to: Writer, source: Source) -> ibis.Table:
     """One row a user: the folds over the local days with such an event before as-of."""
     one = next(iter(folds))
+    found: dict[str, Any]
     table = to.read(source(_codes(one.where.event)), one.where.columns)
     node = one.where.node
     kept = to.past(table) + ([] if node is None else [condition(table, node, to)])
     days = (table.filter(*kept) if kept else table).select(*to.by, "day_no").distinct()
+    if one.how == "count":
+        found = {alias: days.count(where=_inside(days, fold, to)).cast("float64") for fold, alias in folds.items()}
+        return days.group_by(*to.by).aggregate(**found)
     order = ibis.window(group_by=list(to.by), order_by="day_no")
     if one.how in ("mean", "std"):
         gaps = days.mutate(gap=(days.day_no - days.day_no.lag().over(order)).cast("float64"))
-        found: dict[str, Any] = {}
+        found = {}
         for fold, alias in folds.items():
-            inside = to.within(gaps, fold.window)
-            where = reduce(and_, inside) if inside else None
+            where = _inside(gaps, fold, to)
             found[alias] = gaps.gap.mean(where=where) if fold.how == "mean" else gaps.gap.std(where=where, how="sample")
         return gaps.group_by(*to.by).aggregate(**found)
     inside = to.within(days, one.window)
@@ -250,6 +261,11 @@ def _day_rows(folds: dict[DayFold, str], to: Writer, source: Source) -> ibis.Tab
         runs = runs.filter(runs["last"] == to.as_of(runs) - 1)
     longest = (runs["last"] - runs["first"] + 1).max().cast("float64")
     return runs.group_by(*to.by).aggregate(**{folds[one]: longest})
+
+
+def _inside(table: ibis.Table, fold: DayFold, to: Writer) -> Any:
+    parts = to.within(table, fold.window)
+    return reduce(and_, parts) if parts else None
 
 
 # ---- exact --------------------------------------------------------------------------------------------------------

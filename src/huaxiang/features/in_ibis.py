@@ -50,9 +50,7 @@ def _peak(args: tuple[Any, ...], of: Column) -> Any:
 def _tops(args: tuple[Any, ...], of: Column) -> Any:
     """tops(list of {score, key}, whole): as the finished list of {key, share, score}; unknown where it is empty."""
     found, whole = to_ibis(args[0], of), to_ibis(args[1], of)
-    made = found.map(
-        lambda top: ibis.struct({"key": top["key"], "share": top["score"] / whole, "score": top["score"]})
-    )
+    made = found.map(lambda top: ibis.struct({"key": top["key"], "share": top["score"] / whole, "score": top["score"]}))
     return ibis.ifelse(found.length() > 0, made, ibis.null(made.type()))
 
 

@@ -18,6 +18,7 @@ from huaxiang.features.nodes import DAY, Node, coalesce, column, known, number
 from huaxiang.features.plan import (
     EVENT_COLUMNS,
     Best,
+    DayFold,
     Exact,
     How,
     KeyFold,
@@ -55,7 +56,9 @@ class Keyed:
     def of(cls, key: Node, at: Place) -> Keyed:
         return cls(at, at.plan.key(key, at.where.event))
 
-    def total(self, how: How, value: Node | None = None, *, window: Window | None = None, half_life: float = 0.0) -> Total:
+    def total(
+        self, how: How, value: Node | None = None, *, window: Window | None = None, half_life: float = 0.0
+    ) -> Total:
         """`how` of `value` for each value of the key; window: default the place's."""
         return Total(measure(how, self.at.where, value, half_life), self.at.window if window is None else window)
 
@@ -74,7 +77,7 @@ class _ByKey(Aggregation):
     def keyed(self, at: Place) -> Keyed:
         if EVENT_COLUMNS.get(self.key) not in ("string", "int", "date"):
             raise DefinitionError("features.unknown_key", name=at.name, key=self.key)
-        return Keyed.of(DAY if self.key == "day" else column(self.key), at)
+        return Keyed.of(column("day_no" if self.key == "day" else self.key), at)
 
 
 def _met(keyed: Keyed) -> Node:
@@ -92,13 +95,11 @@ class Distinct(_ByKey):
 
 
 @dataclass(frozen=True)
-class ActiveDays(_ByKey):
+class ActiveDays(Aggregation):
     """Local days with such an event."""
 
-    key: str = "day"
-
     def plan(self, at: Place) -> Node:
-        return _met(Keyed.of(DAY, at))
+        return coalesce(at.plan.day(DayFold("count", at.where, at.window)), 0.0)
 
 
 @dataclass(frozen=True)

@@ -164,10 +164,10 @@ class KeyPlan:
 
 @dataclass(frozen=True)
 class DayFold:
-    """Of the local days with an event that `where` keeps: the mean or sd of the gaps that end in the window, the longest run
-    of days in a row within it, or the run that lasts until as-of."""
+    """Of the local days with an event that `where` keeps: how many lie in the window, the mean or sd of the gaps that end in
+    it, the longest run of days in a row within it, or the run that lasts until as-of."""
 
-    how: Literal["mean", "std", "longest", "current"]
+    how: Literal["count", "mean", "std", "longest", "current"]
     where: Expression
     window: Window
 

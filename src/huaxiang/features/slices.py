@@ -89,9 +89,7 @@ class Slice:
 
     def _rows(self, as_of: date, events: dict[str, str], users: str, *, everyone: bool) -> str:
         text = self.texts.today if as_of > self.last else self.texts.then
-        parts = {
-            f"__part{number}__": self.keep(fill(part, as_of, events)) for number, part in enumerate(text.parts)
-        }
+        parts = {f"__part{number}__": self.keep(fill(part, as_of, events)) for number, part in enumerate(text.parts)}
         registered = f"(SELECT user_no, user_id, CASE WHEN registered_day < DATE '{as_of}' THEN {day_number('registered_day')} END AS registered_no FROM {users})"
         rows = fill(text.final[everyone], as_of, {USERS: registered, **parts})
         return f"SELECT user_no, user_id, DATE '{as_of}' AS as_of, * EXCLUDE (user_no, user_id) FROM ({rows})"

@@ -60,8 +60,7 @@ def write_text(plan: Plan, chosen: Chosen, *, codes: Codes, named: Mapping[str, 
     to = Writer(filter_past=filter_past, codes=codes, names=names)
     every, few = ibis.table(_EVENTS, name=EVERY), ibis.table(_EVENTS, name=CHOSEN)
     rows = [
-        part.rows
-        for part in compile_plan(plan, to, lambda found: few if found and found <= chosen.codes else every)
+        part.rows for part in compile_plan(plan, to, lambda found: few if found and found <= chosen.codes else every)
     ]
     kept = [ibis.table(part.schema(), name=f"__part{number}__") for number, part in enumerate(rows)]
     users = ibis.table({"user_no": "int32", "user_id": "string", "registered_no": "int32"}, name=USERS)

@@ -10,13 +10,17 @@ from huaxiang.settings.base import Section
 class FeatureSettings(Section):
     """[features.mine.spend_weekend]: one feature, declared as data."""
 
-    agg: str = Field(description="count, sum, mean, min, max, first, last, any, distinct, ratio, share, trend, top, streak … (howto-features)")
+    agg: str = Field(
+        description="count, sum, mean, min, max, first, last, any, distinct, ratio, share, trend, top, streak … (howto-features)"
+    )
     column: str = Field(default="", description="column aggregated")
     where: str = Field(
         default="", description="only events where this holds, such as event == 'purchase' and price > 100"
     )
     window: str = Field(default="", description="such as 30d; empty: all history")
-    half_life: str = Field(default="", description="age that halves an event's weight, for decayed_sum and top; such as 30d")
+    half_life: str = Field(
+        default="", description="age that halves an event's weight, for decayed_sum and top; such as 30d"
+    )
     k: int | None = Field(default=None, description="entries of a top list, or of a sequence")
     q: float | None = Field(default=None, description="which quantile, 0 to 1")
     bands: tuple[float, ...] = Field(default=(), description="edges between the bands of price_bands, rising")

@@ -1,11 +1,11 @@
 """The live side of the feature algebra: one event folded into a customer's small state, two states merged, values finished.
 
-    state     State: what is kept of a customer, and its bytes
-    slots     the measures of a plan as slots of a state: step, merge
-    sessions  sessions from times that arrive in any order
-    fold      Fold: the features of a shop, compiled: add, merge, finish
-    arrive    events as they arrive → the rows a fold reads
-    store     LiveStore: the states in SQLite, every batch once
+state     State: what is kept of a customer, and its bytes
+slots     the measures of a plan as slots of a state: step, merge
+sessions  sessions from times that arrive in any order
+fold      Fold: the features of a shop, compiled: add, merge, finish
+arrive    events as they arrive → the rows a fold reads
+store     LiveStore: the states in SQLite, every batch once
 """
 
 from huaxiang.features.live.fold import Fold, live_features

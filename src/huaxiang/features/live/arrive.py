@@ -11,8 +11,9 @@ from huaxiang.engine import Engine
 from huaxiang.errors import DefinitionError
 from huaxiang.features.derived import event_code_sql, order_key_sql
 from huaxiang.features.filters import EVENT_CODES
-from huaxiang.features.live.fold import KNOWN, Fold
+from huaxiang.features.live.fold import Fold
 from huaxiang.features.live.prices import Prices
+from huaxiang.features.live.slots import KNOWN
 from huaxiang.features.text import day_number
 from huaxiang.features.zones import local_sql
 from huaxiang.tables import EVENTS, arrow_schema
@@ -111,6 +112,3 @@ def _filled(events: pa.Table) -> pa.Table:
     ]
     made = pa.table(columns, schema=pa.schema([(field.name, field.type) for field in schema]))
     return made.append_column("place", pa.array(range(rows), pa.int64()))
-
-
-

@@ -51,7 +51,9 @@ class Finish:
         self._place = {name: place for place, name in enumerate(["as_of_no", "registered_no", *names])}
         self._finals = [(name, to_python(node, self._place.__getitem__)) for name, node in plan.finals.items()]
         self._keys = [(list(made.folds.items()), slots) for made, slots in zip(keys, key_slots, strict=True)]
-        self._sessions = [(total, self._place[alias]) for total, alias in plan.totals.items() if total.measure not in slots]
+        self._sessions = [
+            (total, self._place[alias]) for total, alias in plan.totals.items() if total.measure not in slots
+        ]
         self._whole: list[tuple[Slot, int]] = []
         self._tiled: dict[int, list[tuple[Window, int, int, float]]] = {}
         for total, alias in plan.totals.items():
@@ -71,7 +73,9 @@ class Finish:
         values: list[Any] = [None] * len(self._place)
         values[0], values[1] = as_of, registered
         for slot, place in self._whole:
-            values[place] = _plain(slot.how, slot.measure.half_life, state.whole.get(slot.number), as_of)
+            values[place] = _plain(
+                slot.how, slot.measure.half_life, state.whole[slot.number] if state.whole else None, as_of
+            )
         self._put_tiles(state, as_of, values)
         for number, (folds, slots) in enumerate(self._keys):
             group = state.keys[number]
@@ -137,8 +141,9 @@ def _of(total: Total, entry: list[Any], slots: Mapping[Measure, Slot], as_of: in
         return _plain(slot.how, total.measure.half_life, entry[slot.number], as_of)
     low, high = _edges(total.window, as_of)
     found = None
-    for day, partial in (entry[slot.number + len(slots)] or {}).items():
-        if low <= day < high:
+    for day, tile in (entry[-2] or {}).items():
+        partial = tile.get(slot.number)
+        if partial is not None and low <= day < high:
             weighed = partial
             if total.measure.half_life:
                 weighed = partial * 0.5 ** ((as_of - day) / total.measure.half_life)
@@ -183,6 +188,8 @@ def _fold(fold: Any, group: Mapping[Any, list[Any]], slots: Mapping[Measure, Slo
 
 def _of_days(fold: DayFold, days: list[int], as_of: int) -> float | None:
     low, high = _edges(fold.window, as_of)
+    if fold.how == "count":
+        return float(sum(1 for day in days if low <= day < high)) if days else None
     if fold.how in ("mean", "std"):
         gaps = [after - before for before, after in zip(days, days[1:], strict=False) if low <= after < high]
         if fold.how == "mean":
@@ -211,5 +218,3 @@ def _newest(exact: Exact, held: list[list[Any]], as_of: int) -> list[Any] | None
 def _number(value: Any) -> Any:
     """Numbers as floats, as batch stores them."""
     return float(value) if isinstance(value, int) else value
-
-

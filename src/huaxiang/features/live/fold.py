@@ -16,6 +16,7 @@ import hashlib
 import json
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -25,13 +26,28 @@ from huaxiang.features.filters import Expression
 from huaxiang.features.in_python import Function, to_python
 from huaxiang.features.live.finish import Finish
 from huaxiang.features.live.sessions import ID_GAP_US, NO_ID, add_stretch, forget
-from huaxiang.features.live.slots import ALL_CODES, FOREVER, Action, Slot, action, make_slots, merged, step
+from huaxiang.features.live.slots import (
+    ALL_CODES,
+    CODE,
+    DAY_NO,
+    FIXED,
+    FOREVER,
+    ID,
+    KNOWN,
+    SESSION,
+    TS,
+    Action,
+    Recipe,
+    Slot,
+    action,
+    make_slots,
+    merged,
+)
 from huaxiang.features.live.state import State
 from huaxiang.features.nodes import column, const, settle
-from huaxiang.features.plan import KeyPlan, Measure, Plan, Since
+from huaxiang.features.plan import KeyPlan, Measure, Plan, Since, measure
 
-FIXED = ("event_no", "day_no", "known_no", "ts", "event_id", "session_id")
-EVENT, DAY, KNOWN, TS, ID, SESSION = range(6)
+FORGET_DAYS = 14
 RECENT_DAYS = 2  # an event that comes twice within two days counts once
 KEYS_KEPT = 5_000  # values of one key kept of a customer: the latest met; counts over more of them are then bounded
 _EPOCH = date(1970, 1, 1)
@@ -86,6 +102,7 @@ class Fold:
         self._place = {name: place for place, name in enumerate(self.columns)}
         self._for = {code: self._compile(code) for code in ALL_CODES}
         self._horizon = max((slot.horizon for slot in self._slots.values()), default=0)
+        self._day_horizons = [_day_horizon(where, plan) for where in self._days]
         self._key_horizons = [
             _key_horizon(made, slots) for made, slots in zip(self._keys, self._key_slots, strict=True)
         ]
@@ -128,9 +145,9 @@ class Fold:
     def merge(self, one: State, other: State) -> State:
         """The state of what both hold; associative, and equal to folding the events of both. Neither is changed."""
         made = self.decode(self.encode(one))
-        for day, tile in other.tiles.items():
-            self._merge_into(made.tiles.setdefault(day, {}), tile, self._slots)
-        self._merge_into(made.whole, other.whole, self._slots)
+        _merge_tiles(made.tiles, other.tiles, self._slots)
+        if other.whole:
+            made.whole = _merge_slots(made.whole or [None] * len(self._slots), other.whole, self._slots)
         for group, more, slots in zip(made.keys, other.keys, self._key_slots, strict=True):
             for key, entry in more.items():
                 held = group.get(key)
@@ -175,20 +192,26 @@ class Fold:
     # ---- how ------------------------------------------------------------------------------------------------------
 
     def _fold(self, state: State, row: list[Any]) -> None:
-        day, known = row[DAY], row[KNOWN]
+        day, known = row[DAY_NO], row[KNOWN]
         if known > state.newest:
             state.newest = known
-        whole, tiled, keyed, days, latest = self._for.get(row[EVENT], self._for[0])
-        if whole:
-            step(state.whole, whole, row, None, day, _TIMES)
-        if tiled and state.newest - day <= self._horizon:
+        work = self._for.get(row[CODE], self._for[0])
+        if work.whole is not None:
+            if not state.whole:
+                state.whole = [None] * len(self._slots)
+            work.whole.fold(state.whole, row, day)
+        if work.tiled is not None and state.newest - day <= self._horizon:
             tile = state.tiles.get(day)
             if tile is None:
-                tile = state.tiles[day] = {}
-            step(tile, tiled, row, None, day, _TIMES)
-        for number, key_of, width, whole_actions, tile_actions, keep in keyed:
+                tile = state.tiles[day] = _Tile()
+            elif type(tile) is dict:  # as it was read
+                tile = state.tiles[day] = _Tile(tile)
+            work.tiled.fold(tile, row, day)
+        for number, key_of, width, whole, tiled, keep, instead in work.keyed:
+            if instead is not None and state.keys[instead]:
+                continue
             key = key_of(row)
-            if key is None or (keep is not None and keep(row) is not True):
+            if key is None or (keep is not None and not keep(row)):
                 continue
             group = state.keys[number]
             entry = group.get(key)
@@ -199,53 +222,76 @@ class Fold:
                     self._cut(state, number)
             elif day > entry[-1]:
                 entry[-1] = day
-            if whole_actions:
-                step(entry, whole_actions, row, None, day, _TIMES)
-            if tile_actions:
-                step(entry, tile_actions, row, day, day, _TIMES)
-        for number, keep in days:
+            if whole is not None:
+                whole.fold(entry, row, day)
+            if tiled is not None:
+                place = entry[-2]
+                if place is None:
+                    place = entry[-2] = {}
+                tile = place.get(day)
+                if tile is None:
+                    tile = place[day] = _Tile()
+                elif type(tile) is dict:
+                    tile = place[day] = _Tile(tile)
+                tiled.fold(tile, row, day)
+        for number, keep in work.days:
             if keep is None or keep(row) is True:
                 held = state.days[number]
                 if not held or day > held[-1]:
                     held.append(day)
                 elif held[place := bisect_left(held, day)] != day:
                     held.insert(place, day)
-        for number, value, keep, most in latest:
+        for number, value, keep, most in work.latest:
             if keep is None or keep(row) is True:
                 _keep_latest(state.latest[number], [row[TS], row[ID], value(row), day], most)
         if self._session_days:
-            session = row[SESSION]
-            number = NO_ID if session is None else _hash(session)
-            ts = row[TS]
-            gap = self.gap if number == NO_ID else ID_GAP_US
-            add_stretch(state.sessions.setdefault(number, []), day, ts, ts, gap)
+            session, ts = row[SESSION], row[TS]
+            number, gap = (NO_ID, self.gap) if session is None else (_hash(session), ID_GAP_US)
+            held = state.sessions.get(number)
+            if held is None:
+                held = state.sessions[number] = []
+            if held and held[-1][0] == day and 0 <= ts - held[-1][2] <= gap:
+                held[-1][2] = ts
+            else:
+                add_stretch(held, day, ts, ts, gap)
 
-    def _compile(self, code: int) -> tuple[Any, ...]:
+    def _compile(self, code: int) -> _Work:
         """What an event of `code` does."""
         at = self._place.__getitem__
-        whole = _actions((slot for slot in self._slots.values() if slot.whole), code, at, tiled=False)
-        tiled = _actions((slot for slot in self._slots.values() if slot.horizon), code, at, tiled=True)
+        whole = Recipe.of(_actions((slot for slot in self._slots.values() if slot.whole), code, at, tiled=False))
+        tiled = Recipe.of(_actions((slot for slot in self._slots.values() if slot.horizon), code, at, tiled=True))
         keyed = []
         for number, (made, slots) in enumerate(zip(self._keys, self._key_slots, strict=True)):
             if made.event not in (None, code):
                 continue
-            whole_actions = _actions((slot for slot in slots.values() if slot.whole), code, at, tiled=False)
-            tile_actions = _actions((slot for slot in slots.values() if slot.horizon), code, at, tiled=True)
-            if whole_actions or tile_actions:
-                # slots are numbered over both kinds, the newest day stands last
-                shifted = tuple(_moved(one, len(slots)) for one in tile_actions)
-                keep = _common_keep((*whole_actions, *tile_actions))
+            actions = _actions((slot for slot in slots.values() if slot.whole), code, at, tiled=False)
+            tiles = _actions((slot for slot in slots.values() if slot.horizon), code, at, tiled=True)
+            if actions or tiles:
                 key = to_python(settle(made.key, {"event_no": code}), at)
-                keyed.append((number, key, 2 * len(slots) + 1, whole_actions, shifted, keep))
-        days = [(number, keep) for number, where in enumerate(self._days) if (keep := self._keeper(where, code)) is not False]
+                keep = _common_keep((*actions, *tiles))
+                entry = (number, key, len(slots) + 2, Recipe.of(actions), Recipe.of(tiles), keep, self._instead(made))
+                keyed.append(entry)
+        days = [
+            (number, keep)
+            for number, where in enumerate(self._days)
+            if (keep := self._keeper(where, code)) is not False
+        ]
         latest = [
             (number, to_python(exact.value, at), keep, exact.n)
             for number, exact in enumerate(self._latest)
             if (keep := self._keeper(exact.where, code)) is not False
         ]
-        return whole, tiled, keyed, days, latest
+        return _Work(whole, tiled, keyed, days, latest)
 
-    def _keeper(self, where: Expression, code: int) -> Function | None | bool:
+    def _instead(self, made: KeyPlan) -> int | None:
+        """The key plan that answers for this one as soon as it has a value: nobody asks for what they did before they bought."""
+        if made.unless is None:
+            return None
+        found = (number for number, other in enumerate(self._keys) if other.key == made.key and other.unless is None)
+        asked = [number for number in found if _reads_just(self._keys[number], made.unless)]
+        return asked[0] if asked else None
+
+    def _keeper(self, where: Expression, code: int) -> Function | bool | None:
         """The condition left to check of an event of `code` (None: it always holds; False: never)."""
         if where.node is None:
             return None
@@ -267,13 +313,6 @@ class Fold:
             found |= exact.value.columns()
         return (*FIXED, *sorted(found - {*FIXED, "as_of_no", *_SESSION_COLUMNS}))
 
-    @staticmethod
-    def _merge_into(held: dict[int, Any], more: dict[int, Any], slots: dict[Measure, Slot]) -> None:
-        by_number = {slot.number: slot for slot in slots.values()}
-        for number, partial in more.items():
-            slot = by_number[number]
-            held[number] = merged(slot.how, slot.measure.half_life, held.get(number), partial)
-
     def _cut(self, state: State, number: int) -> None:
         """Keeps the KEYS_KEPT values of a key that were met last."""
         group = state.keys[number]
@@ -283,20 +322,26 @@ class Fold:
             state.cut.append(number)
 
     def _forget(self, state: State) -> None:
-        """Drops what no window reaches from the newest day on."""
+        """Drops what no window reaches from the newest day on; once in FORGET_DAYS, for it looks at everything."""
         newest = state.newest
-        for day in [day for day in state.tiles if newest - day > self._horizon]:
-            del state.tiles[day]
-        for number, horizon in enumerate(self._key_horizons):
+        if newest - state.forgot < FORGET_DAYS:
+            return
+        state.forgot = newest
+        state.tiles = {day: tile for day, tile in state.tiles.items() if newest - day <= self._horizon}
+        for number, (horizon, slots) in enumerate(zip(self._key_horizons, self._key_slots, strict=True)):
             group = state.keys[number]
             if horizon < FOREVER:
-                for key in [key for key, entry in group.items() if newest - entry[-1] > horizon]:
-                    del group[key]
+                group = {key: entry for key, entry in group.items() if newest - entry[-1] <= horizon}
+            reach = max((slot.horizon for slot in slots.values()), default=0)
+            for entry in group.values():
+                if entry[-2]:
+                    entry[-2] = {day: tile for day, tile in entry[-2].items() if newest - day <= reach} or None
+            state.keys[number] = group
             if len(group) > KEYS_KEPT:
                 self._cut(state, number)
-            _forget_tiles(state.keys[number], self._key_slots[number], newest)
-        for seen in [seen for seen, known in state.recent.items() if newest - known > RECENT_DAYS]:
-            del state.recent[seen]
+        for number, reach in enumerate(self._day_horizons):
+            state.days[number] = [day for day in state.days[number] if newest - day <= reach]
+        state.recent = {seen: known for seen, known in state.recent.items() if newest - known <= RECENT_DAYS}
         if self._session_days < FOREVER:
             for session in list(state.sessions):
                 held = state.sessions[session]
@@ -305,7 +350,22 @@ class Fold:
                     del state.sessions[session]
 
 
-_TIMES = (TS, ID)
+@dataclass(frozen=True)
+class _Work:
+    """What an event of one code does to a state."""
+
+    whole: Recipe | None
+    tiled: Recipe | None
+    keyed: list[tuple[Any, ...]]
+    days: list[tuple[int, Any]]
+    latest: list[tuple[int, Function, Any, int]]
+
+
+class _Tile(dict[int, Any]):
+    """slot -> partial of one day; None where there is nothing yet."""
+
+    def __missing__(self, slot: int) -> None:
+        return None
 
 
 def _is_session(measure: Measure) -> bool:
@@ -320,10 +380,6 @@ def _actions(slots: Any, code: int, at: Callable[[str], int], *, tiled: bool) ->
     return tuple(found for slot in slots if (found := action(slot, code, at, tiled=tiled)) is not None)
 
 
-def _moved(one: Action, by: int) -> Action:
-    return Action(one.slot + by, one.how, one.value, one.keep, one.half_life)
-
-
 def _common_keep(actions: tuple[Action, ...]) -> Function | None:
     """The condition under which any action does something, where one condition serves all (None: do not ask)."""
     keeps = [one.keep for one in actions]
@@ -331,6 +387,14 @@ def _common_keep(actions: tuple[Action, ...]) -> Function | None:
         return None
     found = [keep for keep in keeps if keep is not None]
     return lambda row: any(keep(row) is True for keep in found)
+
+
+def _day_horizon(where: Expression, plan: Plan) -> int:
+    """The days after which a day can be forgotten: a gap's other end may lie anywhere before its window."""
+    folds = [fold for fold in plan.days if fold.where == where]
+    if any(fold.how in ("mean", "std") for fold in folds):
+        return FOREVER
+    return max(fold.window.days + fold.window.shift or FOREVER for fold in folds)
 
 
 def _key_horizon(made: KeyPlan, slots: dict[Measure, Slot]) -> int:
@@ -344,29 +408,33 @@ def _key_horizon(made: KeyPlan, slots: dict[Measure, Slot]) -> int:
     return days
 
 
-def _merge_entry(held: list[Any], more: list[Any], slots: dict[Measure, Slot]) -> list[Any]:
-    made = list(held)
+def _reads_just(made: KeyPlan, where: Expression) -> bool:
+    """Whether the measures of a key read exactly the events that `where` keeps, over all history."""
+    return all(total.measure == measure("count", where) and not total.window.days for total in made.measures)
+
+
+def _merge_slots(held: Any, more: Any, slots: dict[Measure, Slot]) -> Any:
     for slot in slots.values():
         place = slot.number
-        made[place] = merged(slot.how, slot.measure.half_life, held[place], more[place])
-        place += len(slots)
-        tiles = dict(held[place] or {})
-        for day, partial in (more[place] or {}).items():
-            tiles[day] = merged(slot.how, 0.0, tiles.get(day), partial)
-        made[place] = tiles or None
+        held[place] = merged(slot.how, slot.measure.half_life, held[place], more[place])
+    return held
+
+
+def _merge_tiles(held: dict[int, Any], more: dict[int, Any], slots: dict[Measure, Slot]) -> None:
+    by_number = {slot.number: slot for slot in slots.values()}
+    for day, tile in more.items():
+        found = held[day] = _Tile(held.get(day) or {})
+        for number, partial in tile.items():
+            found[number] = merged(by_number[number].how, 0.0, found[number], partial)
+
+
+def _merge_entry(held: list[Any], more: list[Any], slots: dict[Measure, Slot]) -> list[Any]:
+    made = _merge_slots(list(held), more, slots)
+    tiles = dict(held[-2] or {})
+    _merge_tiles(tiles, more[-2] or {}, slots)
+    made[-2] = tiles or None
     made[-1] = max(held[-1], more[-1])
-    return made
-
-
-def _forget_tiles(group: dict[Any, list[Any]], slots: dict[Measure, Slot], newest: int) -> None:
-    for slot in slots.values():
-        if not slot.horizon:
-            continue
-        place = slot.number + len(slots)
-        for entry in group.values():
-            tiles = entry[place]
-            if tiles and newest - min(tiles) > slot.horizon:
-                entry[place] = {day: held for day, held in tiles.items() if newest - day <= slot.horizon} or None
+    return list(made)
 
 
 def _keep_latest(held: list[list[Any]], entry: list[Any], most: int) -> None:

@@ -14,12 +14,15 @@ from typing import Any
 
 from huaxiang.features.filters import EVENT_CODES
 from huaxiang.features.in_python import Function, to_python
-from huaxiang.features.nodes import Node, const, settle
+from huaxiang.features.nodes import DAY, Node, const, settle
 from huaxiang.features.plan import Measure, Total
 from huaxiang.features.windows import Window
 
 COUNT, SUM, MIN, MAX, FIRST, LAST, DECAYED = range(7)
 _CODES = {"count": COUNT, "sum": SUM, "min": MIN, "max": MAX, "first": FIRST, "last": LAST}
+# The first columns of every row.
+FIXED = ("event_no", "day_no", "known_no", "ts", "event_id", "session_id")
+CODE, DAY_NO, KNOWN, TS, ID, SESSION = range(6)
 FOREVER = 1 << 30
 ALL_CODES = (0, *EVENT_CODES.values())  # 0: an event of another name
 
@@ -40,13 +43,17 @@ class Slot:
 
 @dataclass(frozen=True)
 class Action:
-    """What an event of one code does to a slot. value: what it adds (None: 1); keep: a condition left to check."""
+    """What an event of one code does to a slot.
+
+    value: what it adds (None: 1); keep: a condition left to check."""
 
     slot: int
     how: int
     value: Function | None
     keep: Function | None
     half_life: float = 0.0
+    day: bool = False
+    weight: float | None = None
 
 
 def make_slots(totals: Iterable[Total]) -> dict[Measure, Slot]:
@@ -74,8 +81,11 @@ def action(slot: Slot, code: int, at: Callable[[str], int], *, tiled: bool) -> A
             return None
         keep = None if left == const(True) else to_python(left, at)
     how = DECAYED if measure.half_life and not tiled else slot.how
-    value = None if measure.value is None else to_python(_at_code(measure.value, code), at)
-    return Action(slot.number, how, value, keep, measure.half_life)
+    if measure.value is None:
+        return Action(slot.number, how, None, keep)
+    value = _at_code(measure.value, code)
+    weight = value.args[1] if value.op == "const" else None
+    return Action(slot.number, how, to_python(value, at), keep, measure.half_life, value == DAY, weight)
 
 
 def _at_code(value: Node, code: int) -> Node:
@@ -85,42 +95,71 @@ def _at_code(value: Node, code: int) -> Node:
     return settle(value, {"event_no": code})
 
 
-def step(place: Any, actions: Iterable[Action], row: list[Any], at: Any, day: int, times: tuple[int, int]) -> None:
-    """Folds one event into partials that lie at `place[slot]` (at None), or in the tile `place[slot][at]`.
+@dataclass(frozen=True)
+class Recipe:
+    """What an event of one code does to the slots of one place, the common cases apart: they are most of the work.
 
-    times: the places of ts and event_id in the row
+    counts: slots that count it; lasts: slots whose last day it may move; decays: slot, weight and half-life of what it adds
     """
-    for one in actions:
-        if one.keep is not None and one.keep(row) is not True:
-            continue
-        how, value = one.how, 1
-        if one.value is not None:
-            value = one.value(row)
-            if value is None:
-                continue
-        target, key = place, one.slot
-        if at is not None:
-            target = place[key]
-            if target is None:
-                target = place[key] = {}
-            key = at
-        held = target.get(key) if type(target) is dict else target[key]
-        if how <= SUM:
-            target[key] = value if held is None else held + value
-        elif held is None:
-            if how >= FIRST:
-                value = [value, day] if how == DECAYED else [row[times[0]], row[times[1]], value]
-            target[key] = value
-        elif how == MAX:
-            if value > held:
-                target[key] = value
-        elif how == MIN:
-            if value < held:
-                target[key] = value
-        elif how == DECAYED:
-            target[key] = _decayed(held, [value, day], one.half_life)
-        else:
-            target[key] = _picked(how, held, [row[times[0]], row[times[1]], value])
+
+    counts: tuple[int, ...]
+    lasts: tuple[int, ...]
+    decays: tuple[tuple[int, float, float], ...]
+    rest: tuple[Action, ...]
+
+    @classmethod
+    def of(cls, actions: Iterable[Action]) -> Recipe | None:
+        counts, lasts, decays, rest = [], [], [], []
+        for one in actions:
+            if one.keep is not None:
+                rest.append(one)
+            elif one.how == COUNT:
+                counts.append(one.slot)
+            elif one.how == MAX and one.day:
+                lasts.append(one.slot)
+            elif one.how == DECAYED and one.weight is not None:
+                decays.append((one.slot, one.weight, one.half_life))
+            else:
+                rest.append(one)
+        found = tuple(counts), tuple(lasts), tuple(decays), tuple(rest)
+        return cls(*found) if any(found) else None
+
+    def fold(self, place: Any, row: list[Any], day: int) -> None:
+        """Folds one event into the partials at `place` (place[slot]; None: nothing yet)."""
+        for slot in self.counts:
+            held = place[slot]
+            place[slot] = 1 if held is None else held + 1
+        for slot in self.lasts:
+            held = place[slot]
+            if held is None or day > held:
+                place[slot] = day
+        for slot, weight, half_life in self.decays:
+            held = place[slot]
+            if held is None:
+                place[slot] = [weight, day]
+            elif day == held[1]:
+                held[0] += weight
+            elif day > held[1]:
+                held[0] = held[0] * 0.5 ** ((day - held[1]) / half_life) + weight
+                held[1] = day
+            else:
+                held[0] += weight * 0.5 ** ((held[1] - day) / half_life)
+        for one in self.rest:
+            if one.keep is None or one.keep(row) is True:
+                _step(place, one, row, day)
+
+
+def _step(place: Any, one: Action, row: list[Any], day: int) -> None:
+    how, slot, value = one.how, one.slot, 1
+    if one.value is not None:
+        value = one.value(row)
+        if value is None:
+            return
+    if how == DECAYED:
+        value = [value, day]
+    elif how >= FIRST:
+        value = [row[TS], row[ID], value]
+    place[slot] = merged(how if how != DECAYED else SUM, one.half_life, place[slot], value)
 
 
 def merged(slot_how: int, half_life: float, one: Any, other: Any) -> Any:

@@ -14,17 +14,17 @@ _decoder = msgspec.msgpack.Decoder()
 
 
 class State:
-    """tiles: day -> slot -> partial; whole: slot -> partial over all history; keys: for each key plan, value -> its slots and,
-    last, the newest day it was met; days: for each condition, the sorted days; latest: for each sequence, its newest events;
+    """tiles: day -> slot -> partial; whole: the partials over all history, by slot; keys: for each key plan, value -> its
+    slots, its tiles, and the newest day it was met; days: for each condition, the sorted days; latest: for each sequence, its newest events;
     sessions: session id -> intervals; recent: hash of an event's id -> day it was known; later: rows whose time has not come;
-    newest: the last day known; cut: key plans that had more values than are kept.
+    newest: the last day known; forgot: the newest day when old tiles were last dropped; cut: key plans that had more values than are kept.
     """
 
-    __slots__ = ("cut", "days", "keys", "later", "latest", "newest", "recent", "sessions", "tiles", "whole")
+    __slots__ = ("cut", "days", "forgot", "keys", "later", "latest", "newest", "recent", "sessions", "tiles", "whole")
 
     def __init__(self, keys: int, days: int, latest: int) -> None:
         self.tiles: dict[int, dict[int, Any]] = {}
-        self.whole: dict[int, Any] = {}
+        self.whole: list[Any] = []
         self.keys: list[dict[Any, list[Any]]] = [{} for _ in range(keys)]
         self.days: list[list[int]] = [[] for _ in range(days)]
         self.latest: list[list[list[Any]]] = [[] for _ in range(latest)]
@@ -32,6 +32,7 @@ class State:
         self.recent: dict[int, int] = {}
         self.later: list[list[Any]] = []
         self.newest = 0
+        self.forgot = 0
         self.cut: list[int] = []
 
     def encode(self, plan: int) -> bytes:
@@ -39,7 +40,7 @@ class State:
         return _encoder.encode(
             (
                 LAYOUT, plan, self.tiles, self.whole, self.keys, self.days, self.latest, self.sessions, self.recent, self.later,
-                self.newest, self.cut,
+                self.newest, self.forgot, self.cut,
             )
         )  # fmt: skip
 
@@ -52,6 +53,6 @@ class State:
         made = cls.__new__(cls)
         (
             made.tiles, made.whole, made.keys, made.days, made.latest, made.sessions, made.recent, made.later, made.newest,
-            made.cut,
+            made.forgot, made.cut,
         ) = found[2:]  # fmt: skip
         return made

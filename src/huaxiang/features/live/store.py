@@ -10,6 +10,7 @@ applied again after a crash changes nothing.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -40,7 +41,9 @@ AT_ONCE = 500  # parameters of one SELECT
 class LiveStore:
     """The states of a fold. zone: the shop's; items: SQL of ready.items in `engine` (None: nothing is known of items)."""
 
-    def __init__(self, path: Path | str, fold: Fold, engine: Engine, *, zone: str = "UTC", items: str | None = None) -> None:
+    def __init__(
+        self, path: Path | str, fold: Fold, engine: Engine, *, zone: str = "UTC", items: str | None = None
+    ) -> None:
         self.fold = fold
         self._file = sqlite3.connect(path, isolation_level=None)
         self._file.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + _TABLES)
@@ -70,17 +73,18 @@ class LiveStore:
         """
         if offset is not None and offset <= self.applied(source):
             return []
-        users, rows = self._arrivals.rows(events)
-        add, changed = self.fold.add, set[str]()
-        states = self._read(users)
-        for user, row in zip(users, rows, strict=True):
-            if add(states[user], row, today=today):
-                changed.add(user)
-        with self._transaction():
-            self._write({user: states[user] for user in changed})
-            self._file.executemany("INSERT OR REPLACE INTO price_days VALUES (?, ?, ?, ?)", self._prices.changed())
-            if offset is not None:
-                self._file.execute("INSERT OR REPLACE INTO applied VALUES (?, ?)", (source, offset))
+        with _no_collector():
+            users, rows = self._arrivals.rows(events)
+            add, changed = self.fold.add, set[str]()
+            states = self._read(users)
+            for user, row in zip(users, rows, strict=True):
+                if add(states[user], row, today=today):
+                    changed.add(user)
+            with self._transaction():
+                self._write({user: states[user] for user in changed})
+                self._file.executemany("INSERT OR REPLACE INTO price_days VALUES (?, ?, ?, ?)", self._prices.changed())
+                if offset is not None:
+                    self._file.execute("INSERT OR REPLACE INTO applied VALUES (?, ?)", (source, offset))
         return sorted(changed)
 
     def applied(self, source: str = "") -> int:
@@ -134,6 +138,18 @@ class LiveStore:
             self._file.execute("ROLLBACK")
             raise
         self._file.execute("COMMIT")
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """States hold no cycles; looking for some among thousands of them takes longer than folding."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _key(user: str) -> int:

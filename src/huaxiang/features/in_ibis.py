@@ -71,7 +71,7 @@ _PLAIN: Mapping[str, Callable[..., Any]] = {
     "add": operator.add,
     "sub": operator.sub,
     "mul": operator.mul,
-    "div": lambda one, other: one / other.nullif(0),
+    "div": lambda one, other: one.cast("float64") / other.nullif(0),  # Spark divides whole numbers as short decimals
     "eq": operator.eq,
     "ne": operator.ne,
     "lt": operator.lt,
@@ -82,5 +82,4 @@ _PLAIN: Mapping[str, Callable[..., Any]] = {
     "coalesce": lambda *args: ibis.coalesce(*args),
     "least": lambda *args: ibis.least(*args),
     "float": lambda value: value.cast("int64").cast("float64") if value.type().is_boolean() else value.cast("float64"),
-    "half": lambda age, days: ibis.literal(0.5) ** (age / days),
 }

@@ -167,5 +167,4 @@ _PLAIN: Mapping[str, Callable[..., Any]] = {
     "gt": operator.gt,
     "ge": operator.ge,
     "float": float,
-    "half": lambda age, days: 0.5 ** (age / days),
 }

@@ -51,8 +51,8 @@ from huaxiang.features.scores import SCORES
 from huaxiang.features.standard import standard_features
 from huaxiang.settings import FeatureSettings, FeaturesSection
 
-Declared = FeatureSettings
-AGGREGATIONS: dict[str, Callable[[Declared], Aggregation]] = {
+DEFAULT_BANDS: tuple[float, ...] = PriceBands().edges
+AGGREGATIONS: dict[str, Callable[[FeatureSettings], Aggregation]] = {
     "count": lambda of: Count(),
     "any": lambda of: AnyEvent(),
     "days": lambda of: ActiveDays(),
@@ -89,7 +89,6 @@ AGGREGATIONS: dict[str, Callable[[Declared], Aggregation]] = {
     "sequence": lambda of: LastEvents(of.column or "item_id", 20 if of.k is None else of.k),
 }
 RATIO = "ratio"  # of two features by name: the only one that needs to see the others
-DEFAULT_BANDS = PriceBands().edges
 _USED = {
     "half_life": ("decayed_sum", "top"),
     "k": ("top", "sequence"),

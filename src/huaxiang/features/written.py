@@ -94,8 +94,8 @@ class Writer:
         if measure.how == "sum":
             value = value.cast("float64")
             if measure.half_life:
-                # the fewest multiplications: one power, one product
-                value = value * ibis.literal(0.5) ** ((self.as_of(table) - table.day_no) / measure.half_life)
+                age = (self.as_of(table) - table.day_no).cast("float64")
+                value = value * ibis.literal(0.5) ** (age / measure.half_life)
         return {alias: getattr(value, measure.how)(where=where)}
 
     def folded(self, how: How, table: ibis.Table, alias: str, where: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
@@ -81,8 +82,8 @@ class Finish:
             group = state.keys[number]
             for fold, alias in folds:
                 values[self._place[alias]] = _fold(fold, group, slots, as_of) if group else None
-        for fold, number, place in self._days:
-            values[place] = _of_days(fold, state.days[number], as_of)
+        for day_fold, number, place in self._days:
+            values[place] = _of_days(day_fold, state.days[number], as_of)
         for number, exact, place in self._latest:
             values[place] = _newest(exact, state.latest[number], as_of)
         self._put_sessions(state, as_of, values)
@@ -164,7 +165,9 @@ def _fold(fold: Any, group: Mapping[Any, list[Any]], slots: Mapping[Measure, Slo
             return None if entry is None else _of(fold.total, entry, slots, as_of)
         case Over():
             found = [value for entry in group.values() if (value := _of(fold.total, entry, slots, as_of)) is not None]
-            return None if not found else {"max": max, "sum": math.fsum, "mean": fmean}[fold.how](found)
+            if not found:
+                return None
+            return max(found) if fold.how == "max" else math.fsum(found) / (len(found) if fold.how == "mean" else 1)
         case Shares():
             counts = {key: _of(fold.count, entry, slots, as_of) or 0 for key, entry in group.items()}
             whole = sum(counts.values())
@@ -191,7 +194,7 @@ def _of_days(fold: DayFold, days: list[int], as_of: int) -> float | None:
     if fold.how == "count":
         return float(sum(1 for day in days if low <= day < high)) if days else None
     if fold.how in ("mean", "std"):
-        gaps = [after - before for before, after in zip(days, days[1:], strict=False) if low <= after < high]
+        gaps = [after - before for before, after in pairwise(days) if low <= after < high]
         if fold.how == "mean":
             return fmean(gaps) if gaps else None
         if len(gaps) < 2:

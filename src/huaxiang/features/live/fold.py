@@ -247,13 +247,13 @@ class Fold:
         if self._session_days:
             session, ts = row[SESSION], row[TS]
             number, gap = (NO_ID, self.gap) if session is None else (_hash(session), ID_GAP_US)
-            held = state.sessions.get(number)
-            if held is None:
-                held = state.sessions[number] = []
-            if held and held[-1][0] == day and 0 <= ts - held[-1][2] <= gap:
-                held[-1][2] = ts
+            stretches = state.sessions.get(number)
+            if stretches is None:
+                stretches = state.sessions[number] = []
+            if stretches and stretches[-1][0] == day and 0 <= ts - stretches[-1][2] <= gap:
+                stretches[-1][2] = ts
             else:
-                add_stretch(held, day, ts, ts, gap)
+                add_stretch(stretches, day, ts, ts, gap)
 
     def _compile(self, code: int) -> _Work:
         """What an event of `code` does."""
@@ -271,15 +271,11 @@ class Fold:
                 keep = _common_keep((*actions, *tiles))
                 entry = (number, key, len(slots) + 2, Recipe.of(actions), Recipe.of(tiles), keep, self._instead(made))
                 keyed.append(entry)
-        days = [
-            (number, keep)
-            for number, where in enumerate(self._days)
-            if (keep := self._keeper(where, code)) is not False
-        ]
+        days = [(number, self._keeper(where, code)) for number, where in enumerate(self._days) if _may(where, code)]
         latest = [
-            (number, to_python(exact.value, at), keep, exact.n)
+            (number, to_python(exact.value, at), self._keeper(exact.where, code), exact.n)
             for number, exact in enumerate(self._latest)
-            if (keep := self._keeper(exact.where, code)) is not False
+            if _may(exact.where, code)
         ]
         return _Work(whole, tiled, keyed, days, latest)
 
@@ -291,20 +287,16 @@ class Fold:
         asked = [number for number in found if _reads_just(self._keys[number], made.unless)]
         return asked[0] if asked else None
 
-    def _keeper(self, where: Expression, code: int) -> Function | bool | None:
-        """The condition left to check of an event of `code` (None: it always holds; False: never)."""
-        if where.node is None:
-            return None
-        left = settle(where.node, {"event_no": code})
-        if left == const(False):
-            return False
-        return None if left == const(True) else to_python(left, self._place.__getitem__)
+    def _keeper(self, where: Expression, code: int) -> Function | None:
+        """The condition left to check of an event of `code` (None: it always holds)."""
+        left = None if where.node is None else settle(where.node, {"event_no": code})
+        return None if left is None or left == const(True) else to_python(left, self._place.__getitem__)
 
     def _read_columns(self) -> tuple[str, ...]:
         found = set[str]()
         for slots in (self._slots, *self._key_slots):
-            for measure in slots:
-                found |= measure.columns()
+            for one in slots:
+                found |= one.columns()
         for made in self._keys:
             found |= made.key.columns()
         for where in (*self._days, *(exact.where for exact in self._latest)):
@@ -324,6 +316,8 @@ class Fold:
     def _forget(self, state: State) -> None:
         """Drops what no window reaches from the newest day on; once in FORGET_DAYS, for it looks at everything."""
         newest = state.newest
+        if not state.forgot:
+            state.forgot = newest
         if newest - state.forgot < FORGET_DAYS:
             return
         state.forgot = newest
@@ -374,6 +368,11 @@ def _is_session(measure: Measure) -> bool:
         return False
     begun = measure.how == "count" and measure.value is None and measure.rest == column("session_start")
     return begun or (measure.how == "sum" and measure.rest is None and measure.value == column("session_gap_s"))
+
+
+def _may(where: Expression, code: int) -> bool:
+    """Whether a condition can hold for an event of `code`."""
+    return where.node is None or settle(where.node, {"event_no": code}) != const(False)
 
 
 def _actions(slots: Any, code: int, at: Callable[[str], int], *, tiled: bool) -> tuple[Action, ...]:

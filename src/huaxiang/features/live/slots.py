@@ -150,7 +150,8 @@ class Recipe:
 
 
 def _step(place: Any, one: Action, row: list[Any], day: int) -> None:
-    how, slot, value = one.how, one.slot, 1
+    how, slot = one.how, one.slot
+    value: Any = 1
     if one.value is not None:
         value = one.value(row)
         if value is None:

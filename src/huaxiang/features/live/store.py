@@ -74,17 +74,20 @@ class LiveStore:
         if offset is not None and offset <= self.applied(source):
             return []
         with _no_collector():
-            users, rows = self._arrivals.rows(events)
-            add, changed = self.fold.add, set[str]()
-            states = self._read(users)
-            for user, row in zip(users, rows, strict=True):
-                if add(states[user], row, today=today):
-                    changed.add(user)
-            with self._transaction():
-                self._write({user: states[user] for user in changed})
-                self._file.executemany("INSERT OR REPLACE INTO price_days VALUES (?, ?, ?, ?)", self._prices.changed())
-                if offset is not None:
-                    self._file.execute("INSERT OR REPLACE INTO applied VALUES (?, ?)", (source, offset))
+            return self._apply(events, source, offset, today)
+
+    def _apply(self, events: pa.Table, source: str, offset: int | None, today: int | None) -> list[str]:
+        users, rows = self._arrivals.rows(events)
+        add, changed = self.fold.add, set[str]()
+        states = self._read(users)
+        for user, row in zip(users, rows, strict=True):
+            if add(states[user], row, today=today):
+                changed.add(user)
+        with self._transaction():
+            self._write({user: states[user] for user in changed})
+            self._file.executemany("INSERT OR REPLACE INTO price_days VALUES (?, ?, ?, ?)", self._prices.changed())
+            if offset is not None:
+                self._file.execute("INSERT OR REPLACE INTO applied VALUES (?, ?)", (source, offset))
         return sorted(changed)
 
     def applied(self, source: str = "") -> int:

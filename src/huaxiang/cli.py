@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from huaxiang.errors import HuaxiangError
 from huaxiang.words import LANGS, Lang, Words, guess_lang
@@ -233,16 +232,32 @@ def table(
 
 
 @app.command(help=_words("cli.features"))
-def features(shop: Folder, as_json: Annotated[bool, typer.Option("--json", help=_help("json"))] = False) -> None:
-    with _open(shop) as opened:
+def features(
+    words: Annotated[list[str], typer.Argument(metavar="SHOP | explain [SHOP] NAME USER", help=_help("features"))],
+    as_json: Annotated[bool, typer.Option("--json", help=_help("json"))] = False,
+    limit: Annotated[int, typer.Option(help=_help("limit"))] = 20,
+) -> None:
+    from huaxiang.features.show import explanation_json, show_explanation, show_features
+
+    if words[0] == "explain":
+        if len(words) not in (3, 4):
+            raise typer.BadParameter("explain [SHOP] NAME USER")
+        *folder, name, user = words[1:]
+        with _open(Path(folder[0] if folder else ".")) as opened:
+            found = opened.explain(name, user, lang=_lang, limit=limit)
+        if as_json:
+            _print_json(explanation_json(found))
+        else:
+            show_explanation(found, out, _lang)
+        return
+    if len(words) != 1:
+        raise typer.BadParameter(" ".join(words))
+    with _open(Path(words[0])) as opened:
         listed = opened.features()
     if as_json:
         _print_json(listed)
-        return
-    shown = Table("name", "unit", "group", _words("cli.features"), box=None, header_style="bold")
-    for feature in listed:
-        shown.add_row(feature["name"], feature["unit"], feature["group"], feature[f"meaning_{_lang}"])
-    out.print(shown)
+    else:
+        show_features(listed, out, _lang)
 
 
 @app.command(help=_words("cli.quarantine"))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from huaxiang.clean import QualityReport
     from huaxiang.collect import CollectReport
     from huaxiang.features import BuildReport
+    from huaxiang.features.explain import Explanation
     from huaxiang.models import ScoreCard
     from huaxiang.profile import Profile, ProfileReport
     from huaxiang.trust import Pseudonyms, Vault
@@ -204,17 +205,31 @@ class Shop:
         return pick_examples(self.lake, n)
 
     def features(self) -> list[dict[str, Any]]:
-        """The features of the last build: name, unit, meaning_en, meaning_zh, group, version, type."""
+        """The features of the last build: name, unit, meaning_en, meaning_zh, group, version, type,
+        owner, definition, live."""
         if "features" not in self.lake.note("build"):
             self.lake.table("features")  # raises: no build yet
         return list(self.lake.note("build")["features"])
 
-    def add_feature(self, name: str, agg: str, column: str = "", **rest: str) -> None:
+    def explain(self, feature: str, user: str, *, lang: Lang | None = None, limit: int = 20) -> Explanation:
+        """Why a customer has this value of a feature: the definition, the events, the arithmetic.
+
+        user: the shop's own id or the pseudonym; limit: events shown
+        """
+        from huaxiang.features.explain import explain_feature
+        from huaxiang.profile import find_user
+
+        found = find_user(self.lake, self.pseudonyms(), user)
+        return explain_feature(
+            self.lake, self.settings, feature, found, lang=lang or self.settings.shop.language, limit=limit
+        )
+
+    def add_feature(self, name: str, agg: str, column: str = "", **rest: Any) -> None:
         """Declare a feature in huaxiang.toml; the next build computes it.
 
             shop.add_feature("big_orders_90d", "count", where="event == 'purchase' and amount > 50", window="90d")
 
-        agg, column, rest: what one entry of [features.mine] holds (agg, column, where, window, unit, meaning, owner)
+        agg, column, rest: what one entry of [features.mine] holds (agg, column, where, window, unit, meaning, owner …)
         raises: DefinitionError or SettingsError where it is not well declared; nothing is written then
         """
         from huaxiang.features.build import check_definitions

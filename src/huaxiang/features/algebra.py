@@ -133,6 +133,7 @@ class Feature:
             "type": self.agg.type,
             "owner": self.owner,
             "definition": self.text(),
+            "live": self.agg.live,
         }
 
 

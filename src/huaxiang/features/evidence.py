@@ -36,7 +36,7 @@ def evidence(lake: Lake, settings: Settings, user_id: str, names: Sequence[str],
 
     raises: DefinitionError for a name that is no feature; ShopError before the first build
     """
-    found = _definitions(lake, settings, names)
+    found = defined_features(lake, settings, names)
     rows = lake.engine.rows(evidence_sql(lake, settings, names, users=[user_id], limit=limit))
     counted = {row["feature"]: row for row in rows}
     return {
@@ -58,7 +58,7 @@ def evidence_sql(
 
     A user with no event behind a feature has no row for it.
     """
-    definitions = _definitions(lake, settings, names)
+    definitions = defined_features(lake, settings, names)
     conditions: dict[str, list[str]] = {}
     for name, feature in definitions.items():
         conditions.setdefault(_condition(feature), []).append(name)
@@ -100,7 +100,8 @@ def _rows(lake: Lake, as_of: date, users: Sequence[str] | None) -> str:
     )
 
 
-def _definitions(lake: Lake, settings: Settings, names: Sequence[str]) -> dict[str, Feature]:
+def defined_features(lake: Lake, settings: Settings, names: Sequence[str]) -> dict[str, Feature]:
+    """The definitions of `names`; raises DefinitionError for a name that is no feature, ShopError before the first build."""
     note = lake.note("build")
     if not note:
         raise ShopError("lake.no_table", name="features", have=", ".join(lake.names()) or "-")

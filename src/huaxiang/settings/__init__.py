@@ -74,7 +74,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, text: str | None = 
     return check_settings(given, path)
 
 
-def add_entry(text: str, place: tuple[str, ...], entry: Mapping[str, str]) -> str:
+def add_entry(text: str, place: tuple[str, ...], entry: Mapping[str, Any]) -> str:
     """The TOML `text` with the table at `place` holding `entry` (empty values left out); all else, comments too, as it was."""
     document = tomlkit.parse(text)
     table: Any = document
@@ -83,7 +83,7 @@ def add_entry(text: str, place: tuple[str, ...], entry: Mapping[str, str]) -> st
             table[part] = tomlkit.table(is_super_table=depth < len(place) - 1)
         table = table[part]
     table.clear()
-    table.update({name: value for name, value in entry.items() if value})
+    table.update({name: value for name, value in entry.items() if value not in ("", None, ())})
     return tomlkit.dumps(document)
 
 

@@ -71,6 +71,14 @@ class Finish:
         self._gaps, self._gap = gaps, gap
 
     def __call__(self, state: State, as_of: int, registered: int | None) -> dict[str, Any]:
+        values = self._figures(state, as_of, registered)
+        return {name: _number(finish(values)) for name, finish in self._finals}
+
+    def figures(self, state: State, as_of: int, registered: int | None) -> dict[str, Any]:
+        """The value of each column of the plan."""
+        return dict(zip(self._place, self._figures(state, as_of, registered), strict=True))
+
+    def _figures(self, state: State, as_of: int, registered: int | None) -> list[Any]:
         values: list[Any] = [None] * len(self._place)
         values[0], values[1] = as_of, registered
         for slot, place in self._whole:
@@ -87,7 +95,7 @@ class Finish:
         for number, exact, place in self._latest:
             values[place] = _newest(exact, state.latest[number], as_of)
         self._put_sessions(state, as_of, values)
-        return {name: _number(finish(values)) for name, finish in self._finals}
+        return values
 
     def _put_tiles(self, state: State, as_of: int, values: list[Any]) -> None:
         tiled = self._tiled

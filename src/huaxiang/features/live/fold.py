@@ -168,13 +168,11 @@ class Fold:
 
     def finish(self, state: State, as_of: date, *, registered: date | None = None) -> dict[str, Any]:
         """The values as of the local midnight `as_of`, which must not lie before what the state already knows."""
-        day = (as_of - _EPOCH).days
-        if state.later:
-            self.mature(state, day - 1)
-        if state.newest >= day:
-            raise DefinitionError("features.as_of_past", as_of=as_of)
-        joined = (registered - _EPOCH).days if registered is not None and registered < as_of else None
-        return self._finish(state, day, joined)
+        return self._finish(state, *self._days_of(state, as_of, registered))
+
+    def figures(self, state: State, as_of: date, *, registered: date | None = None) -> dict[str, Any]:
+        """The figures the values are made of, by their column in the plan."""
+        return self._finish.figures(state, *self._days_of(state, as_of, registered))
 
     def bounded(self, state: State) -> list[str]:
         """The features whose value is bounded because the customer met more values of a key than are kept."""
@@ -188,6 +186,14 @@ class Fold:
 
     def decode(self, content: bytes) -> State:
         return State.decode(content, self.plan_hash)
+
+    def _days_of(self, state: State, as_of: date, registered: date | None) -> tuple[int, int | None]:
+        day = (as_of - _EPOCH).days
+        if state.later:
+            self.mature(state, day - 1)
+        if state.newest >= day:
+            raise DefinitionError("features.as_of_past", as_of=as_of)
+        return day, (registered - _EPOCH).days if registered is not None and registered < as_of else None
 
     # ---- how ------------------------------------------------------------------------------------------------------
 

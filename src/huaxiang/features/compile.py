@@ -27,7 +27,20 @@ from huaxiang.features.algebra import Feature
 from huaxiang.features.filters import Expression
 from huaxiang.features.in_ibis import to_ibis
 from huaxiang.features.passes import codes_of, condition, plan_passes
-from huaxiang.features.plan import Best, DayFold, Exact, KeyPlan, Met, Over, Plan, Shares, Since, Strongest, Total
+from huaxiang.features.plan import (
+    Best,
+    DayFold,
+    Exact,
+    KeyPlan,
+    Met,
+    Over,
+    Plan,
+    Shares,
+    Since,
+    Strongest,
+    Total,
+    Unless,
+)
 from huaxiang.features.written import Writer
 
 Source: TypeAlias = Callable[
@@ -153,9 +166,9 @@ def _kept_by_some(made: KeyPlan, table: ibis.Table, to: Writer) -> list[Any]:
     return [] if any(found is None for found in conditions) else [reduce(or_, conditions)]
 
 
-def _without(table: ibis.Table, unless: Any, to: Writer, source: Source) -> ibis.Table:
-    met = to.read(source(_codes(unless.event)), unless.columns)
-    met = met.filter(*to.past(met), condition(met, unless.node, to))
+def _without(table: ibis.Table, unless: Unless, to: Writer, source: Source) -> ibis.Table:
+    met = to.read(source(_codes(unless.where.event)), unless.where.columns)
+    met = met.filter(*to.past(met), *to.within(met, unless.window), condition(met, unless.where.node, to))
     return table.anti_join(met.select(*to.by).distinct(), to.by)
 
 
@@ -255,7 +268,8 @@ def _day_rows(folds: dict[DayFold, str], to: Writer, source: Source) -> ibis.Tab
         return gaps.group_by(*to.by).aggregate(**found)
     inside = to.within(days, one.window)
     days = days.filter(*inside) if inside else days
-    runs = days.mutate(run=days.day_no - ibis.row_number().over(order))
+    numbered = days.mutate(place=ibis.row_number().over(order))
+    runs = numbered.mutate(run=numbered.day_no - numbered.place)
     runs = runs.group_by(*to.by, "run").aggregate(first=runs.day_no.min(), last=runs.day_no.max())
     if one.how == "current":
         runs = runs.filter(runs["last"] == to.as_of(runs) - 1)

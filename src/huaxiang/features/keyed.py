@@ -29,6 +29,7 @@ from huaxiang.features.plan import (
     Since,
     Strongest,
     Total,
+    Unless,
     measure,
 )
 from huaxiang.features.windows import Window
@@ -222,7 +223,7 @@ class _Histogram(Aggregation):
         shares = keyed.fold(Shares(keyed.total("count"), places))
         if at.where.node is not None:
             every = Place(at.plan, at.name, Expression(), at.window)
-            rest = Keyed(every, at.plan.key(key, None, at.where))
+            rest = Keyed(every, at.plan.key(key, None, Unless(at.where, at.window)))
             shares = Node("either", (shares, rest.fold(Shares(rest.total("count"), places))))
         return Node("peak", (shares,)) if self.top else shares
 

@@ -143,16 +143,21 @@ class Strongest:
 KeyFold: TypeAlias = Met | Since | Over | Shares | Best | Strongest
 
 
+@dataclass(frozen=True)
+class Unless:
+    """Only users without any event of the window that meets the condition are asked for."""
+
+    where: Expression
+    window: Window
+
+
 @dataclass
 class KeyPlan:
-    """Measures for each user and value of `key` over one event, or (None) any; and the folds of them for each user.
-
-    unless: a condition; only users without any event that meets it are asked for
-    """
+    """Measures for each user and value of `key` over one event, or (None) any; and the folds of them for each user."""
 
     key: Node
     event: int | None
-    unless: Expression | None = None
+    unless: Unless | None = None
     measures: dict[Total, str] = field(default_factory=dict)
     folds: dict[KeyFold, str] = field(default_factory=dict)
 
@@ -188,7 +193,7 @@ class Plan:
     """finals: feature -> the tree over the columns below that finishes it."""
 
     totals: dict[Total, str] = field(default_factory=dict)
-    keys: dict[tuple[Node, int | None, Expression | None], KeyPlan] = field(default_factory=dict)
+    keys: dict[tuple[Node, int | None, Unless | None], KeyPlan] = field(default_factory=dict)
     days: dict[DayFold, str] = field(default_factory=dict)
     exacts: dict[Exact, str] = field(default_factory=dict)
     finals: dict[str, Node] = field(default_factory=dict)
@@ -204,7 +209,7 @@ class Plan:
         """The column with `measure` over the events of `window`."""
         return column(self.totals.setdefault(Total(measure, window), self._alias()))
 
-    def key(self, key: Node, event: int | None, unless: Expression | None = None) -> KeyPlan:
+    def key(self, key: Node, event: int | None, unless: Unless | None = None) -> KeyPlan:
         """The plan of `key` over the one event that its measures can hold for (else over any)."""
         return self.keys.setdefault((key, event, unless), KeyPlan(key, event, unless))
 

@@ -287,10 +287,10 @@ class Fold:
 
     def _instead(self, made: KeyPlan) -> int | None:
         """The key plan that answers for this one as soon as it has a value: nobody asks for what they did before they bought."""
-        if made.unless is None:
+        if made.unless is None or made.unless.window.days:
             return None
         found = (number for number, other in enumerate(self._keys) if other.key == made.key and other.unless is None)
-        asked = [number for number in found if _reads_just(self._keys[number], made.unless)]
+        asked = [number for number in found if _reads_just(self._keys[number], made.unless.where)]
         return asked[0] if asked else None
 
     def _keeper(self, where: Expression, code: int) -> Function | None:

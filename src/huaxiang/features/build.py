@@ -26,6 +26,7 @@ from huaxiang.features.scores import scored_sql, unscored
 from huaxiang.features.slices import Slice, Texts, open_slice
 from huaxiang.features.standard import standard_features
 from huaxiang.features.users import BUCKETS
+from huaxiang.features.windows import Window
 from huaxiang.features.written import CODED
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import Settings
@@ -116,6 +117,17 @@ def build_from_ready(
     sells = bool(categories) or has_purchases(step, as_of)
     features = declared_features(settings.features, categories, sells=sells)
     _, outcomes = check_definitions(settings)
+    for feature in features:
+        if (
+            feature.group == "mine"
+            and (days := Window.parse(feature.window, name=feature.name).days) > (as_of - span.first).days
+        ):
+            log.warning(
+                "build: %s looks %d days back, the events %d: it counts those",
+                feature.name,
+                days,
+                (as_of - span.first).days,
+            )
     dates, short = schedule(outcomes, settings, span.first, as_of)
     skipped = dict.fromkeys(short, "too_short")
     for name in short:
@@ -154,6 +166,7 @@ def build_from_ready(
         "as_of": as_of.isoformat(),
         "categories": list(categories),
         "sells": sells,
+        "history_from": span.first.isoformat(),
         "features": [feature.note() for feature in features],
         "outcomes": [outcome.note(settings.train) for outcome in outcomes if labels.get(outcome.name)],
         "skipped_outcomes": skipped,

@@ -60,6 +60,7 @@ class Explanation:
     evidence: Evidence
     steps: tuple[Step, ...]
     formula: str
+    history_from: date | None = None  # where the window reaches back before the shop's first event: the day of that
 
 
 def explain_feature(
@@ -81,7 +82,11 @@ def explain_feature(
         steps, formula = _not_folded(feature, words), words("features.explain.exact")
     else:
         steps, formula = _fold_steps(lake, settings, feature, user_id, as_of, words)
-    return Explanation(feature, user_id, as_of, found[0]["value"], said, steps, formula)
+    first = lake.note("build").get("history_from")
+    began = date.fromisoformat(first) if first else None
+    days = Window.parse(feature.window, name=name).days
+    short = began if began is not None and days and as_of - timedelta(days=days) < began else None
+    return Explanation(feature, user_id, as_of, found[0]["value"], said, steps, formula, short)
 
 
 def _fold_steps(

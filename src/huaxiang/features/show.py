@@ -52,6 +52,8 @@ def show_explanation(found: Explanation, console: Console, lang: Lang) -> None:
         if text.strip():
             head.add_row(f"  {say(name)}", text)
     console.print(head, highlight=False)
+    if found.history_from is not None:
+        console.print(f"  {say('short', first=found.history_from)}", style="yellow", highlight=False)
     console.print(say("arithmetic"), style="bold")
     steps = Table(box=None, show_header=False, pad_edge=False)
     for step in found.steps:
@@ -78,6 +80,7 @@ def explanation_json(found: Explanation) -> dict[str, Any]:
         "feature": feature.name, "user_id": found.user_id, "as_of": found.as_of.isoformat(), "value": found.value,
         "unit": feature.unit, "meaning_en": feature.meaning_en, "meaning_zh": feature.meaning_zh, "owner": feature.owner,
         "definition": feature.text(), "version": feature.version, "formula": found.formula,
+        "history_from": found.history_from and found.history_from.isoformat(),
         "steps": [vars(step) for step in found.steps], "events": found.evidence.events, "latest": list(found.evidence.latest),
     }  # fmt: skip
 

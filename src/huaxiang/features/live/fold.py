@@ -321,6 +321,9 @@ class Fold:
 
     def _forget(self, state: State) -> None:
         """Drops what no window reaches from the newest day on; once in FORGET_DAYS, for it looks at everything."""
+        for number, group in enumerate(state.keys):
+            if len(group) > KEYS_KEPT:
+                self._cut(state, number)
         newest = state.newest
         if not state.forgot:
             state.forgot = newest
@@ -337,8 +340,6 @@ class Fold:
                 if entry[-2]:
                     entry[-2] = {day: tile for day, tile in entry[-2].items() if newest - day <= reach} or None
             state.keys[number] = group
-            if len(group) > KEYS_KEPT:
-                self._cut(state, number)
         for number, reach in enumerate(self._day_horizons):
             state.days[number] = [day for day in state.days[number] if newest - day <= reach]
         state.recent = {seen: known for seen, known in state.recent.items() if newest - known <= RECENT_DAYS}

@@ -115,7 +115,7 @@ def test_a_key_with_more_values_than_are_kept_is_bounded_and_said(
         found = store.values("robot", date(2024, 1, 3))
         assert found == {"items": 50.0, "events": 1000.0}
         assert store.fold.bounded(store.state("robot")) == ["items"]
-        assert max(store.sizes()) < 4096
+        assert max(store.sizes()) < 8192
 
 
 @pytest.mark.parametrize("lacks", ["ts", "event_id", "event", "user_id"])

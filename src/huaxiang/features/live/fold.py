@@ -48,7 +48,8 @@ from huaxiang.features.nodes import column, const, settle
 from huaxiang.features.plan import KeyPlan, Measure, Plan, Since, measure
 
 FORGET_DAYS = 14
-RECENT_DAYS = 2  # an event that comes twice within two days counts once
+RECENT_DAYS = 2  # an event that comes twice within two days counts once …
+RECENT_KEPT = 500  # … as long as no more than so many came between
 KEYS_KEPT = 5_000  # values of one key kept of a customer: the latest met; counts over more of them are then bounded
 _EPOCH = date(1970, 1, 1)
 _SESSION_COLUMNS = {"session_start", "session_gap_s"}
@@ -324,6 +325,8 @@ class Fold:
         for number, group in enumerate(state.keys):
             if len(group) > KEYS_KEPT:
                 self._cut(state, number)
+        if len(state.recent) > RECENT_KEPT:
+            state.recent = dict(list(state.recent.items())[-RECENT_KEPT:])
         newest = state.newest
         if not state.forgot:
             state.forgot = newest

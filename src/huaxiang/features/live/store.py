@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS applied (source TEXT PRIMARY KEY, upto INTEGER NOT NU
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 AT_ONCE = 500  # parameters of one SELECT
+HELD = 10_000  # states of the users met last that stay in memory: about 80 MB
 
 
 class LiveStore:
@@ -50,6 +51,8 @@ class LiveStore:
         self._check_plan()
         prices = Prices(self._file.execute("SELECT category, day, total, n FROM price_days"))
         self._prices = prices
+        self._held: dict[str, State] = {}
+        self._version = -1
         self._arrivals = Arrivals(engine, fold, prices, zone=zone, items=items)
 
     def __enter__(self) -> LiveStore:
@@ -80,6 +83,7 @@ class LiveStore:
         users, rows = self._arrivals.rows(events)
         add, changed = self.fold.add, set[str]()
         states = self._read(users)
+        held, self._held = self._held, {}  # what is half folded when something fails must not be found again
         for user, row in zip(users, rows, strict=True):
             if add(states[user], row, today=today):
                 changed.add(user)
@@ -88,6 +92,7 @@ class LiveStore:
             self._file.executemany("INSERT OR REPLACE INTO price_days VALUES (?, ?, ?, ?)", self._prices.changed())
             if offset is not None:
                 self._file.execute("INSERT OR REPLACE INTO applied VALUES (?, ?)", (source, offset))
+        self._held = dict(list((held | states).items())[-HELD:])
         return sorted(changed)
 
     def applied(self, source: str = "") -> int:
@@ -115,18 +120,18 @@ class LiveStore:
             raise DefinitionError("features.other_state")
 
     def _read(self, users: Iterable[str]) -> dict[str, State]:
-        keys = {_key(user): user for user in users}
-        found: dict[str, State] = {}
-        wanted = list(keys)
-        for start in range(0, len(wanted), AT_ONCE):
-            some = wanted[start : start + AT_ONCE]
+        version = self._file.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:  # another process wrote
+            self._version, self._held = version, {}
+        wanted = dict.fromkeys(users)
+        found = {user: self._held[user] for user in wanted if user in self._held}
+        keys = [_key(user) for user in wanted if user not in found]
+        for start in range(0, len(keys), AT_ONCE):
+            some = keys[start : start + AT_ONCE]
             marks = ",".join("?" * len(some))
             for user, content in self._file.execute(f"SELECT user_id, content FROM state WHERE key IN ({marks})", some):
                 found[user] = self.fold.decode(content)
-        for user in keys.values():
-            if user not in found:
-                found[user] = self.fold.empty()
-        return found
+        return {user: found[user] if user in found else self.fold.empty() for user in wanted}
 
     def _write(self, states: dict[str, State]) -> None:
         rows = sorted((_key(user), user, self.fold.encode(state)) for user, state in states.items())

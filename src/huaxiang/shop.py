@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from huaxiang.collect import CollectReport
     from huaxiang.features import BuildReport
     from huaxiang.features.explain import Explanation
+    from huaxiang.features.live.store import LiveStore
     from huaxiang.models import ScoreCard
     from huaxiang.profile import Profile, ProfileReport
     from huaxiang.trust import Pseudonyms, Vault
@@ -223,6 +224,28 @@ class Shop:
         return explain_feature(
             self.lake, self.settings, feature, found, lang=lang or self.settings.shop.language, limit=limit
         )
+
+    def live(self, *, refill: bool = False) -> LiveStore:
+        """The live states of the features that fold exactly, kept in `live.db`; close it, or use `with`.
+
+            with shop.live(refill=True) as live:              # from what the last build knew
+                live.apply(events)                            # an Arrow table with the columns of the contract's events
+                live.values("u1", as_of)
+
+        refill: make every state anew from the last build (also needed after definitions changed)
+        """
+        from huaxiang.features.live.open import open_live
+        from huaxiang.features.live.open import refill as fill
+
+        path = self.folder / "live.db"
+        if refill:
+            for left in path.parent.glob("live.db*"):
+                left.unlink()
+        store = open_live(self.lake, self.settings, path)
+        if refill:
+            with self.progress.task("live", "states", 1024) as advance:
+                fill(store, self.lake, advance=advance)
+        return store
 
     def add_feature(self, name: str, agg: str, column: str = "", **rest: Any) -> None:
         """Declare a feature in huaxiang.toml; the next build computes it.

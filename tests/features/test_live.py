@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +11,9 @@ from tests.features.conftest import Bench, Row
 from tests.features.oracle import local, oracle
 from tests.features.test_oracle import CHURN, ITEMS, ZONES, assert_like, stream
 
+from huaxiang.engine import Engine, Lake
 from huaxiang.features.live import Fold, live_features
+from huaxiang.features.live.open import open_live, refill
 from huaxiang.features.live.store import LiveStore
 from huaxiang.features.mine import declared_features
 from huaxiang.settings import FeaturesSection
@@ -52,3 +54,23 @@ def test_state_as_it_stood_equals_batch_at_every_date(shop: Bench, tmp_path: Pat
                 assert_like(value, row[name], f"{place} against batch")
                 if name in wanted:
                     assert_like(value, wanted[name], f"{place} against plain Python")
+
+
+def test_states_filled_from_the_last_build_go_on_as_if_they_had_been_folded(tmp_path: Path) -> None:
+    events = arrivals(stream(seed=11, users=6, count=400))
+    with Engine(memory_gb=0.6, threads=2, temp=tmp_path / "tmp") as engine:
+        shop = Bench(Lake(tmp_path / "lake", engine))
+        middle = known_day(events[200], "UTC")
+        past = [event for event in events if known_day(event, "UTC") < middle]
+        coming = [event for event in events if known_day(event, "UTC") >= middle]
+        shop.build(past, items=list(ITEMS.values()), as_of=middle)
+        with open_live(shop.lake, shop.settings, tmp_path / "live.db") as store:
+            assert refill(store, shop.lake) == len({event["user_id"] for event in past})
+            store.apply(pa.Table.from_pylist(coming))
+            as_of = known_day(events[-1], "UTC") + timedelta(days=1)
+            found = {user: store.values(user, as_of) for user in {event["user_id"] for event in events}}
+        shop.build(events, items=list(ITEMS.values()), as_of=as_of)
+        for user, row in shop.features().items():
+            for name, value in found[user].items():
+                if not name.startswith("share_"):  # which categories get one is decided by each build
+                    assert_like(value, row[name], f"{user} {name}")

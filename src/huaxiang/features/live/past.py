@@ -18,13 +18,13 @@ _MADE = {
 }
 
 
-def past_sql(fold: Fold, ready_events: str, as_of: date, kept: str = "TRUE") -> str:
+def past_sql(fold: Fold, ready_events: str, as_of: date, kept: str = "TRUE", *, by_user: bool = False) -> str:
     """SQL of user_id and fold.columns for the events of `ready_events` (SQL) that were known before `as_of`, in the order in
-    which they became known."""
+    which they became known (by_user: one user after the other)."""
     columns = ", ".join(f"{_MADE.get(name, name)} AS {name}_" for name in fold.columns)
     return (
         f"SELECT user_id, {columns} FROM ({ready_events}) WHERE known_day < DATE '{as_of}' AND ({kept}) "
-        "ORDER BY known_at, ts, event_id"
+        f"ORDER BY {'user_no, ' if by_user else ''}known_at, ts, event_id"
     )
 
 

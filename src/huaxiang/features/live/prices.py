@@ -21,6 +21,12 @@ class Prices:
         """known: (category, day, total, n) of the past."""
         self._held: dict[str, _Category] = {}
         self._changed: set[tuple[str, int]] = set()
+        self.replace(known)
+
+    def replace(self, known: Iterable[tuple[str, int, float, int]]) -> None:
+        """Forgets everything for `known`."""
+        self._held.clear()
+        self._changed.clear()
         for category, day, total, n in known:
             self._add(category, day, total, n)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -107,6 +107,22 @@ class LiveStore:
     def values(self, user: str, as_of: date, *, registered: date | None = None) -> dict[str, Any]:
         """Every feature of one user as of the local midnight `as_of`."""
         return self.fold.finish(self.state(user), as_of, registered=registered)
+
+    @contextmanager
+    def replacing(self, prices: Iterable[tuple[str, int, float, int]]) -> Iterator[Callable[[dict[str, State]], None]]:
+        """Every state made anew, in one transaction: gives the function that writes some. What was applied is forgotten.
+
+        prices: (category, day, total, n): the daily sums of the prices paid
+        """
+        self._held = {}
+        known = list(prices)
+        with self._transaction():
+            for table in ("state", "price_days", "applied"):
+                self._file.execute(f"DELETE FROM {table}")
+            self._file.execute("UPDATE about SET value = ? WHERE name = 'plan'", (str(self.fold.plan_hash),))
+            self._file.executemany("INSERT INTO price_days VALUES (?, ?, ?, ?)", known)
+            yield self._write
+        self._prices.replace(known)
 
     def sizes(self) -> list[int]:
         """Bytes of each state."""

@@ -1,0 +1,61 @@
+"""The live states of a shop: opened beside its lake, and filled from the past."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from itertools import groupby
+from pathlib import Path
+
+from huaxiang.engine import Lake
+from huaxiang.errors import ShopError
+from huaxiang.features.live.fold import Fold, live_features
+from huaxiang.features.live.past import past_rows, past_sql
+from huaxiang.features.live.store import LiveStore
+from huaxiang.features.mine import declared_features
+from huaxiang.features.text import day_number
+from huaxiang.features.users import BUCKETS
+from huaxiang.settings import Settings
+
+_BUCKETS_AT_ONCE = 16
+
+
+def open_live(lake: Lake, settings: Settings, path: Path) -> LiveStore:
+    """The states at `path` of the features that fold exactly, as the last build declared them.
+
+    raises: ShopError before the first build; DefinitionError where the states were kept for other definitions
+    """
+    note = lake.note("build")
+    if not note:
+        raise ShopError("lake.no_table", name="features", have=", ".join(lake.names()) or "-")
+    features = declared_features(settings.features, note["categories"], sells=note.get("sells", True))
+    fold = Fold(live_features(features), session_gap_min=settings.features.session_gap_min)
+    items = lake.engine.sql(lake.table("ready.items"))
+    return LiveStore(path, fold, lake.engine, zone=settings.shop.timezone, items=items)
+
+
+def refill(store: LiveStore, lake: Lake, *, advance: Callable[[int], None] = lambda done: None) -> int:
+    """Makes the states anew from what the last build knew; gives the users.
+
+    A few buckets of users at a time, each user whole: memory is set by the buckets, not by the shop.
+    """
+    engine, as_of = lake.engine, date.fromisoformat(lake.note("build")["as_of"])
+    events = engine.sql(lake.table("ready.events"))
+    prices = engine.rows(
+        f"SELECT category, {day_number('known_day')} AS day, sum(price) AS total, count(*) AS n FROM ({events}) "
+        f"WHERE event = 'purchase' AND price > 0 AND category IS NOT NULL AND known_day < DATE '{as_of}' GROUP BY ALL"
+    )
+    users = 0
+    with store.replacing([(row["category"], row["day"], row["total"], row["n"]) for row in prices]) as write:
+        for low in range(0, BUCKETS, _BUCKETS_AT_ONCE):
+            inside = f"bucket >= {low} AND bucket < {low + _BUCKETS_AT_ONCE}"
+            sql = past_sql(store.fold, events, as_of, inside, by_user=True)
+            states = {}
+            for user, rows in groupby(past_rows(engine, sql), key=lambda found: found[0]):
+                states[user] = store.fold.empty()
+                for _, row in rows:
+                    store.fold.add(states[user], row)
+            write(states)
+            users += len(states)
+            advance(_BUCKETS_AT_ONCE)
+    return users

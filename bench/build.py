@@ -40,10 +40,11 @@ def main() -> None:
         events = count_rows(options.data or shop / "events.parquet")
         metrics: Metrics = {}
         for stage in options.stages.split(","):
-            seconds, peak, _ = in_child(run_stage, shop, stage)
-            note(metrics, f"{stage}_events_per_s", [events / seconds])
-            note(metrics, f"{stage}_peak_gb", [peak])
-            print(f"{stage:<9} {seconds:8.1f} s  {events / seconds:12,.0f} events/s  peak {peak:5.2f} GB", flush=True)
+            run = in_child(run_stage, shop, stage)
+            note(metrics, f"{stage}_events_per_s", [events / run.seconds])
+            note(metrics, f"{stage}_peak_gb", [run.peak_gb])
+            pace = f"{run.seconds:8.1f} s  {events / run.seconds:12,.0f} events/s"
+            print(f"{stage:<9} {pace}  peak {run.peak_gb:5.2f} GB", flush=True)
         _run_features(metrics, shop, events, options.repeat, with_pandas=not options.no_pandas)
     data = str(options.data or f"generated, {events:,} events, seed {options.seed}")
     write_report(options.out, __doc__.splitlines()[0], data, metrics)
@@ -51,22 +52,24 @@ def main() -> None:
 
 def _run_features(metrics: Metrics, shop: Path, events: int, repeat: int, *, with_pandas: bool) -> None:
     """The feature build alone, beside pandas."""
-    ours, theirs, peaks, compared = [], [], [], {}
+    ours, theirs = [], []
     for _ in range(repeat):
-        seconds, peak, _ = in_child(run_huaxiang, shop)
-        ours.append(seconds)
-        peaks.append(peak)
-        line = f"features  {seconds:8.1f} s"
+        ours.append(in_child(run_huaxiang, shop))
+        line = f"features  {ours[-1].seconds:8.1f} s"
         if with_pandas:
-            seconds, peak, compared = in_child(run_pandas, shop)
-            theirs.append(seconds)
-            line += f"   pandas {seconds:8.1f} s ({peak:.2f} GB)   {seconds / ours[-1]:.2f} ×"
+            theirs.append(in_child(run_pandas, shop))
+            line += f"   pandas {theirs[-1].seconds:8.1f} s ({theirs[-1].peak_gb:.2f} GB)   {theirs[-1].seconds / ours[-1].seconds:.2f} ×"
         print(line, flush=True)
-    note(metrics, "features_events_per_s", [events / seconds for seconds in ours])
-    note(metrics, "features_peak_gb", peaks)
+    note(metrics, "features_events_per_s", [events / run.seconds for run in ours])
+    note(metrics, "features_peak_gb", [run.peak_gb for run in ours])
     note(metrics, "peak_gb", [max(figure["mean"] for name, figure in metrics.items() if name.endswith("_peak_gb"))])
     if theirs:
-        note(metrics, "features_vs_pandas", [their / our for our, their in zip(ours, theirs, strict=True)])
+        compared = theirs[-1].result
+        note(
+            metrics,
+            "features_vs_pandas",
+            [their.seconds / our.seconds for our, their in zip(ours, theirs, strict=True)],
+        )
         note(metrics, "columns_compared", [compared["columns"]])
         print(
             f"{compared['columns']} columns equal, differing: {compared['differing']}, only ours: {compared['only_ours']}"

@@ -47,7 +47,9 @@ def _same_lists(mine: Any, theirs: Any) -> bool:
     if not all(isinstance(one, list | tuple | np.ndarray) for one in (mine, theirs)) or len(mine) != len(theirs):
         return False
     if len(mine) and isinstance(mine[0], dict):
-        same_keys = [one["key"] for one in mine] == [one["key"] for one in theirs]
-        mine, theirs = ([one["share"] for one in side] for side in (mine, theirs))
-        return same_keys and np.allclose(mine, theirs, rtol=0, atol=1e-6)
+        mine, theirs = ([(one["key"], one["share"]) for one in side] for side in (mine, theirs))
+        least = mine[-1][1] + 1e-6  # those as weak as the last may be others, as strong
+        if {key for key, share in mine if share > least} - {key for key, _ in theirs}:
+            return False
+        mine, theirs = ([share for _, share in side] for side in (mine, theirs))
     return np.allclose(mine, theirs, rtol=0, atol=1e-6)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 DAYS = 270
@@ -79,6 +80,19 @@ def add_day(shop: Path, events: float, *, seed: int = 1, share: float = 0.01) ->
         made = _events_sql(events, int(events), more, seed=seed, day=DAYS, days=1)
         engine.run(f"COPY ({made}) TO '{shop}/events-next.parquet' (FORMAT parquet)")
     return more
+
+
+def copy_shop(shop: Path, to: Path, *, section: str = "", rest: str = "") -> None:
+    """A copy of the shop that shares its Parquet files. section: lines added to [shop]; rest: sections added."""
+
+    def share(source: str, target: str) -> None:
+        os.link(source, target) if source.endswith(".parquet") else shutil.copy2(source, target)
+
+    shutil.rmtree(to, ignore_errors=True)
+    shutil.copytree(shop, to, copy_function=share)
+    settings = (to / "huaxiang.toml").read_text(encoding="utf-8")
+    settings = settings.replace("[shop]\n", f"[shop]\n{section}", 1) + rest
+    (to / "huaxiang.toml").write_text(settings, encoding="utf-8")
 
 
 def count_rows(path: Path) -> int:

@@ -45,7 +45,7 @@ def main() -> None:
             chosen = [name for name in ROUNDS if name in options.engines]
             runs = run_rounds(shop, chosen, options.repeat, options.wait)
             columns = sum_up(metrics, runs, events)
-            if "huaxiang" in chosen:
+            if "huaxiang" in chosen and not options.rounds_only:
                 seed, repeat, wait_s = options.seed, options.repeat, options.wait
                 measure_next_day(metrics, shop, events, seed=seed, repeat=repeat, wait_s=wait_s)
                 measure_fold(metrics, shop, repeat=repeat, wait_s=wait_s)
@@ -66,6 +66,7 @@ def _options() -> argparse.Namespace:
     asked.add_argument("--memory-gb", type=float, default=2.0)
     asked.add_argument("--shop", type=Path, help="keep the prepared shop here, and take it up again")
     asked.add_argument("--wait", type=float, default=0.0, help="seconds to wait at most for a quiet machine")
+    asked.add_argument("--rounds-only", action="store_true", help="neither another day nor the live fold")
     asked.add_argument("--growth", action="store_true")
     asked.add_argument("--sizes", type=lambda text: [float(size) for size in text.split(",")], default=[1, 10, 50])
     asked.add_argument("--picture", type=Path, default=Path(__file__).parent.parent / "docs" / "img" / "growth.svg")

@@ -29,6 +29,7 @@ def measure_growth(metrics: Metrics, folder: Path, options: argparse.Namespace) 
         for stage in ("collect", "clean", "build"):
             run = in_child(engines.run_stage, shop, stage)
             note(metrics, f"{stage}_{size:g}m_s", [run.seconds])
+            note(metrics, f"{stage}_{size:g}m_cpu_s", [run.cpu_s])
             note(metrics, f"{stage}_{size:g}m_peak_gb", [run.peak_gb])
             print(f"{size:g} M  {stage:<9} {run}", flush=True)
         runs = []
@@ -37,6 +38,7 @@ def measure_growth(metrics: Metrics, folder: Path, options: argparse.Namespace) 
             runs.append(in_child(engines.run_huaxiang, shop))
             print(f"{size:g} M  features  {runs[-1]}", flush=True)
         note(metrics, f"features_{size:g}m_s", [run.seconds for run in runs])
+        note(metrics, f"features_{size:g}m_cpu_s", [run.cpu_s for run in runs])
         note(metrics, f"features_{size:g}m_peak_gb", [run.peak_gb for run in runs])
         points.append((count_rows(shop / "events.parquet"), min(run.seconds for run in runs)))
         shutil.rmtree(shop)
@@ -75,7 +77,9 @@ def draw(points: list[tuple[float, float]], exponent: float, factor: float) -> s
     (first, _), (last, _) = points[0], points[-1]
     ends = {"x1": x(first), "y1": y(factor * first**exponent), "x2": x(last), "y2": y(factor * last**exponent)}
     parts.append(tag("line", **ends, class_="fit"))
-    parts.append(tag("text", write(f"exponent {exponent:.2f}"), x=x(last) - 150, y=y(factor * last**exponent) + 40))
+    parts.append(
+        tag("text", write(f"exponent {exponent:.2f}"), x=x(last), y=y(factor * last**exponent) + 40, text_anchor="end")
+    )
     for events, seconds in points:
         parts.append(tag("circle", cx=x(events), cy=y(seconds), r=5, class_="dot"))
         parts.append(tag("text", write(f"{seconds:.1f} s"), x=x(events) - 8, y=y(seconds) - 10, text_anchor="end"))

@@ -22,12 +22,13 @@ Keep = Callable[[str], str]  # the result of a query as an engine table: its nam
 class Changes:
     """Engine tables: `owners` (owner) that changed, `seen` (user_id, last_ts, …) as it was, `stale` (user_id).
 
-    since: the first moment of a fresh row (None: there are none)
+    any_stale: whether there are any; since: no fresh row happened before it (None: there are none)
     """
 
     owners: str
     seen: str
     stale: str
+    any_stale: bool
     since: datetime | None
 
     def rows(self, events: str) -> str:
@@ -35,25 +36,35 @@ class Changes:
         stale = f"SELECT e.* FROM ({events}) AS e SEMI JOIN {self.stale} USING (user_id)"
         if self.since is None:
             return stale
-        fresh = _fresh("e.*", events, self.owners, self.seen)
-        return f"{stale} UNION ALL SELECT * FROM ({fresh} AND e.ts >= TIMESTAMP '{self.since}') ANTI JOIN {self.stale} USING (user_id)"
+        # the moment is a filter of the scan; without it every column of every row would be unpacked
+        fresh = _fresh("e.*", f"FROM ({events}) WHERE ts >= TIMESTAMP '{self.since}'", self.owners, self.seen)
+        fresh = f"SELECT * FROM ({fresh}) ANTI JOIN {self.stale} USING (user_id)"
+        return f"{stale} UNION ALL {fresh}" if self.any_stale else fresh
 
 
 def find_changes(step: Step, events: str, seen: str, stale: str, keep: Keep) -> Changes:
     """The changes since the last build. events: SQL of the canonical events; stale: SQL of user_ids to be written anew anyway."""
     engine = step.lake.engine
     before = engine.sql(step.lake.table("ready.owners"))
-    now = f"SELECT coalesce(user_id, anonymous_id) AS owner, count(*) AS n, bit_xor(row_hash) AS mark FROM ({hashed_events(step)}) GROUP BY ALL"
+    last = engine.value(f"SELECT max(last_ts) FROM {seen}")
+    marked = "count(*) AS n, bit_xor(row_hash) AS mark"
+    newer = f"count(*) FILTER (ts > TIMESTAMP '{last}') AS n_newer, bit_xor(row_hash) FILTER (ts > TIMESTAMP '{last}') AS mark_newer"
+    now = (
+        f"SELECT coalesce(user_id, anonymous_id) AS owner, {marked}, {newer} FROM ({hashed_events(step)}) GROUP BY ALL"
+    )
     changed = keep(
-        f"SELECT owner, coalesce(a.n, 0) - coalesce(b.n, 0) AS more, xor(coalesce(a.mark, 0), coalesce(b.mark, 0)) AS mark "
+        "SELECT owner, more, mark, more = coalesce(n_newer, 0) AND mark = coalesce(mark_newer, 0) AS newer FROM ("
+        "SELECT owner, coalesce(a.n, 0) - coalesce(b.n, 0) AS more, xor(coalesce(a.mark, 0), coalesce(b.mark, 0)) AS mark, n_newer, mark_newer "
         f"FROM (FROM ({now}) WHERE owner IS NOT NULL) AS a "
         f"FULL JOIN (SELECT owner, sum(events)::BIGINT AS n, bit_xor(mark) AS mark FROM ({before}) GROUP BY owner) AS b USING (owner) "
-        "WHERE a.n IS DISTINCT FROM b.n OR a.mark IS DISTINCT FROM b.mark"
+        "WHERE a.n IS DISTINCT FROM b.n OR a.mark IS DISTINCT FROM b.mark)"
     )
-    fresh = keep(_fresh("e.owner, e.ts, e.row_hash", events, changed, seen))
+    # Who has only events after the shop's last is known from this one look; the others are looked at row by row.
+    others = keep(f"SELECT owner, more, mark FROM {changed} WHERE NOT newer")
+    some = engine.value(f"SELECT count(*) FROM {others}") > 0
+    fresh = keep(_fresh("e.owner, e.ts, e.row_hash", events if some else f"FROM ({events}) LIMIT 0", others, seen))
     loose = keep(
-        f"SELECT owner FROM {changed} AS c LEFT JOIN "
-        f"(SELECT owner, count(*) AS n, bit_xor(row_hash) AS mark FROM {fresh} GROUP BY owner) AS f USING (owner) "
+        f"SELECT owner FROM {others} AS c LEFT JOIN (SELECT owner, {marked} FROM {fresh} GROUP BY owner) AS f USING (owner) "
         "WHERE c.more <> coalesce(f.n, 0) OR c.mark <> coalesce(f.mark, 0)"
         f" UNION {_moved(step)}"
     )
@@ -62,7 +73,9 @@ def find_changes(step: Step, events: str, seen: str, stale: str, keep: Keep) -> 
         f"SELECT owner AS user_id FROM {loose} UNION "
         f"SELECT user_id FROM ({linked}) WHERE anonymous_id IN (FROM {loose}) UNION {stale}"
     )
-    return Changes(changed, seen, found, engine.value(f"SELECT min(ts) FROM {fresh}"))
+    since = f"(SELECT min(ts) FROM {fresh}), (SELECT min(TIMESTAMP '{last}') FROM {changed} WHERE newer)"
+    any_stale = engine.value(f"SELECT count(*) FROM {found}") > 0
+    return Changes(changed, seen, found, any_stale, engine.value(f"SELECT least({since})"))
 
 
 def _fresh(columns: str, events: str, owners: str, seen: str) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from huaxiang.engine import Step
@@ -158,12 +158,8 @@ class _Update:
             local = self._local(rows)
             prices = self._price_changes(rows, items, local, changes.stale)
             if affected := self._met_changed_prices(prices, changes.stale):
-                changes = Changes(
-                    changes.owners,
-                    self.seen,
-                    self.keep(f"FROM {changes.stale} UNION FROM {affected}"),
-                    changes.since,
-                )
+                stale = self.keep(f"FROM {changes.stale} UNION FROM {affected}")
+                changes = replace(changes, stale=stale, any_stale=True)
                 if self._are_many(changes.stale):
                     return "much"
                 rows = self.keep(changes.rows(self.events))

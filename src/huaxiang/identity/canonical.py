@@ -45,4 +45,5 @@ def hashed_events(step: Step) -> str:
     """SQL of clean.events with `row_hash`, which an older version of huaxiang did not store."""
     events = step.table("clean.events")
     sql = step.lake.engine.sql(events)
-    return sql if "row_hash" in events.columns else f"SELECT *, {row_hash_sql()} AS row_hash FROM ({sql})"
+    stored = "row_hash" in events.columns
+    return sql if stored else f"SELECT *, {row_hash_sql(events.columns)} AS row_hash FROM ({sql})"

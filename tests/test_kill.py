@@ -96,6 +96,37 @@ def test_killed_step_leaves_a_shop_that_finishes_with_the_same_result(
         shutil.rmtree(shop)
 
 
+def test_killed_incremental_build_leaves_the_last_one_and_then_finishes(
+    stages: dict[str, tuple[Path, float]], tmp_path: Path
+) -> None:
+    before, _ = stages["train"]  # built, with nothing behind it
+    base = shutil.copytree(before, tmp_path / "base")
+    orders = next((base / "files").glob("orders*"))
+    lines = orders.read_text(encoding="utf-8").splitlines()
+    orders.write_text("\n".join(lines[:50] + lines[60:]) + "\n", encoding="utf-8")  # some gone, which rewrites the past
+    for step in ("collect", "clean"):
+        assert run_huaxiang(step, str(base)).returncode == 0
+    calm = shutil.copytree(base, tmp_path / "calm")
+    start = time.perf_counter()
+    assert run_huaxiang("build", str(calm)).returncode == 0
+    seconds = time.perf_counter() - start
+    for number, share in enumerate(AT):
+        shop = shutil.copytree(base, tmp_path / f"again-{number}")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "huaxiang.cli", "build", str(shop)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "HUAXIANG_SHOP__MEMORY_GB": "0.6"},
+        )
+        time.sleep(seconds * share)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        found = content(shop)
+        assert same(found, content(base)) or same(found, content(calm))
+        assert run_huaxiang("build", str(shop)).returncode == 0
+        assert same(content(shop), content(calm))
+
+
 def test_full_disk_is_named_and_leaves_the_shop_as_it_was(tmp_path: Path) -> None:
     """On a real file system of 3 MB."""
     disk = tmp_path / "disk"

@@ -107,9 +107,13 @@ def clean(shop: Folder) -> None:
 
 
 @app.command(help=_words("cli.build"))
-def build(shop: Folder, as_of: Annotated[str, typer.Option(help=_help("as_of"))] = "") -> None:
+def build(
+    shop: Folder,
+    as_of: Annotated[str, typer.Option(help=_help("as_of"))] = "",
+    full: Annotated[bool, typer.Option("--full", help=_help("full_build"))] = False,
+) -> None:
     with _open(shop) as opened:
-        _show("build", opened.build(as_of=_day(as_of)))
+        _show("build", opened.build(as_of=_day(as_of), full=full))
 
 
 @app.command(help=_words("cli.train"))
@@ -290,6 +294,10 @@ def _show(step: str, result: Any) -> None:
         show_quality(result, out, _lang)
     elif step == "build":
         _say("built", users=result.users, as_of=result.as_of, features=result.features, outcomes=len(result.label_rows))
+        if result.full:
+            _say("built_full", why=_words(f"features.full.{result.full}"))
+        else:
+            _say("built_more", touched=result.touched, rows=result.rows, events=result.events)
     elif step == "train":
         from huaxiang.models.show import show_card
 

@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -125,14 +126,19 @@ class Shop:
         self._save("quality.json", report.to_json())
         return report
 
-    def build(self, *, as_of: date | None = None, now: datetime | None = None) -> BuildReport:
-        """Join identities, then compute the features, and the training sets of every outcome."""
+    def build(self, *, as_of: date | None = None, full: bool = False, now: datetime | None = None) -> BuildReport:
+        """Join identities, then compute the features, and the training sets of every outcome.
+
+        After new events it computes only what they touch; `full` computes everything anew, with the same answer.
+        """
         from huaxiang.features import build_features
         from huaxiang.identity import link_users
 
         with self._step("build") as step:
             link_users(step, self.settings, progress=self.progress)
-            return build_features(step, self.settings, as_of=as_of, now=now or _now(), progress=self.progress)
+            return build_features(
+                step, self.settings, as_of=as_of, now=now or _now(), full=full, progress=self.progress
+            )
 
     def train(self) -> list[ScoreCard]:
         """Put the models of each declared outcome through the exam; the winners predict for every customer."""
@@ -175,7 +181,7 @@ class Shop:
         for name, step in (
             ("collect", self.collect),
             ("clean", self.clean),
-            ("build", self.build),
+            ("build", partial(self.build, full=full)),
             ("train", self.train),
             ("profile", self.profiles),
         ):

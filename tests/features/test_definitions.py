@@ -104,9 +104,22 @@ def test_no_label_window_reaches_the_next_split(days: int) -> None:
         split: [day for day, kind in found["o"].dates.items() if kind == split] for split in ("train", "valid", "test")
     }
     assert not short
-    assert by["test"] == [date(2024, 1, 1) - timedelta(days)]
+    assert 0 <= (date(2024, 1, 1) - timedelta(days) - by["test"][0]).days < 7
     assert by["valid"][0] + timedelta(days) <= by["test"][0]
     assert max(by["train"]) + timedelta(days) <= by["valid"][0]
+
+
+def test_dates_stay_from_one_day_to_the_next_and_their_number_always() -> None:
+    settings = Settings.model_validate({"outcomes": {"o": {"within": "30d"}}})
+    outcome = declare_outcome("o", settings.outcomes["o"], {})
+    first, changes, before = date(2023, 1, 1), 0, dict[date, str]()
+    for day in range(28):
+        found, _ = schedule([outcome], settings, first, date(2024, 3, 1) + timedelta(day))
+        dates = found["o"].dates
+        assert list(dates.values()).count("train") == settings.train.as_of_count
+        changes += bool(before) and dates != before
+        before = dict(dates)
+    assert changes <= 4 + 4 + 1  # the test date each week, the validation date each week, the training dates once
 
 
 def test_nine_days_of_clicks_still_give_an_exam_for_one_day_ahead_and_not_for_thirty() -> None:

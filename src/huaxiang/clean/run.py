@@ -10,6 +10,7 @@ from datetime import datetime
 import ibis
 
 from huaxiang.clean.fill import Filled, draw_in, fill_holes
+from huaxiang.clean.hashes import row_hash_sql
 from huaxiang.clean.judge import NOBODY, Judged, judge_events, judge_rows, test_accounts
 from huaxiang.clean.quality import QualityReport, Refunds, Repair, Rows, Sides, TableQuality, weigh
 from huaxiang.clean.quarantine import COLUMNS as QUARANTINE
@@ -32,6 +33,7 @@ ADDED = (Column("filled", "strings", "columns whose missing value was filled", "
 ADDED_EVENTS = (
     Column("refund_of", "string", "event_id of the purchase this refund undoes", "本次退款对应的购买事件"),
     Column("refunded", "float", "pieces of this purchase later given back", "该购买后来退回的件数", unit="pieces"),
+    Column("row_hash", "int", "a hash of the row, by which a build finds what changed", "该行的哈希，构建据此找出变化"),
 )
 
 
@@ -111,9 +113,14 @@ def _clean_table(run: Run, table: str, tidy: str) -> TableQuality:
     trimmed = draw_in(engine, table, repaired, settings.clean, count=rough)
     filled = fill_holes(engine, table, trimmed, settings.clean, count=rough, seed=settings.train.seed)
     columns = ", ".join(
-        f"CAST({column.name} AS {SQL[column.type]}) AS {column.name}" for column in _clean_columns(table)
+        f"CAST({column.name} AS {SQL[column.type]}) AS {column.name}"
+        for column in _clean_columns(table)
+        if column.name != "row_hash"
     )
-    clean = step.replace(f"clean.{table}", f"SELECT {columns} FROM ({filled.sql})")
+    rows = f"SELECT {columns} FROM ({filled.sql})"
+    clean = step.replace(
+        f"clean.{table}", f"SELECT *, {row_hash_sql()} AS row_hash FROM ({rows})" if table == "events" else rows
+    )
     rejected = rejected_rows(judged, _raw(step, table), run.now)
     gone = (step.append if run.quarantined else step.replace)(NAME, rejected)
     run.quarantined = True

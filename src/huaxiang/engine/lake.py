@@ -28,6 +28,7 @@ from huaxiang.engine.duck import Engine, Query
 from huaxiang.errors import ShopError
 
 MANIFEST = "manifest.json"
+VOID = "_void"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Lake:
     def __init__(self, folder: Path, engine: Engine) -> None:
         self.folder = folder.resolve()  # Delta names files by absolute path
         self.engine = engine
-        self._views: dict[tuple[str, int], ibis.Table] = {}
+        self._views: dict[tuple[str, int, int], ibis.Table] = {}
 
     def manifest(self) -> Manifest:
         """What the shop holds now, read afresh."""
@@ -80,10 +81,11 @@ class Lake:
 
     def table(self, name: str) -> ibis.Table:
         """The table as the manifest has it; raises ShopError("lake.no_table") where no step has written it."""
-        entry = self.manifest().tables.get(name)
+        tables = self.manifest().tables
+        entry = tables.get(name)
         if entry is None:
             raise ShopError("lake.no_table", name=name, have=", ".join(self.names()) or "-")
-        return self._at(name, entry.version)
+        return self._at(name, entry, tables.get(f"{name}{VOID}"))
 
     def files(self, name: str) -> list[Path]:
         """The Parquet files of the table as the manifest has it."""
@@ -94,12 +96,21 @@ class Lake:
         folder = self._folder(name)
         return [folder / uri for uri in sorted(DeltaTable(folder, version=version).file_uris())]
 
-    def _at(self, name: str, version: int) -> ibis.Table:
-        if (name, version) not in self._views:
+    def _at(self, name: str, entry: Entry, void: Entry | None = None) -> ibis.Table:
+        """The table at `entry` without the rows that its companion at `void` names."""
+        if void is not None and void.rows:
+            key = (name, entry.version, void.version)
+            if key not in self._views:
+                rows, gone = self._at(name, entry), self._at(f"{name}{VOID}", void)
+                self._views[key] = self.engine.view(
+                    f"SELECT * FROM ({self.engine.sql(rows)}) ANTI JOIN ({self.engine.sql(gone)}) USING ({', '.join(gone.columns)})"
+                )
+            return self._views[key]
+        if (name, entry.version, -1) not in self._views:
             folder = self._folder(name)
-            schema = pa.schema(DeltaTable(folder, version=version).schema().to_arrow())
-            self._views[name, version] = self.engine.parquet(self._files(name, version), schema)
-        return self._views[name, version]
+            schema = pa.schema(DeltaTable(folder, version=entry.version).schema().to_arrow())
+            self._views[name, entry.version, -1] = self.engine.parquet(self._files(name, entry.version), schema)
+        return self._views[name, entry.version, -1]
 
     def _folder(self, name: str) -> Path:
         return self.folder.joinpath(*name.split("."))
@@ -165,8 +176,11 @@ class Step:
 
     def table(self, name: str) -> ibis.Table:
         """A table as this step sees it: its own writes first."""
-        if name in self.written:
-            return self.lake._at(name, self.written[name].version)
+        if name in self.written or f"{name}{VOID}" in self.written:
+            entry = self.written.get(name) or self._before.tables[name]
+            return self.lake._at(
+                name, entry, self.written.get(f"{name}{VOID}") or self._before.tables.get(f"{name}{VOID}")
+            )
         return self.lake.table(name)
 
     def has(self, name: str) -> bool:

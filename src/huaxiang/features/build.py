@@ -21,10 +21,12 @@ from huaxiang.features.filters import EVENT_CODES
 from huaxiang.features.mine import declared_features
 from huaxiang.features.outcomes import Outcome, Schedule, declare_outcome, labels_sql, schedule
 from huaxiang.features.plan import Plan
-from huaxiang.features.ready import Span, write_ready
+from huaxiang.features.ready import Span
+from huaxiang.features.renew import Renewal, renew_ready
 from huaxiang.features.scores import scored_sql, unscored
 from huaxiang.features.slices import Slice, Texts, open_slice
 from huaxiang.features.standard import standard_features
+from huaxiang.features.training import find_kept, some_users, training_note
 from huaxiang.features.users import BUCKETS
 from huaxiang.features.windows import Window
 from huaxiang.features.written import CODED
@@ -49,6 +51,9 @@ class Gathered:
     def add(self, sql: str) -> None:
         self._parts.append(self._engine.store(sql))
 
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
     def sql(self) -> str:
         return "(" + " UNION ALL ".join(f"FROM {part}" for part in self._parts) + ")"
 
@@ -58,8 +63,22 @@ class Gathered:
 
 
 @dataclass(frozen=True)
+class Work:
+    """Rows to compute: the users of a range of buckets as of each of `days`."""
+
+    step: Step
+    buckets: tuple[int, int]
+    days: Sequence[date]
+
+
+@dataclass(frozen=True)
 class BuildReport:
-    """What a build made. `skipped`: outcome -> why it has no labels (too_short, no_rows)."""
+    """What a build made.
+
+    skipped: outcome -> why it has no labels (too_short, no_rows)
+    full: why everything was computed anew ("": only what new and changed events touch was); a key of words/features.toml
+    touched: customers whose events were written; rows: the events written; redone: training rows computed
+    """
 
     as_of: date
     users: int
@@ -69,27 +88,48 @@ class BuildReport:
     label_rows: dict[str, int]
     skipped: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    full: str = ""
+    touched: int = 0
+    rows: int = 0
+    redone: int = 0
 
 
 def build_features(
-    step: Step, settings: Settings, *, as_of: date | None = None, now: datetime, progress: Progress = SILENT
+    step: Step,
+    settings: Settings,
+    *,
+    as_of: date | None = None,
+    now: datetime,
+    full: bool = False,
+    progress: Progress = SILENT,
 ) -> BuildReport:
     """Writes ready.users, ready.items, ready.events, features, training and labels, and the step's note.
 
     as_of: features as of this local midnight; default [shop] as_of, else the day after the last event
+    full: compute everything anew, also what new and changed events do not touch; the answer is the same
     raises: DefinitionError for a feature or outcome that is not well declared; nothing is written then
     """
     from huaxiang.identity import canonical_events
 
-    start = time.perf_counter()
+    start, engine = time.perf_counter(), step.lake.engine
     check_definitions(settings)
+    events = canonical_events(step)
     with progress.task("build", "ready", None):
-        span = write_ready(step, settings, step.lake.engine.sql(canonical_events(step)), progress=progress)
+        ready = renew_ready(step, settings, engine.sql(events), full=full, progress=progress)
     asked = as_of or (date.fromisoformat(settings.shop.as_of) if settings.shop.as_of else None)
-    made = build_from_ready(step, settings, span, as_of=asked or span.last + timedelta(days=1), progress=progress)
+    as_of = asked or ready.span.last + timedelta(days=1)
+    made = build_from_ready(step, settings, ready.span, as_of=as_of, renewal=ready, progress=progress)
+    if ready.restated:
+        engine.drop(ready.restated)
+    engine.drop(events)
     seconds = round(time.perf_counter() - start, 3)
-    log.info("build: %d events in, %d users, %d features out, %.1f s", span.events, made.users, made.features, seconds)
-    return BuildReport(**(vars(made) | {"seconds": seconds}))
+    log.info(
+        "build: %s; %d events, %d of them written, %d users, %d features, %d training rows computed out, %.1f s",
+        ready.full or "incremental", made.events, ready.rows, made.users, made.features, made.redone, seconds,
+    )  # fmt: skip
+    return BuildReport(
+        **(vars(made) | {"seconds": seconds, "full": ready.full, "touched": ready.touched, "rows": ready.rows})
+    )
 
 
 def check_definitions(settings: Settings) -> tuple[list[Feature], list[Outcome]]:
@@ -109,9 +149,18 @@ def check_definitions(settings: Settings) -> tuple[list[Feature], list[Outcome]]
 
 
 def build_from_ready(
-    step: Step, settings: Settings, span: Span, *, as_of: date, progress: Progress = SILENT
+    step: Step,
+    settings: Settings,
+    span: Span,
+    *,
+    as_of: date,
+    renewal: Renewal | None = None,
+    progress: Progress = SILENT,
 ) -> BuildReport:
-    """Features, training and labels from the ready tables, as of the local midnight `as_of`."""
+    """Features, training and labels from the ready tables, as of the local midnight `as_of`.
+
+    renewal: what became of the ready tables; without it, all training rows are computed
+    """
     engine = step.lake.engine
     categories = top_categories(step, as_of)
     sells = bool(categories) or has_purchases(step, as_of)
@@ -140,26 +189,55 @@ def build_from_ready(
         past = sorted({day for found in dates.values() for day in found.dates})
         sample = _sampled_buckets(settings, span, len(past))
 
-        def table(name: str, events: int, last: int, days: Sequence[date], everyone: bool) -> int:
+        def compute(name: str, work: Sequence[Work], *, everyone: bool) -> Gathered:
+            """The rows of all `work`, without the scores."""
             rows = Gathered(engine)
             stack.callback(rows.drop)
 
-            def work(buckets: tuple[int, int]) -> int:
-                with open_slice(step, texts, buckets, settings, span.last) as found:
-                    for day in days:
+            def one(part: Work) -> int:
+                with open_slice(part.step, texts, part.buckets, settings, span.last) as found:
+                    for day in part.days:
                         rows.add(found.at(day, everyone=everyone))
-                return len(days)
+                return len(part.days)
 
-            slices = list(_ranges(0, last, _slices(events, engine.threads)))
-            with progress.task("build", name, len(slices) * len(days)) as advance:
-                for done in engine.each(work, slices):
+            with progress.task("build", name, sum(len(part.days) for part in work)) as advance:
+                for done in engine.each(one, work):
                     advance(done)
-                written = step.replace(name, scored_sql(rows.sql(), features))
-            rows.drop()
-            return written
+            return rows
 
-        users = table("features", span.events, BUCKETS, [as_of], everyone=True)
-        trained = table("training", span.events * sample // BUCKETS, sample, past, everyone=False) if past else 0
+        def dealt(low: int, high: int, days: Sequence[date]) -> list[Work]:
+            parts = _slices(span.events * (high - low) // BUCKETS, engine.threads)
+            return [Work(step, buckets, days) for buckets in _ranges(low, high, parts)] if days else []
+
+        rows = compute("features", dealt(0, BUCKETS, [as_of]), everyone=True)
+        users = step.replace("features", scored_sql(rows.sql(), features))
+        rows.drop()
+        kept = find_kept(step, features, past, sample, renewal) if past else None
+        redone = 0
+        if kept is None and past:
+            rows = compute("training", dealt(0, sample, past), everyone=False)
+            redone = step.replace("training", scored_sql(rows.sql(), features))
+        elif kept is not None and not kept.idle:
+            rows = compute(
+                "training",
+                dealt(0, sample, [day for day in past if day not in kept.dates])
+                + dealt(kept.sample, sample, kept.dates),
+                everyone=False,
+            )
+            found = [kept.sql(step, features)] + ([f"FROM {rows.sql()}"] if rows else [])
+            if kept.redo:
+                stack.callback(engine.drop, kept.redo)
+                some, tables = some_users(step, engine, kept.redo)
+                for made in tables:
+                    stack.callback(engine.drop, made)
+                again = compute("training", [Work(some, (0, sample), kept.dates)], everyone=False)
+                found.append(kept.redone(again.sql()))
+                redone += engine.value(f"SELECT count(*) FROM ({found[-1]})")
+            redone += engine.value(f"SELECT count(*) FROM {rows.sql()}") if rows else 0
+            every = engine.store(" UNION ALL BY NAME ".join(f"({some})" for some in found))
+            stack.callback(engine.drop, every)
+            step.replace("training", scored_sql(every, features))
+        trained = step.rows("training") if past else 0
         labels = _write_labels(step, outcomes, dates, sample) if trained else {}
     skipped |= {name: "no_rows" for name in dates if not labels.get(name)}
     step.note |= {
@@ -170,8 +248,9 @@ def build_from_ready(
         "features": [feature.note() for feature in features],
         "outcomes": [outcome.note(settings.train) for outcome in outcomes if labels.get(outcome.name)],
         "skipped_outcomes": skipped,
+        "training": training_note(features, past, sample),
     }
-    return BuildReport(as_of, users, span.events, len(features), trained, labels, skipped)
+    return BuildReport(as_of, users, span.events, len(features), trained, labels, skipped, redone=redone)
 
 
 def top_categories(step: Step, as_of: date) -> list[str]:
@@ -231,9 +310,13 @@ def _ranges(first: int, last: int, parts: int) -> Iterator[tuple[int, int]]:
 
 
 def _sampled_buckets(settings: Settings, span: Span, dates: int) -> int:
-    """How many buckets of users the training set may hold within [train] max_rows."""
+    """How many buckets of users the training set may hold within [train] max_rows; in steps of an eighth or less, so that a
+    few more users leave the sample as it is."""
     rows = span.users * max(dates, 1)
-    return BUCKETS if rows <= settings.train.max_rows else max(1, BUCKETS * settings.train.max_rows // rows)
+    if rows <= settings.train.max_rows:
+        return BUCKETS
+    most = max(1, BUCKETS * settings.train.max_rows // rows)
+    return most - most % (1 << max(0, most.bit_length() - 4))
 
 
 def _write_labels(step: Step, outcomes: Sequence[Outcome], dates: dict[str, Schedule], sample: int) -> dict[str, int]:

@@ -6,8 +6,11 @@
     within = "30d"
     among = "purchases_90d > 0"
 
-With horizon h and the last as-of `end`: the test date is T = end − h, the validation date V = T − max(h, step), the training
-dates V − max(h, step) − k·step. So no label window of a training date reaches past V, and V's does not reach past T.
+With horizon h and the last as-of `end`: the test date is T ≤ end − h, the validation date V ≤ T − max(h, step), the training
+dates V − max(h, step) − k·step or earlier. So no label window of a training date reaches past V, and V's does not reach past T.
+
+Each is the newest such day on a fixed grid: of whole weeks since 1970-01-01 for T and V, of whole steps for the training dates.
+So the dates, and the rows computed for them, stay the same from one day's build to the next.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from huaxiang.words import LANGS, Words
 Kind = Literal["binary", "number", "class"]
 Split = Literal["train", "valid", "test"]
 HISTORY_DAYS = 60  # history wanted before the first training date; a quarter of the span where that is shorter
+GRID_DAYS = 7  # of the test and validation dates
+EPOCH = date(1970, 1, 1)
 _NUMERIC = ("birth_year",)
 
 
@@ -158,21 +163,24 @@ def _dates(days: int, settings: TrainSettings, first: date, end: date) -> tuple[
     best: tuple[int, date, date, list[date]] | None = None
     step = settings.as_of_step_days
     while True:
-        apart = max(days, step)
-        test = end - timedelta(days=days)
-        valid = test - timedelta(days=apart)
-        newest = valid - timedelta(days=apart)
-        room = (newest - first).days - history
-        train = (
-            [newest - timedelta(days=k * step) for k in range(min(settings.as_of_count, room // step + 1))]
-            if room >= 0
-            else []
-        )
+        apart, grid = max(days, step), min(step, GRID_DAYS)
+        test = _on_grid(end - timedelta(days=days), grid)
+        valid = _on_grid(test - timedelta(days=apart), grid)
+        newest = _on_grid(valid - timedelta(days=apart), step)
+        # as many dates as without the grid, the oldest with less history where that is needed
+        wanted = ((span - days - 2 * apart) - history) // step + 1
+        room = ((newest - first).days - history // 2) // step + 1
+        train = [newest - timedelta(days=k * step) for k in range(min(settings.as_of_count, wanted, room))]
         if train and (best is None or len(train) > len(best[3])):
             best = (step, test, valid, train)
         if len(train) >= min(3, settings.as_of_count) or step == 1:
             return best
         step = max(1, step // 2)
+
+
+def _on_grid(day: date, step: int) -> date:
+    """The newest day not after `day` that is whole steps from the epoch."""
+    return day - timedelta(days=(day - EPOCH).days % step)
 
 
 def labels_sql(outcome: Outcome, found: Schedule, *, training: str, events: str, users: str) -> str:

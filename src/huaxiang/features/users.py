@@ -28,8 +28,12 @@ def bucket_of(user_id: str) -> int:
     return int(hashlib.md5(user_id.encode(), usedforsecurity=False).hexdigest()[:4], 16) % BUCKETS
 
 
-def write_users(step: Step, settings: Settings, seen: str) -> int:
-    """Writes ready.users; gives its rows. seen: SQL of the users met in events (user_id, visitor, first_ts, last_ts, events)."""
+def write_users(step: Step, settings: Settings, seen: str, before: str = "") -> int:
+    """Writes ready.users; gives its rows.
+
+    seen: SQL of the users met in events (user_id, visitor, first_ts, last_ts, events)
+    before: ready.users as it was; who has a number there keeps it, others are numbered after the last ("": none has)
+    """
     engine = step.lake.engine
     ranked = engine.keep(_ranked(step, settings))
     rows = ranked.get_name()
@@ -49,10 +53,17 @@ def write_users(step: Step, settings: Settings, seen: str) -> int:
               FROM (SELECT user_id, rank, source, extra, unnest(json_keys(extra)) AS key FROM {rows} WHERE json_type(extra) = 'OBJECT')
               GROUP BY user_id, key ORDER BY user_id, key)
         GROUP BY user_id"""
+    number, kept = "(row_number() OVER (ORDER BY bucket, user_id) - 1)", ""
+    if before:
+        kept = f" LEFT JOIN (SELECT user_id, user_no AS number FROM ({before})) AS b USING (user_id)"
+        after = f"(SELECT coalesce(max(user_no) + 1, 0) FROM ({before}))"
+        number = (
+            f"coalesce(number, row_number() OVER (PARTITION BY number IS NULL ORDER BY bucket, user_id) - 1 + {after})"
+        )
     count = step.replace(
         "ready.users",
         f"""
-        SELECT (row_number() OVER (ORDER BY bucket, user_id) - 1)::INTEGER AS user_no, *
+        SELECT {number}::INTEGER AS user_no, * {"EXCLUDE (number)" if before else ""}
         FROM (SELECT user_id, {BUCKET} AS bucket, {DICE} AS dice,
                 coalesce(s.visitor, FALSE) AND m.user_id IS NULL AS visitor,
                 {", ".join(f"m.{name}" for name in ATTRIBUTES)}, x.extra,
@@ -60,8 +71,8 @@ def write_users(step: Step, settings: Settings, seen: str) -> int:
                     map_from_entries([(t.name, t.source) for t in coalesce(m.said, []) if t.source IS NOT NULL]),
                     coalesce(x.extra_said, map([]::VARCHAR[], []::VARCHAR[]))))::VARCHAR AS sources,
                 [t.name for t in coalesce(m.said, []) if t.source IS NOT NULL AND t.filled] AS filled,
-                s.first_ts, s.last_ts, coalesce(s.events, 0) AS events
-              FROM ({merged}) AS m FULL JOIN ({seen}) AS s USING (user_id) LEFT JOIN ({extra}) AS x USING (user_id))
+                s.first_ts, s.last_ts, coalesce(s.events, 0) AS events{", b.number" if before else ""}
+              FROM ({merged}) AS m FULL JOIN ({seen}) AS s USING (user_id) LEFT JOIN ({extra}) AS x USING (user_id){kept})
         ORDER BY user_no""",
     )
     engine.drop(ranked)

@@ -1,4 +1,4 @@
-"""The peer of bench/build.py: the standard features as a careful engineer writes them in pandas.
+"""The peer of bench/features.py: the standard features as a careful engineer writes them in pandas.
 
 Vectorised throughout: numeric codes, subsets cut once, one groupby a family, duplicates dropped before counting. It reads the
 same prepared events (`ready.events`) that huaxiang's own build reads, and computes the same columns as of the same day.
@@ -242,3 +242,16 @@ def _scores(out: Columns) -> None:
         out[name] = 1 + np.floor(5 * (rank - 1) / bought.sum())
     texts = [out[name][bought].astype(int).astype(str) for name in ("r_score", "f_score", "m_score")]
     out["rfm"] = texts[0] + texts[1] + texts[2]
+
+
+def one_row_a_user(lists: dict[str, pd.DataFrame]) -> dict[str, pd.Series]:
+    """The columns of several numbers a user as lists by user_no: not part of the computation, for comparing them."""
+    made = {}
+    for name, table in lists.items():
+        if name.endswith("_hist"):
+            made[name] = pd.Series(list(table.to_numpy()), index=table.index)
+            continue
+        key = next(column for column in table.columns if column not in ("user_no", "score", "share"))
+        tops = [{"key": key, "share": share} for key, share in zip(table[key].astype(str), table["share"], strict=True)]
+        made[name] = pd.Series(tops, index=table["user_no"]).groupby(level=0).agg(list)
+    return made

@@ -16,7 +16,7 @@ from huaxiang.features.aggregations import Count, Ratio, Sessions
 from huaxiang.features.algebra import Feature
 from huaxiang.features.compile import plan_features
 from huaxiang.features.keyed import Distinct, Quantile
-from huaxiang.features.live import Fold, fold, live_features
+from huaxiang.features.live import Fold, live_features, upkeep
 from huaxiang.features.live.store import LiveStore
 from huaxiang.features.mine import declared_features
 from huaxiang.features.plan import Plan
@@ -93,7 +93,7 @@ def test_what_has_no_exact_fold_is_refused_by_the_live_path(feature: Feature, sa
 def test_a_key_with_more_values_than_are_kept_is_bounded_and_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(fold, "KEYS_KEPT", 50)
+    monkeypatch.setattr(upkeep, "KEYS_KEPT", 50)
     features = [Feature("items", Distinct("item_id")), Feature("events", Count())]
     start = datetime(2024, 1, 1)
     rows = [

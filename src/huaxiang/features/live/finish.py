@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
-from huaxiang.features.filters import Expression
 from huaxiang.features.in_python import to_python
-from huaxiang.features.live.sessions import begun
+from huaxiang.features.live.layout import Layout
+from huaxiang.features.live.sessions import ID_GAP_US, NO_ID, begun
 from huaxiang.features.live.slots import FIRST, LAST, Slot, merged
 from huaxiang.features.live.state import State
 from huaxiang.features.nodes import column
@@ -18,11 +18,9 @@ from huaxiang.features.plan import (
     Best,
     DayFold,
     Exact,
-    KeyPlan,
     Measure,
     Met,
     Over,
-    Plan,
     Shares,
     Since,
     Strongest,
@@ -36,22 +34,13 @@ _START = column("session_start")
 class Finish:
     """Called with a state, the as-of day and the day of registration (or None); gives the values by feature."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        slots: Mapping[Measure, Slot],
-        keys: Sequence[KeyPlan],
-        key_slots: Sequence[Mapping[Measure, Slot]],
-        days: Sequence[Expression],
-        latest: Sequence[Exact],
-        gaps: Mapping[int, int],
-        gap: int,
-    ) -> None:
+    def __init__(self, to: Layout) -> None:
+        plan, slots, days, latest = to.plan, to.slots, to.days, to.latest
         names = [*plan.totals.values(), *plan.days.values(), *plan.exacts.values()]
-        names += [alias for made in keys for alias in made.folds.values()]
+        names += [alias for made in to.keys for alias in made.folds.values()]
         self._place = {name: place for place, name in enumerate(["as_of_no", "registered_no", *names])}
         self._finals = [(name, to_python(node, self._place.__getitem__)) for name, node in plan.finals.items()]
-        self._keys = [(list(made.folds.items()), slots) for made, slots in zip(keys, key_slots, strict=True)]
+        self._keys = [(list(made.folds.items()), slots) for made, slots in zip(to.keys, to.key_slots, strict=True)]
         self._sessions = [
             (total, self._place[alias]) for total, alias in plan.totals.items() if total.measure not in slots
         ]
@@ -68,7 +57,7 @@ class Finish:
                 self._whole.append((slot, self._place[alias]))
         self._days = [(fold, days.index(fold.where), self._place[alias]) for fold, alias in plan.days.items()]
         self._latest = [(number, exact, self._place[plan.exacts[exact]]) for number, exact in enumerate(latest)]
-        self._gaps, self._gap = gaps, gap
+        self._gap = to.gap
 
     def __call__(self, state: State, as_of: int, registered: int | None) -> dict[str, Any]:
         values = self._figures(state, as_of, registered)
@@ -118,7 +107,7 @@ class Finish:
         stretches = [
             stretch
             for session, held in state.sessions.items()
-            for stretch in begun(held, self._gaps.get(session, self._gap))
+            for stretch in begun(held, self._gap if session == NO_ID else ID_GAP_US)
         ]
         for total, place in self._sessions:
             low, high = _edges(total.window, as_of)

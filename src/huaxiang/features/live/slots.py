@@ -163,6 +163,13 @@ def _step(place: Any, one: Action, row: list[Any], day: int) -> None:
     place[slot] = merged(how if how != DECAYED else SUM, one.half_life, place[slot], value)
 
 
+class Tile(dict[int, Any]):
+    """slot -> partial of one day; None where there is nothing yet."""
+
+    def __missing__(self, slot: int) -> None:
+        return None
+
+
 def merged(slot_how: int, half_life: float, one: Any, other: Any) -> Any:
     """Two partials of one slot put together."""
     if one is None or other is None:

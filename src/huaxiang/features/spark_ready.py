@@ -35,6 +35,9 @@ USER_COLUMNS = USERS.stored + LINEAGE[:4] + FILL
 ITEM_COLUMNS = ITEMS.stored + LINEAGE[:4]
 
 
+ITEM_NAMES = ("category", "category_top", "category_2", "brand")
+
+
 @ibis.udf.scalar.builtin
 def xxhash64(text: str) -> int:  # type: ignore[empty-body]
     """Spark's 64-bit hash."""
@@ -137,6 +140,23 @@ def ready_items(listed: ibis.Table | None, events: ibis.Table) -> ibis.Table:
 
 def ready_events(events: ibis.Table, items: ibis.Table, clock: Clock, gap_min: int) -> ibis.Table:
     """The canonical events (with_known) as features read them."""
+    rows = event_columns(events, items, clock)
+    means = _price_means(rows)
+    priced = (rows.event == "purchase") & (rows.price > 0)
+    rows = rows.left_join(means, [rows.category == means.mean_category, rows.day == means.mean_day, priced]).drop(
+        "mean_category", "mean_day"
+    )
+    rows = add_sessions(rows.mutate(price_ratio=rows.price / rows["mean"]), gap_min)
+    return rows.select(
+        "bucket", "user_id", "event_id", "event", "event_no", "ts", "known_at", "day", "known_day", "hour", "weekday",
+        "session_id", "session_start", "session_gap_s", "item_id", "category", "category_top", "category_2", "brand",
+        "order_id", "order_key", "quantity", "price", "amount", "discount", "price_ratio", "coupon_id", "campaign_id",
+        "text", "rating", "channel", "device", "refund_of", "refunded", "visitor",
+    )  # fmt: skip
+
+
+def event_columns(events: ibis.Table, items: ibis.Table | None, clock: Clock) -> ibis.Table:
+    """The canonical events (with_known) with what can be told of each by itself: code, local time, order, and its item's names."""
     local = clock.local(events.ts)
     rows = events.mutate(
         day=local.date(),
@@ -147,29 +167,16 @@ def ready_events(events: ibis.Table, items: ibis.Table, clock: Clock, gap_min: i
         ),
         bucket=(hashed(events.user_id, 0) % BUCKETS).cast("int16"),
     )
-    named = items.select("item_id", "category", "category_top", "category_2", "brand").rename(met_id="item_id")
-    rows = rows.left_join(named, rows.item_id == named.met_id).drop("met_id")
-    means = _price_means(rows)
-    priced = (rows.event == "purchase") & (rows.price > 0)
-    rows = rows.left_join(means, [rows.category == means.mean_category, rows.day == means.mean_day, priced]).drop(
-        "mean_category", "mean_day"
-    )
     ordered = rows.event.isin(ORDERED) | rows.order_id.notnull()
     key = rows.order_id.coalesce(ibis.literal("day ") + rows.day.cast("string"))
-    rows = add_sessions(
-        rows.mutate(
-            weekday=(rows.day.day_of_week.index() + 1).cast("int8"),
-            order_key=ibis.ifelse(ordered, xxhash64(key), ibis.null("int64")),
-            price_ratio=rows.price / rows["mean"],
-        ),
-        gap_min,
+    rows = rows.mutate(
+        weekday=(rows.day.day_of_week.index() + 1).cast("int8"),
+        order_key=ibis.ifelse(ordered, xxhash64(key), ibis.null("int64")),
     )
-    return rows.select(
-        "bucket", "user_id", "event_id", "event", "event_no", "ts", "known_at", "day", "known_day", "hour", "weekday",
-        "session_id", "session_start", "session_gap_s", "item_id", "category", "category_top", "category_2", "brand",
-        "order_id", "order_key", "quantity", "price", "amount", "discount", "price_ratio", "coupon_id", "campaign_id",
-        "text", "rating", "channel", "device", "refund_of", "refunded", "visitor",
-    )  # fmt: skip
+    if items is None:
+        return rows.mutate(**{name: ibis.null("string") for name in ITEM_NAMES})
+    named = items.select("item_id", *ITEM_NAMES).rename(met_id="item_id")
+    return rows.left_join(named, rows.item_id == named.met_id).drop("met_id")
 
 
 def add_sessions(rows: ibis.Table, gap_min: int, by: Iterable[str] = ("user_id",)) -> ibis.Table:
@@ -177,14 +184,14 @@ def add_sessions(rows: ibis.Table, gap_min: int, by: Iterable[str] = ("user_id",
     keys = [rows[name] for name in (*by, "session_id")]
     before = rows.ts.lag().over(ibis.window(group_by=keys, order_by=[rows.ts, rows.event_id]))
     rows = rows.mutate(ts_before=before)
-    rows = rows.mutate(gap_us=_micros(rows.ts) - _micros(rows.ts_before))
+    rows = rows.mutate(gap_us=micros(rows.ts) - micros(rows.ts_before))
     longest = ibis.ifelse(rows.session_id.isnull(), gap_min * MINUTE_US, 24 * 60 * MINUTE_US)
     rows = rows.mutate(session_start=rows.ts_before.isnull() | (rows.gap_us > longest))
     gap = ibis.ifelse(rows.session_start, ibis.literal(0.0), rows.gap_us.cast("float64") / 1e6)
     return rows.mutate(session_gap_s=gap).drop("ts_before", "gap_us")
 
 
-def _micros(moment: ibis.Value) -> ibis.Value:
+def micros(moment: ibis.Value) -> ibis.Value:
     """Microseconds since 1970."""
     fraction = (date_part("second", moment) * 1_000_000).cast("int64") % 1_000_000
     return moment.epoch_seconds().cast("int64") * 1_000_000 + fraction

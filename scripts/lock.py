@@ -23,7 +23,8 @@ def main() -> None:
         python = Path(folder) / "bin" / "python"
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         install(python, extras["deep"])
-        install(python, [*BUILD, *project["project"]["dependencies"], *extras["demo"]])
+        pandas = [need for need in extras["spark"] if need.startswith("pandas")]  # one version, with Spark or without
+        install(python, [*BUILD, *project["project"]["dependencies"], *extras["demo"], *pandas])
         core = freeze(python)
         install(python, project["dependency-groups"]["dev"])
         dev = [line for line in freeze(python) if line not in core]

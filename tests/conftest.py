@@ -7,11 +7,16 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+
+from huaxiang.engine.java import check_java
+from huaxiang.engine.spark import SparkEngine
+from huaxiang.errors import ShopError
+from huaxiang.settings import SparkSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -90,3 +95,29 @@ def small_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ran = run_huaxiang("run", str(folder / "shop"))
     assert ran.returncode == 0, ran.stderr
     return folder / "shop"
+
+
+@pytest.fixture(scope="session")
+def spark_settings(tmp_path_factory: pytest.TempPathFactory) -> SparkSettings:
+    """[spark] of a real small cluster: a master and two executor processes on this machine."""
+    home = tmp_path_factory.mktemp("spark")
+    return SparkSettings(
+        master="local-cluster[2,1,1024]",
+        partitions=4,
+        conf={
+            "spark.sql.warehouse.dir": str(home / "warehouse"),
+            "spark.local.dir": str(home / "local"),
+            "spark.executor.processTreeMetrics.enabled": "false",
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def spark(spark_settings: SparkSettings) -> Iterator[SparkEngine]:
+    """The cluster, started once (5 to 10 s). Without Java its tests are skipped, and say so."""
+    try:
+        check_java(os.environ)
+    except ShopError as error:
+        pytest.skip(str(error))
+    with SparkEngine.of(spark_settings, os.environ) as engine:
+        yield engine

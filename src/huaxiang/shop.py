@@ -33,6 +33,7 @@ from huaxiang.words import Lang
 if TYPE_CHECKING:
     from huaxiang.clean import QualityReport
     from huaxiang.collect import CollectReport
+    from huaxiang.engine.spark_tables import Places
     from huaxiang.features import BuildReport
     from huaxiang.features.explain import Explanation
     from huaxiang.features.live.store import LiveStore
@@ -134,6 +135,11 @@ class Shop:
         from huaxiang.features import build_features
         from huaxiang.identity import link_users
 
+        if self.settings.shop.engine == "spark":
+            from huaxiang.features.spark_build import build_on_spark
+
+            with self._step_on_spark("build") as places:
+                return build_on_spark(places, self.settings, as_of=as_of, progress=self.progress)
         with self._step("build") as step:
             link_users(step, self.settings, progress=self.progress)
             return build_features(
@@ -144,6 +150,14 @@ class Shop:
         """Put the models of each declared outcome through the exam; the winners predict for every customer."""
         from huaxiang.models import train_outcomes
 
+        if self.settings.shop.engine == "spark":
+            from huaxiang.models.spark_scoring import SparkScorer, bring_training
+
+            with self._step_on_spark("train") as places:
+                bring_training(places)
+                scorer = SparkScorer(places, self.settings)
+                folder = self.folder / "models"
+                return train_outcomes(places.step, self.settings, folder=folder, scorer=scorer, progress=self.progress)
         if not self.lake.has("features"):
             self.lake.table("features")  # raises: nothing is built yet
         with self._step("train") as step:
@@ -153,6 +167,11 @@ class Shop:
         """Turn features and predictions into one row of traits a customer."""
         from huaxiang.profile import build_profiles
 
+        if self.settings.shop.engine == "spark":
+            from huaxiang.profile.spark_build import build_on_spark
+
+            with self._step_on_spark("profile") as places:
+                return build_on_spark(places, self.settings, progress=self.progress)
         with self._step("profile") as step:
             return build_profiles(step, self.settings, progress=self.progress)
 
@@ -315,6 +334,17 @@ class Shop:
                 name,
                 ", ".join(f"{table} {entry.rows}" for table, entry in step.written.items()) or "nothing new",
             )
+
+    @contextmanager
+    def _step_on_spark(self, name: str) -> Iterator[Places]:
+        """A step whose tables Spark writes: all of them take their places at its end."""
+        from huaxiang.engine.spark import SparkEngine
+        from huaxiang.engine.spark_tables import Places
+
+        with SparkEngine.of(self.settings.spark, os.environ) as spark, self._step(name) as step:
+            places = Places(spark, step, self.settings.spark)
+            yield places
+            places.publish()
 
     def _is_fresh(self, name: str) -> bool:
         return self.lake.note(name).get("mark") == self._mark(name)

@@ -21,6 +21,7 @@ from typing import Any
 
 import ibis
 import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import DeltaTable, Schema
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
@@ -183,6 +184,12 @@ class Step:
             )
         return self.lake.table(name)
 
+    def files(self, name: str) -> list[Path]:
+        """The Parquet files of a table as this step sees it."""
+        if name in self.written:
+            return self.lake._files(name, self.written[name].version)
+        return self.lake.files(name)
+
     def has(self, name: str) -> bool:
         return name in self.written or (name in self._before.tables and name not in self.dropped)
 
@@ -210,6 +217,24 @@ class Step:
         files = engine.write(query, folder)
         if loaded is not None:
             engine.drop(loaded)
+        return self._commit(name, files, schema, keep=keep)
+
+    def adopt(self, name: str, folder: Path) -> int:
+        """Make the Parquet files in `folder`, which must lie on the lake's file system, the content of table `name`; gives its rows."""
+        home = self.lake._folder(name)
+        home.mkdir(parents=True, exist_ok=True)
+        files, schema = [], None
+        for path in sorted(folder.glob("*.parquet")):
+            found = pq.read_metadata(path)
+            schema = schema or found.schema.to_arrow_schema().remove_metadata()
+            if found.num_rows:
+                files.append((path.replace(home / path.name), found.num_rows))
+        if schema is None:
+            raise ShopError("lake.nothing_written", name=name, folder=folder)
+        return self._commit(name, files, schema, keep=False)
+
+    def _commit(self, name: str, files: list[tuple[Path, int]], schema: pa.Schema, *, keep: bool) -> int:
+        folder = self.lake._folder(name)
         rows = sum(count for _, count in files)
         entry = self.written.get(name) or self._before.tables.get(name)
         delta = self._opened(name, entry, schema)

@@ -94,6 +94,30 @@ class BuildReport:
     redone: int = 0
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What a build computes. first: the day of the first event; categories: those that get a share of spend; sells: whether there are purchases at all."""
+
+    as_of: date
+    first: date
+    categories: list[str]
+    sells: bool
+    features: list[Feature]
+    outcomes: list[Outcome]
+
+    def note(self, settings: Settings, labels: dict[str, int], skipped: dict[str, str]) -> dict[str, object]:
+        """What the build step's note says of it. labels: rows of each outcome."""
+        return {
+            "as_of": self.as_of.isoformat(),
+            "categories": list(self.categories),
+            "sells": self.sells,
+            "history_from": self.first.isoformat(),
+            "features": [feature.note() for feature in self.features],
+            "outcomes": [outcome.note(settings.train) for outcome in self.outcomes if labels.get(outcome.name)],
+            "skipped_outcomes": skipped,
+        }
+
+
 def build_features(
     step: Step,
     settings: Settings,
@@ -187,7 +211,7 @@ def build_from_ready(
             stack.callback(engine.drop, table)
         texts = _texts(engine, features, named)
         past = sorted({day for found in dates.values() for day in found.dates})
-        sample = _sampled_buckets(settings, span, len(past))
+        sample = sampled_buckets(settings, span, len(past))
 
         def compute(name: str, work: Sequence[Work], *, everyone: bool) -> Gathered:
             """The rows of all `work`, without the scores."""
@@ -240,16 +264,8 @@ def build_from_ready(
         trained = step.rows("training") if past else 0
         labels = _write_labels(step, outcomes, dates, sample) if trained else {}
     skipped |= {name: "no_rows" for name in dates if not labels.get(name)}
-    step.note |= {
-        "as_of": as_of.isoformat(),
-        "categories": list(categories),
-        "sells": sells,
-        "history_from": span.first.isoformat(),
-        "features": [feature.note() for feature in features],
-        "outcomes": [outcome.note(settings.train) for outcome in outcomes if labels.get(outcome.name)],
-        "skipped_outcomes": skipped,
-        "training": training_note(features, past, sample),
-    }
+    chosen = Chosen(as_of, span.first, categories, sells, features, outcomes)
+    step.note |= chosen.note(settings, labels, skipped) | {"training": training_note(features, past, sample)}
     return BuildReport(as_of, users, span.events, len(features), trained, labels, skipped, redone=redone)
 
 
@@ -309,7 +325,7 @@ def _ranges(first: int, last: int, parts: int) -> Iterator[tuple[int, int]]:
     return ((low, high) for low, high in pairwise(edges) if high > low)
 
 
-def _sampled_buckets(settings: Settings, span: Span, dates: int) -> int:
+def sampled_buckets(settings: Settings, span: Span, dates: int) -> int:
     """How many buckets of users the training set may hold within [train] max_rows; in steps of an eighth or less, so that a
     few more users leave the sample as it is."""
     rows = span.users * max(dates, 1)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -34,7 +34,19 @@ log = logging.getLogger(__name__)
 BATCH = 50_000  # users scored at a time
 
 
-def train_outcomes(step: Step, settings: Settings, *, folder: Path, progress: Progress = SILENT) -> list[ScoreCard]:
+class Scorer(Protocol):
+    """Where every customer is scored: here by DuckDB, or by Spark (spark_scoring.py)."""
+
+    def add(self, outcome: dict[str, Any], predictor: Predictor, version: str) -> None:
+        """Predict for all the outcome is about."""
+
+    def finish(self) -> None:
+        """Write what is still to be written of `predictions`."""
+
+
+def train_outcomes(
+    step: Step, settings: Settings, *, folder: Path, scorer: Scorer | None = None, progress: Progress = SILENT
+) -> list[ScoreCard]:
     """The score card of each outcome of the last build; writes `predictions` and models/<outcome>/<version>/.
 
     An outcome that cannot be learned gets a card that says why; a shop that declares none gets no card.
@@ -44,7 +56,7 @@ def train_outcomes(step: Step, settings: Settings, *, folder: Path, progress: Pr
     unbuilt: dict[str, str] = built.get("skipped_outcomes", {})
     if not outcomes and not unbuilt:
         log.info("train: the shop declares no outcome")
-    step.replace("predictions", SCHEMA.empty_table())
+    scorer = scorer or LakeScorer(step, settings)
     cards: list[ScoreCard] = []
     places: dict[str, str] = {}
     for name in unbuilt:
@@ -52,9 +64,10 @@ def train_outcomes(step: Step, settings: Settings, *, folder: Path, progress: Pr
     for outcome in outcomes:
         pieces = len(grids(outcome["kind"])) * (1 + settings.train.folds) + 2
         with progress.task("train", str(outcome["name"]), total=pieces) as advance:
-            card = _train_one(step, outcome, settings, folder, lambda: advance(1))
+            card = _train_one(step, outcome, settings, folder, scorer, lambda: advance(1))
         cards.append(card)
         log.info("train %s: %s, %.1f s", card.outcome, card.model or card.status, card.seconds)
+    scorer.finish()
     for card in cards:
         place = Path(card.outcome) / (card.version or "none")
         (folder / place).mkdir(parents=True, exist_ok=True)
@@ -66,7 +79,7 @@ def train_outcomes(step: Step, settings: Settings, *, folder: Path, progress: Pr
 
 
 def _train_one(
-    step: Step, outcome: dict[str, Any], settings: Settings, folder: Path, done: Callable[[], None]
+    step: Step, outcome: dict[str, Any], settings: Settings, folder: Path, scorer: Scorer, done: Callable[[], None]
 ) -> ScoreCard:
     start = time.perf_counter()
     train = settings.train
@@ -84,7 +97,7 @@ def _train_one(
         predictor = _predictor(outcome, contest, settings)
         place = save_predictor(predictor, folder)
         version = place.name
-        _predict(step, outcome, settings, predictor, version)
+        scorer.add(outcome, predictor, version)
     done()
     card = make_card(outcome, data, contest, predictor, version, why=None, settings=train, seconds=0.0)
     return replace(card, seconds=time.perf_counter() - start)
@@ -105,21 +118,33 @@ def _predictor(outcome: dict[str, Any], contest: Contest, settings: Settings) ->
     )
 
 
-def _predict(step: Step, outcome: dict[str, Any], settings: Settings, predictor: Predictor, version: str) -> None:
-    """Predictions for every user the outcome is about, batch by batch."""
-    columns = tuple(numeric_features(step, "training"))
-    features = "".join(f', f."{name}"::DOUBLE AS "{name}"' for name in columns)
-    query = f"SELECT f.user_id, f.as_of::TIMESTAMP AS as_of{features} FROM ({_population(step, outcome, settings)}) f"
-    made: list[pa.Table] = []
-    for batch in step.lake.engine.batches(query, BATCH):
-        if batch.num_rows:
-            users, as_of = batch.column("user_id"), batch.column("as_of")
-            made.append(predictor.predict(users, as_of, feature_matrix(batch, columns), version))
-        if len(made) == 4:
+class LakeScorer:
+    """Scores the `features` of the shop's own lake, batch by batch."""
+
+    def __init__(self, step: Step, settings: Settings) -> None:
+        self._step = step
+        self._settings = settings
+        step.replace("predictions", SCHEMA.empty_table())
+
+    def add(self, outcome: dict[str, Any], predictor: Predictor, version: str) -> None:
+        step = self._step
+        columns = tuple(numeric_features(step, "training"))
+        features = "".join(f', f."{name}"::DOUBLE AS "{name}"' for name in columns)
+        people = _population(step, outcome, self._settings)
+        query = f"SELECT f.user_id, f.as_of::TIMESTAMP AS as_of{features} FROM ({people}) f"
+        made: list[pa.Table] = []
+        for batch in step.lake.engine.batches(query, BATCH):
+            if batch.num_rows:
+                users, as_of = batch.column("user_id"), batch.column("as_of")
+                made.append(predictor.predict(users, as_of, feature_matrix(batch, columns), version))
+            if len(made) == 4:
+                step.append("predictions", pa.concat_tables(made))
+                made = []
+        if made:
             step.append("predictions", pa.concat_tables(made))
-            made = []
-    if made:
-        step.append("predictions", pa.concat_tables(made))
+
+    def finish(self) -> None:
+        """Every batch is written already."""
 
 
 def _unbuilt_card(name: str, settings: Settings) -> ScoreCard:

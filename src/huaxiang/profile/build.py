@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from huaxiang.engine import Step
+from huaxiang.engine import Engine, Lake, Step
 from huaxiang.errors import ShopError
 from huaxiang.features.filters import compile_filter
 from huaxiang.profile.lifecycle import Basis, comeback_sql, find_basis, lifecycle_sql, limits_sql, tier_sql
@@ -51,7 +52,7 @@ class ProfileReport:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """What the query is made of."""
 
     features: str
@@ -78,16 +79,30 @@ def build_profiles(step: Step, settings: Settings, *, progress: Progress = SILEN
     with progress.task("profile", both("profile.task.build", count=f"{count:,}")[settings.shop.language], 1) as advance:
         rows = step.replace("profiles", _wide_sql(step, parts, basis, levels, settings))
         advance(1)
-    counted = _count(step)
-    report = ProfileReport(
+    report = make_report(rows, parts, tuple(step.table("profiles").columns), _count(step), start)
+    step.note |= profile_note(report, parts, basis, levels, _unused(step, parts))
+    log.info("profiles: %d features rows in, %d out, %.2f s", step.rows("features"), rows, report.seconds)
+    return report
+
+
+def make_report(
+    rows: int, parts: Parts, columns: tuple[str, ...], counted: dict[str, Any], start: float
+) -> ProfileReport:
+    return ProfileReport(
         users=rows,
         as_of=f"{parts.as_of.isoformat()}Z",
-        columns=tuple(step.table("profiles").columns),
+        columns=columns,
         outcomes=tuple(outcome.name for outcome in parts.outcomes),
         seconds=round(time.perf_counter() - start, 3),
         **counted,
     )
-    step.note |= {
+
+
+def profile_note(
+    report: ProfileReport, parts: Parts, basis: Basis, levels: dict[str, float], unused: list[str]
+) -> dict[str, Any]:
+    """What the profile step's note says."""
+    return {
         "as_of": report.as_of,
         "stages": report.stages,
         "tags": report.tags,
@@ -96,10 +111,8 @@ def build_profiles(step: Step, settings: Settings, *, progress: Progress = SILEN
         "worth": basis.worth,
         "levels": levels,
         "predicted": {outcome.name: {"column": outcome.column, "kind": outcome.kind} for outcome in parts.outcomes},
-        "unused": _unused(step, parts),
+        "unused": unused,
     }
-    log.info("profiles: %d features rows in, %d out, %.2f s", step.rows("features"), rows, report.seconds)
-    return report
 
 
 def as_of_moment(found: date | datetime | None, zone: str) -> datetime:
@@ -112,30 +125,44 @@ def as_of_moment(found: date | datetime | None, zone: str) -> datetime:
     return local.astimezone(UTC).replace(tzinfo=None)
 
 
-def _find_parts(step: Step, settings: Settings) -> _Parts:
+def trait_columns(lake: Lake, known: Sequence[str], *, ties: bool) -> tuple[str, ...]:
+    """The columns of features that become traits, and the shop's own. known: the columns of features; ties: whether there are any."""
+    mine = [feature["name"] for feature in lake.note("build").get("features", []) if feature.get("group") == "mine"]
+    wanted = [trait.name for trait in COMPUTED if trait.name not in MADE] + mine
+    return tuple(name for name in dict.fromkeys(wanted) if name in known or (ties and name == "ties"))
+
+
+def declared_columns(users: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of ready.users that become traits. columns: those that profiles has already."""
+    return tuple(name for name in (*DECLARED, "extra") if name in users and name not in columns)
+
+
+def _find_parts(step: Step, settings: Settings) -> Parts:
     engine, table = step.lake.engine, step.table("features")
     features, known = engine.sql(table), table.columns
-    mine = [
-        feature["name"] for feature in step.lake.note("build").get("features", []) if feature.get("group") == "mine"
-    ]
-    wanted = [trait.name for trait in COMPUTED if trait.name not in MADE] + mine
     ties = step.rows("clean.relations") > 0
-    columns = tuple(name for name in dict.fromkeys(wanted) if name in known or (ties and name == "ties"))
+    columns = trait_columns(step.lake, known, ties=ties)
     users, declared, numbered = "", tuple[str, ...](), False
     if step.has("ready.users"):
         found = step.table("ready.users")
         users, numbered = engine.sql(found), "user_no" in found.columns
-        declared = tuple(name for name in (*DECLARED, "extra") if name in found.columns and name not in columns)
+        declared = declared_columns(found.columns, columns)
     predictions, outcomes = "", tuple[Outcome, ...]()
     if step.rows("predictions"):
         predictions = engine.sql(step.table("predictions"))
-        taken = {"user_id", "as_of", *MADE, *columns, *declared}
-        outcomes = tuple(find_outcomes(step.lake, find_kinds(step.lake, predictions), taken))
+        outcomes = used_outcomes(step.lake, find_kinds(step.lake, predictions), columns, declared)
     as_of = as_of_moment(engine.value(f"SELECT max(as_of) FROM ({features})"), settings.shop.timezone)
-    return _Parts(features, columns, declared, users, numbered, predictions, outcomes, as_of, ties)
+    return Parts(features, columns, declared, users, numbered, predictions, outcomes, as_of, ties)
 
 
-def _wide_sql(step: Step, parts: _Parts, basis: Basis, levels: dict[str, float], settings: Settings) -> str:
+def used_outcomes(
+    lake: Lake, kinds: Mapping[str, str], columns: Sequence[str], declared: Sequence[str]
+) -> tuple[Outcome, ...]:
+    """The outcomes with predictions worth using. kinds: outcome -> kind"""
+    return tuple(find_outcomes(lake, kinds, {"user_id", "as_of", *MADE, *columns, *declared}))
+
+
+def _wide_sql(step: Step, parts: Parts, basis: Basis, levels: dict[str, float], settings: Settings) -> str:
     """SQL of the whole table."""
     profile, as_of = settings.profile, f"TIMESTAMP '{parts.as_of.isoformat(sep=' ')}'"
     known = step.table("features").columns
@@ -160,6 +187,26 @@ def _wide_sql(step: Step, parts: _Parts, basis: Basis, levels: dict[str, float],
         for outcome in parts.outcomes:
             picked += [f"p.{name_sql(outcome.column)}", f"p.{name_sql(outcome.column + '_confidence')}"]
     base = f"SELECT {user_id} AS user_id, {as_of} AS as_of, {', '.join(picked)} FROM ({parts.features}) f {' '.join(joins)}"
+    lines = thresholds(step.lake, parts.predictions) if parts.outcomes else {}
+    made = finish_sql(step.lake.engine, base, known, parts, basis, levels, lines, settings)
+    return f"{made}{' ORDER BY user_no' if numbered else ''}"
+
+
+def finish_sql(
+    engine: Engine,
+    base: str,
+    known: Sequence[str],
+    parts: Parts,
+    basis: Basis,
+    levels: dict[str, float],
+    lines: dict[str, float],
+    settings: Settings,
+) -> str:
+    """SQL of the finished rows over `base`, one row a customer with all that is known: no joins, no look at other rows.
+
+    known: the columns of features; lines: outcome -> the threshold its model chose
+    """
+    profile, numbered = settings.profile, ("user_no",) if parts.numbered else ()
     limited = f"SELECT *, {limits_sql(known, profile, basis)} AS active_limit_days FROM ({base})"
     staged = f"SELECT *, {lifecycle_sql(profile, basis, comeback=True)} AS lifecycle, {tier_sql(basis)} AS value_tier FROM ({limited})"
     out = [
@@ -176,9 +223,8 @@ def _wide_sql(step: Step, parts: _Parts, basis: Basis, levels: dict[str, float],
     ]
     for outcome in parts.outcomes:
         out += [outcome.column, f"{outcome.column}_confidence"]
-    tags = _tags(step, parts, staged, levels, settings)
-    order = " ORDER BY user_no" if numbered else ""
-    return f"SELECT {_list(tuple(out))} FROM (SELECT *, {tags} AS tags FROM ({staged})){order}"
+    tags = _tags(engine, set(known), parts.outcomes, staged, levels, lines, settings)
+    return f"SELECT {_list(tuple(out))} FROM (SELECT *, {tags} AS tags FROM ({staged}))"
 
 
 def _ties_sql(step: Step) -> str:
@@ -188,17 +234,23 @@ def _ties_sql(step: Step) -> str:
     return f"SELECT user_id, count(DISTINCT other_id) AS ties FROM ({both_ways}) WHERE user_id <> other_id GROUP BY user_id"
 
 
-def _tags(step: Step, parts: _Parts, staged: str, levels: dict[str, float], settings: Settings) -> str:
-    lines = thresholds(step.lake, parts.predictions) if parts.outcomes else {}
+def _tags(
+    engine: Engine,
+    known: set[str],
+    outcomes: tuple[Outcome, ...],
+    staged: str,
+    levels: dict[str, float],
+    lines: dict[str, float],
+    settings: Settings,
+) -> str:
     likely = {
         outcome.name: f"{name_sql(outcome.column)} >= {find_line(outcome.name, lines[outcome.name], outcome.baseline)!r}"
-        for outcome in parts.outcomes
+        for outcome in outcomes
         if outcome.kind == "binary" and outcome.name in lines
     }
-    known = set(step.table("features").columns)
     types: dict[str, str] = {}
     if settings.profile.tags:
-        types = {field.name: _kind(str(field.type)) for field in step.lake.engine.schema(staged)}
+        types = {field.name: _kind(str(field.type)) for field in engine.schema(staged)}
     mine = {
         name: compile_filter(tag.when, types, name=f"profile.tags.{name}").sql
         for name, tag in settings.profile.tags.items()
@@ -229,7 +281,7 @@ def _count(step: Step) -> dict[str, Any]:
     return {"stages": stages, "tags": {row["tag"]: row["n"] for row in rows}}
 
 
-def _unused(step: Step, parts: _Parts) -> list[str]:
+def _unused(step: Step, parts: Parts) -> list[str]:
     """Traits that say the same nothing (null, 0 or an empty list) of every customer: not worth a line in a profile."""
     types = {field.name: str(field.type) for field in step.lake.engine.schema(step.table("profiles"))}
     columns = [name for name in parts.columns if name in types]

@@ -21,6 +21,7 @@ from huaxiang.settings.collect import ColumnFrom, DoorSettings, SourceSettings, 
 from huaxiang.settings.features import FeatureSettings, FeaturesSection, OutcomeSettings
 from huaxiang.settings.profile import ProfileSettings
 from huaxiang.settings.shop import ShopSettings
+from huaxiang.settings.spark import SparkSettings, SparkTables
 from huaxiang.settings.train import TrainSettings
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
     "Settings",
     "ShopSettings",
     "SourceSettings",
+    "SparkSettings",
+    "SparkTables",
     "TableFrom",
     "TrainSettings",
     "add_entry",
@@ -50,6 +53,7 @@ class Settings(Section):
     outcomes: dict[str, OutcomeSettings] = Field(default_factory=dict)
     train: TrainSettings = TrainSettings()
     profile: ProfileSettings = ProfileSettings()
+    spark: SparkSettings = SparkSettings()
 
 
 def load_settings(path: Path, environ: Mapping[str, str], *, text: str | None = None) -> Settings:

@@ -15,6 +15,9 @@ class ShopSettings(Section):
     language: Literal["en", "zh"] = Field(default="en", description="of reports: en or zh")
     currency: str = Field(default="CNY", description="ISO 4217 code of every money column")
     timezone: str = Field(default="UTC", description="the shop's zone: hours, weekdays and days are the shop's")
+    engine: Literal["duckdb", "spark"] = Field(
+        default="duckdb", description="what builds, predicts and profiles: duckdb, or spark (see [spark])"
+    )
     memory_gb: float = Field(default=1.5, gt=0.1, description="limit of the query engine")
     threads: int = Field(default=2, ge=1, description="cores to work with")
     as_of: str = Field(

@@ -130,3 +130,11 @@ def test_shop_behind_a_link_keeps_its_files(tmp_path: Path) -> None:
         with lake.step("one") as step:
             step.replace("a", FIVE)
         assert engine.value(lake.table("a").count().as_table()) == 5
+
+
+def test_shop_folder_may_have_a_space_and_chinese_in_its_name(tmp_path: Path) -> None:
+    with Engine(memory_gb=0.5, threads=1) as engine:
+        lake = Lake(tmp_path / "my shop 店铺" / "lake", engine)
+        with lake.step("clean") as step:
+            step.replace("clean.events", pa.table({"n": [1]}))
+        assert engine.rows(lake.table("clean.events")) == [{"n": 1}]

@@ -95,7 +95,8 @@ class Lake:
 
     def _files(self, name: str, version: int) -> list[Path]:
         folder = self._folder(name)
-        return [folder / uri for uri in sorted(DeltaTable(folder, version=version).file_uris())]
+        # By name: in the URI a space or a Chinese character of the folder is an escape such as %20.
+        return [folder / Path(uri).name for uri in sorted(DeltaTable(folder, version=version).file_uris())]
 
     def _at(self, name: str, entry: Entry, void: Entry | None = None) -> ibis.Table:
         """The table at `entry` without the rows that its companion at `void` names."""

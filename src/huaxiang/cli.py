@@ -264,6 +264,23 @@ def features(
         show_features(listed, out, _lang)
 
 
+@app.command(help=_words("cli.stream"))
+def stream(
+    shop: Folder,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=_help("source"))],
+    to: Annotated[str, typer.Option("--out", help=_help("stream_out"))],
+    checkpoint: Annotated[str, typer.Option(help=_help("checkpoint"))],
+    option: Annotated[list[str] | None, typer.Option(help=_help("option"))] = None,
+    follow: Annotated[bool, typer.Option("--follow", help=_help("follow"))] = False,
+) -> None:
+    options = dict(word.partition("=")[::2] for word in option or [])
+    with _open(shop) as opened:
+        batches, left = opened.stream(source, to, checkpoint, options=options, once=not follow)
+    _say("streamed", batches=batches, out=to)
+    if left:
+        _say("stream_left", names=", ".join(left))
+
+
 @app.command(help=_words("cli.quarantine"))
 def quarantine(
     shop: Folder,

@@ -272,6 +272,28 @@ class Shop:
                 fill(store, self.lake, advance=advance)
         return store
 
+    def stream(
+        self,
+        source: str,
+        out: str | Path,
+        checkpoint: str | Path,
+        *,
+        options: Mapping[str, str] | None = None,
+        once: bool = True,
+    ) -> tuple[int, list[str]]:
+        """Fold a stream of events on Spark by the shop's definitions; gives the batches run, and the features left to the batch build.
+
+        source: json:, parquet: or csv: and a folder watched for files, or kafka:topic; out: where each batch's values are written;
+        checkpoint: where Spark keeps offsets and states; options: of the source; once: take what is there and end
+        """
+        from huaxiang.engine.spark import SparkEngine
+        from huaxiang.engine.spark_tables import Places
+        from huaxiang.features.spark_stream import stream_on_spark
+
+        with SparkEngine.of(self.settings.spark, os.environ) as spark:
+            places = Places(spark, Step(self.lake, "stream"), self.settings.spark)
+            return stream_on_spark(places, self.settings, source, out, checkpoint, options=options, once=once)
+
     def add_feature(self, name: str, agg: str, column: str = "", **rest: Any) -> None:
         """Declare a feature in huaxiang.toml; the next build computes it.
 

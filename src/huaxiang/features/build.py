@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import ibis
 
-from huaxiang.engine import Engine, Step
+from huaxiang.engine import Engine, Lake, Step
 from huaxiang.errors import DefinitionError
 from huaxiang.features.algebra import Feature
 from huaxiang.features.compile import plan_features
@@ -209,7 +209,7 @@ def build_from_ready(
         named = _names(step)
         for table in named.values():
             stack.callback(engine.drop, table)
-        texts = _texts(engine, features, named)
+        texts = _texts(step.lake, features, named)
         past = sorted({day for found in dates.values() for day in found.dates})
         sample = sampled_buckets(settings, span, len(past))
 
@@ -303,15 +303,16 @@ def _names(step: Step) -> dict[str, ibis.Table]:
     }
 
 
-def _texts(engine: Engine, features: list[Feature], named: dict[str, ibis.Table]) -> Texts:
+def _texts(lake: Lake, features: list[Feature], named: dict[str, ibis.Table]) -> Texts:
     """The compiled plan of `features`; the names of keys with few values (not items) stand in its text."""
+    engine = lake.engine
     codes = {
         key: {row["name"]: row["no"] for row in engine.rows(table)}
         for key, table in named.items()
         if key == "category_top" or engine.value(f"SELECT count(*) FROM {table.get_name()}") <= WRITTEN_OUT
     }
     plan = plan_features(unscored(features, standard_features()), Plan())
-    return Texts(plan, codes, {key: table.get_name() for key, table in named.items()})
+    return Texts(plan, codes, {key: table.get_name() for key, table in named.items()}, lake.folder / "plans.json")
 
 
 def _slices(events: int, threads: int) -> int:

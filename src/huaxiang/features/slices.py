@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
+from pathlib import Path
 
 from huaxiang.engine import Engine, Step
 from huaxiang.engine.duck import quote
 from huaxiang.features.plan import Codes, Plan
 from huaxiang.features.ready import sessions_sql
-from huaxiang.features.text import CHOSEN, EVERY, USERS, Chosen, PlanText, day_number, fill, write_text
+from huaxiang.features.text import CHOSEN, EVERY, USERS, Chosen, PlanText, day_number, fill, names_of, remembered_text
 from huaxiang.settings import Settings
 
 
@@ -28,6 +29,7 @@ class Texts:
     plan: Plan
     codes: Codes
     named: Mapping[str, str]
+    path: Path  # where the text is remembered from one build to the next
 
     @cached_property
     def chosen(self) -> Chosen:
@@ -42,7 +44,9 @@ class Texts:
         return self._write(filter_past=True)
 
     def _write(self, *, filter_past: bool) -> PlanText:
-        return write_text(self.plan, self.chosen, codes=self.codes, named=self.named, filter_past=filter_past)
+        return remembered_text(
+            self.path, self.plan, self.chosen, codes=self.codes, named=self.named, filter_past=filter_past
+        )
 
 
 @dataclass
@@ -89,7 +93,8 @@ class Slice:
 
     def _rows(self, as_of: date, events: dict[str, str], users: str, *, everyone: bool) -> str:
         text = self.texts.today if as_of > self.last else self.texts.then
-        parts = {f"__part{number}__": self.keep(fill(part, as_of, events)) for number, part in enumerate(text.parts)}
+        tables = events | {names_of(key): table for key, table in self.texts.named.items()}
+        parts = {f"__part{number}__": self.keep(fill(part, as_of, tables)) for number, part in enumerate(text.parts)}
         registered = f"(SELECT user_no, user_id, CASE WHEN registered_day < DATE '{as_of}' THEN {day_number('registered_day')} END AS registered_no FROM {users})"
         rows = fill(text.final[everyone], as_of, {USERS: registered, **parts})
         return f"SELECT user_no, user_id, DATE '{as_of}' AS as_of, * EXCLUDE (user_no, user_id) FROM ({rows})"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import ibis
 
+import huaxiang
+from huaxiang.engine.lake import write_atomically
 from huaxiang.features.compile import compile_plan, final_rows, needs
 from huaxiang.features.plan import EVENT_COLUMNS, Codes, Plan
 from huaxiang.features.written import AS_OF_MARK, CODED, Writer
@@ -54,9 +59,14 @@ class PlanText:
     final: Mapping[bool, str]
 
 
-def write_text(plan: Plan, chosen: Chosen, *, codes: Codes, named: Mapping[str, str], filter_past: bool) -> PlanText:
-    """The text of `plan`. named: key -> the engine table (no, name) of the names of its codes."""
-    names = {key: ibis.table({"no": "int32", "name": "string"}, name=table) for key, table in named.items()}
+def names_of(key: str) -> str:
+    """Stands for the table (no, name) of the names of a key's codes."""
+    return f"__names_{key}__"
+
+
+def write_text(plan: Plan, chosen: Chosen, *, codes: Codes, named: Iterable[str], filter_past: bool) -> PlanText:
+    """The text of `plan`. named: the keys whose codes have a table of names."""
+    names = {key: ibis.table({"no": "int32", "name": "string"}, name=names_of(key)) for key in named}
     to = Writer(filter_past=filter_past, codes=codes, names=names)
     every, few = ibis.table(_EVENTS, name=EVERY), ibis.table(_EVENTS, name=CHOSEN)
     rows = [
@@ -67,6 +77,26 @@ def write_text(plan: Plan, chosen: Chosen, *, codes: Codes, named: Mapping[str, 
     inner = _sql(final_rows(plan, to, users, kept, everyone=False, keep=("user_id",)))
     # the first join alone decides who is in
     return PlanText(tuple(map(_sql, rows)), {False: inner, True: inner.replace("INNER JOIN", "LEFT OUTER JOIN", 1)})
+
+
+def remembered_text(
+    path: Path, plan: Plan, chosen: Chosen, *, codes: Codes, named: Iterable[str], filter_past: bool
+) -> PlanText:
+    """As write_text; what the file at `path` remembers of the same plan is taken, for to write it takes most of a second."""
+    said = (huaxiang.__version__, ibis.__version__, repr(plan), sorted(codes.items()), sorted(named), filter_past)
+    key = hashlib.sha256(repr(said).encode()).hexdigest()
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        if key in held:
+            return PlanText(tuple(held[key]["parts"]), {True: held[key]["all"], False: held[key]["some"]})
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        held = {}  # not there, or not ours: written anew
+    made = write_text(plan, chosen, codes=codes, named=named, filter_past=filter_past)
+    kept = dict(list(held.items())[-3:]) | {
+        key: {"parts": made.parts, "all": made.final[True], "some": made.final[False]}
+    }
+    write_atomically(path, json.dumps(kept))
+    return made
 
 
 def fill(text: str, as_of: date, tables: Mapping[str, str]) -> str:

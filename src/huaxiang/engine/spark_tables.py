@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import ibis
 from deltalake import DeltaTable
@@ -145,7 +146,7 @@ class Places:
         with self.engine.attempt():
             folder = Path(place).resolve()
             if "://" not in place and (folder / "_delta_log").is_dir():
-                return reader.parquet(*(here(folder / file) for file in DeltaTable(folder).file_uris()))
+                return reader.parquet(*(here(folder / unquote(uri)) for uri in DeltaTable(folder).file_uris()))
             return reader.format("delta" if format == "delta" else "parquet").load(place)
 
     def _swap_folder(self, staged: str, place: str) -> None:

@@ -48,8 +48,10 @@ def build_on_both(
     wanted, note = tables(bench), bench.lake.note("build")
     with bench.lake.step("build") as step:
         report: BuildReport = build_on_spark(Places(spark, step, bench.settings.spark), bench.settings, as_of=as_of)
-    assert vars(report) | {"seconds": 0} == vars(wanted_report) | {"seconds": 0}
-    timed = {"seconds": 0, "finished_at": ""}
+    apart = {"seconds": 0, "full": ""}
+    assert vars(report) | apart == vars(wanted_report) | apart
+    # ready and training: what the next build on DuckDB may keep; after one on Spark it may keep nothing
+    timed = {"seconds": 0, "finished_at": "", "ready": None, "training": None}
     assert bench.lake.note("build") | timed == note | timed
     return tables(bench), wanted
 

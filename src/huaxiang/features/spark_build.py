@@ -77,7 +77,10 @@ def build_on_spark(
     log.info(
         "build: %d events in, %d users, %d features out, %.1f s", span.events, users, len(chosen.features), seconds
     )
-    return BuildReport(chosen.as_of, users, span.events, len(chosen.features), trained, labels, skipped, seconds)
+    return BuildReport(
+        chosen.as_of, users, span.events, len(chosen.features), trained, labels, skipped, seconds,
+        full="spark", touched=span.users, rows=span.events, redone=trained,
+    )  # fmt: skip
 
 
 def _choose(places: Places, settings: Settings, as_of: date, first: date) -> Chosen:

@@ -24,7 +24,6 @@ from typing import Any, TypeAlias
 import ibis
 
 from huaxiang.features.algebra import Feature
-from huaxiang.features.dense import is_dense, schema_of, weights
 from huaxiang.features.filters import Expression
 from huaxiang.features.in_ibis import to_ibis
 from huaxiang.features.passes import codes_of, condition, plan_passes
@@ -51,16 +50,10 @@ Source: TypeAlias = Callable[
 
 @dataclass(frozen=True)
 class Part:
-    """One grouping. events: the codes of the events it reads (None: any); key: of a dense one, whose rows are still to be
-    folded by dense.fold_dense."""
+    """One grouping. events: the codes of the events it reads (None: any)."""
 
     events: frozenset[int] | None
     rows: ibis.Table
-    key: KeyPlan | None = None
-
-    def schema(self) -> ibis.Schema:
-        """Of one row a user."""
-        return self.rows.schema() if self.key is None else schema_of(self.key)
 
 
 def plan_features(features: list[Feature], plan: Plan) -> Plan:
@@ -85,15 +78,12 @@ def needs(plan: Plan, to: Writer) -> list[tuple[frozenset[int] | None, frozenset
     return found
 
 
-def compile_plan(plan: Plan, to: Writer, source: Source, *, dense: bool = False) -> Iterator[Part]:
-    """The parts of `plan`; the first has a row for each user with an event before as-of. dense: keys with few values as arrays."""
+def compile_plan(plan: Plan, to: Writer, source: Source) -> Iterator[Part]:
+    """The parts of `plan`; the first has a row for each user with an event before as-of."""
     for one in plan_passes(plan):
         yield Part(one.events(), one.rows(source(one.events()), to))
     for made in plan.keys.values():
-        if dense and is_dense(made, to.codes):
-            yield Part(_codes(made.event), _dense_rows(made, to, source), made)
-        else:
-            yield Part(_codes(made.event), _key_rows(made, to, source))
+        yield Part(_codes(made.event), _key_rows(made, to, source))
     for folds in _by_where(plan):
         yield Part(_codes(next(iter(folds)).where.event), _day_rows(folds, to, source))
     for codes, exacts in _by_codes(plan.exacts):
@@ -159,15 +149,6 @@ def _key_rows(made: KeyPlan, to: Writer, source: Source) -> ibis.Table:
     folds = {alias: _fold(fold, rows, made, to) for fold, alias in made.folds.items()}
     grouped = rows.group_by(*to.by).aggregate(**folds)
     return grouped.mutate(**_finish_names(made, grouped, to))
-
-
-def _dense_rows(made: KeyPlan, to: Writer, source: Source) -> ibis.Table:
-    """What each event adds to the measures of a key, not grouped yet."""
-    key, _ = to.key(made)
-    table = to.read(source(_codes(made.event)), _key_columns(made, to))
-    value = to_ibis(key, to.column(table))
-    table = table.filter(*to.past(table), value.notnull(), *_kept_by_some(made, table, to))
-    return weights(made, table, to_ibis(key, to.column(table)), to, _condition)
 
 
 def _condition(total: Total, table: ibis.Table, to: Writer) -> Any:

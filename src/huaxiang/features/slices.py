@@ -15,7 +15,6 @@ from pathlib import Path
 
 from huaxiang.engine import Engine, Step
 from huaxiang.engine.duck import quote
-from huaxiang.features.dense import fold_dense
 from huaxiang.features.plan import Codes, Plan
 from huaxiang.features.ready import sessions_sql
 from huaxiang.features.text import CHOSEN, EVERY, USERS, Chosen, PlanText, day_number, fill, names_of, remembered_text
@@ -95,21 +94,10 @@ class Slice:
     def _rows(self, as_of: date, events: dict[str, str], users: str, *, everyone: bool) -> str:
         text = self.texts.today if as_of > self.last else self.texts.then
         tables = events | {names_of(key): table for key, table in self.texts.named.items()}
-        parts = {
-            f"__part{number}__": self._part(text, number, fill(part, as_of, tables))
-            for number, part in enumerate(text.parts)
-        }
+        parts = {f"__part{number}__": self.keep(fill(part, as_of, tables)) for number, part in enumerate(text.parts)}
         registered = f"(SELECT user_no, user_id, CASE WHEN registered_day < DATE '{as_of}' THEN {day_number('registered_day')} END AS registered_no FROM {users})"
         rows = fill(text.final[everyone], as_of, {USERS: registered, **parts})
         return f"SELECT user_no, user_id, DATE '{as_of}' AS as_of, * EXCLUDE (user_no, user_id) FROM ({rows})"
-
-    def _part(self, text: PlanText, number: int, sql: str) -> str:
-        made = text.dense.get(number)
-        if made is None:
-            return self.keep(sql)
-        table = self.engine.load(fold_dense(made, self.engine.arrow(sql), self.texts.codes[made.name])).get_name()
-        self.kept.append(table)
-        return table
 
 
 @contextmanager

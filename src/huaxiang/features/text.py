@@ -15,8 +15,7 @@ import ibis
 import huaxiang
 from huaxiang.engine.lake import write_atomically
 from huaxiang.features.compile import compile_plan, final_rows, needs
-from huaxiang.features.dense import is_dense
-from huaxiang.features.plan import EVENT_COLUMNS, Codes, KeyPlan, Plan
+from huaxiang.features.plan import EVENT_COLUMNS, Codes, Plan
 from huaxiang.features.written import AS_OF_MARK, CODED, Writer
 
 _TYPES = {
@@ -54,12 +53,10 @@ class Chosen:
 
 @dataclass(frozen=True)
 class PlanText:
-    """parts: texts whose results are kept as tables; final: everyone (or only users with an event) -> the text that joins them;
-    dense: which parts are to be folded by dense.fold_dense, and over which key plan."""
+    """parts: texts whose results are kept as tables; final: everyone (or only users with an event) -> the text that joins them."""
 
     parts: tuple[str, ...]
     final: Mapping[bool, str]
-    dense: Mapping[int, KeyPlan]
 
 
 def names_of(key: str) -> str:
@@ -72,15 +69,14 @@ def write_text(plan: Plan, chosen: Chosen, *, codes: Codes, named: Iterable[str]
     names = {key: ibis.table({"no": "int32", "name": "string"}, name=names_of(key)) for key in named}
     to = Writer(filter_past=filter_past, codes=codes, names=names)
     every, few = ibis.table(_EVENTS, name=EVERY), ibis.table(_EVENTS, name=CHOSEN)
-    source = lambda found: few if found and found <= chosen.codes else every  # noqa: E731
-    parts = list(compile_plan(plan, to, source, dense=True))
-    kept = [ibis.table(part.schema(), name=f"__part{number}__") for number, part in enumerate(parts)]
+    rows = [
+        part.rows for part in compile_plan(plan, to, lambda found: few if found and found <= chosen.codes else every)
+    ]
+    kept = [ibis.table(part.schema(), name=f"__part{number}__") for number, part in enumerate(rows)]
     users = ibis.table({"user_no": "int32", "user_id": "string", "registered_no": "int32"}, name=USERS)
     inner = _sql(final_rows(plan, to, users, kept, everyone=False, keep=("user_id",)))
     # the first join alone decides who is in
-    final = {False: inner, True: inner.replace("INNER JOIN", "LEFT OUTER JOIN", 1)}
-    dense = {number: part.key for number, part in enumerate(parts) if part.key is not None}
-    return PlanText(tuple(_sql(part.rows) for part in parts), final, dense)
+    return PlanText(tuple(map(_sql, rows)), {False: inner, True: inner.replace("INNER JOIN", "LEFT OUTER JOIN", 1)})
 
 
 def remembered_text(
@@ -92,14 +88,13 @@ def remembered_text(
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
         if key in held:
-            dense = [made for made in plan.keys.values() if is_dense(made, codes)]
-            final = {True: held[key]["all"], False: held[key]["some"]}
-            return PlanText(tuple(held[key]["parts"]), final, dict(zip(held[key]["dense"], dense, strict=True)))
+            return PlanText(tuple(held[key]["parts"]), {True: held[key]["all"], False: held[key]["some"]})
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         held = {}  # not there, or not ours: written anew
     made = write_text(plan, chosen, codes=codes, named=named, filter_past=filter_past)
-    kept = dict(list(held.items())[-3:])
-    kept[key] = {"parts": made.parts, "all": made.final[True], "some": made.final[False], "dense": list(made.dense)}
+    kept = dict(list(held.items())[-3:]) | {
+        key: {"parts": made.parts, "all": made.final[True], "some": made.final[False]}
+    }
     write_atomically(path, json.dumps(kept))
     return made
 

@@ -83,7 +83,8 @@ def remembered_text(
     path: Path, plan: Plan, chosen: Chosen, *, codes: Codes, named: Iterable[str], filter_past: bool
 ) -> PlanText:
     """As write_text; what the file at `path` remembers of the same plan is taken, for to write it takes most of a second."""
-    said = (huaxiang.__version__, ibis.__version__, repr(plan), sorted(codes.items()), sorted(named), filter_past)
+    listed = sorted((key, sorted(names.items())) for key, names in codes.items())
+    said = (huaxiang.__version__, ibis.__version__, repr(plan), listed, sorted(named), filter_past)
     key = hashlib.sha256(repr(said).encode()).hexdigest()
     try:
         held = json.loads(path.read_text(encoding="utf-8"))

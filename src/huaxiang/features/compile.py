@@ -31,7 +31,9 @@ from huaxiang.features.plan import (
     Best,
     DayFold,
     Exact,
+    KeyFold,
     KeyPlan,
+    Measure,
     Met,
     Over,
     Plan,
@@ -41,6 +43,7 @@ from huaxiang.features.plan import (
     Total,
     Unless,
 )
+from huaxiang.features.windows import Window
 from huaxiang.features.written import Writer
 
 Source: TypeAlias = Callable[
@@ -132,6 +135,7 @@ def _key_columns(made: KeyPlan, to: Writer) -> frozenset[str]:
 
 def _key_rows(made: KeyPlan, to: Writer, source: Source) -> ibis.Table:
     """One row a user: the folds over the values of the key, from the events before as-of that some measure keeps."""
+    made = _thrifty(made)
     key, _ = to.key(made)
     table = to.read(source(_codes(made.event)), _key_columns(made, to))
     value = to_ibis(key, to.column(table))
@@ -151,6 +155,23 @@ def _key_rows(made: KeyPlan, to: Writer, source: Source) -> ibis.Table:
     return grouped.mutate(**_finish_names(made, grouped, to))
 
 
+def _thrifty(made: KeyPlan) -> KeyPlan:
+    """The same plan with no last day kept where a count in the same window is kept anyway."""
+    folds: dict[KeyFold, str] = {}
+    for fold, alias in made.folds.items():
+        if isinstance(fold, Since) and fold.day.measure.how == "max" and fold.days:
+            day = fold.day.measure
+            count = Total(Measure("count", None, day.event, day.rest), Window(fold.days))
+            if count in made.measures:
+                folds[Met(count)] = alias
+                continue
+        folds[fold] = alias
+    used = dict.fromkeys(total for fold in folds for total in fold.totals)
+    if len(folds) < len(made.folds):  # two folds became one
+        return made
+    return KeyPlan(made.key, made.event, made.unless, {total: f"m{place}" for place, total in enumerate(used)}, folds)
+
+
 def _condition(total: Total, table: ibis.Table, to: Writer) -> Any:
     """The Ibis condition of the events that a measure of a key counts (None: all)."""
     parts = to.within(table, total.window)
@@ -161,9 +182,17 @@ def _condition(total: Total, table: ibis.Table, to: Writer) -> Any:
 
 def _kept_by_some(made: KeyPlan, table: ibis.Table, to: Writer) -> list[Any]:
     """The condition that some measure keeps an event, where none keeps all."""
-    kept = {(total.measure.condition, total.window): _condition(total, table, to) for total in made.measures}
-    conditions = list(kept.values())
+    asked = {(total.measure.condition, window): total for total in made.measures for window in [_reach(made, total)]}
+    conditions = [_condition(Total(total.measure, window), table, to) for (_, window), total in asked.items()]
     return [] if any(found is None for found in conditions) else [reduce(or_, conditions)]
+
+
+def _reach(made: KeyPlan, total: Total) -> Window:
+    """How far back what is asked of a measure reaches: a last day is only compared with the windows."""
+    uses = [fold for fold in made.folds if total in fold.totals]
+    if total.measure.how == "max" and all(isinstance(fold, Since) and fold.days for fold in uses):
+        return Window(max(fold.days for fold in uses if isinstance(fold, Since)))
+    return total.window
 
 
 def _without(table: ibis.Table, unless: Unless, to: Writer, source: Source) -> ibis.Table:
@@ -256,6 +285,9 @@ def _day_rows(folds: dict[DayFold, str], to: Writer, source: Source) -> ibis.Tab
     kept = to.past(table) + ([] if node is None else [condition(table, node, to)])
     days = (table.filter(*kept) if kept else table).select(*to.by, "day_no").distinct()
     if one.how == "count":
+        if all(fold.window.days for fold in folds):
+            longest = max(fold.window.days + fold.window.shift for fold in folds)
+            days = days.filter(days.day_no >= to.as_of(days) - longest)
         found = {alias: days.count(where=_inside(days, fold, to)).cast("float64") for fold, alias in folds.items()}
         return days.group_by(*to.by).aggregate(**found)
     order = ibis.window(group_by=list(to.by), order_by="day_no")
@@ -273,8 +305,8 @@ def _day_rows(folds: dict[DayFold, str], to: Writer, source: Source) -> ibis.Tab
     runs = runs.group_by(*to.by, "run").aggregate(first=runs.day_no.min(), last=runs.day_no.max())
     if one.how == "current":
         runs = runs.filter(runs["last"] == to.as_of(runs) - 1)
-    longest = (runs["last"] - runs["first"] + 1).max().cast("float64")
-    return runs.group_by(*to.by).aggregate(**{folds[one]: longest})
+    length = (runs["last"] - runs["first"] + 1).max().cast("float64")
+    return runs.group_by(*to.by).aggregate(**{folds[one]: length})
 
 
 def _inside(table: ibis.Table, fold: DayFold, to: Writer) -> Any:

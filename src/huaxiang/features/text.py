@@ -7,13 +7,15 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import ibis
 
-import huaxiang
 from huaxiang.engine.lake import write_atomically
+from huaxiang.features import compile, in_ibis, nodes, passes, written
+from huaxiang.features import plan as plan_of
 from huaxiang.features.compile import compile_plan, final_rows, needs
 from huaxiang.features.plan import EVENT_COLUMNS, Codes, Plan
 from huaxiang.features.written import AS_OF_MARK, CODED, Writer
@@ -84,7 +86,7 @@ def remembered_text(
 ) -> PlanText:
     """As write_text; what the file at `path` remembers of the same plan is taken, for to write it takes most of a second."""
     listed = sorted((key, sorted(names.items())) for key, names in codes.items())
-    said = (huaxiang.__version__, ibis.__version__, repr(plan), listed, sorted(named), filter_past)
+    said = (_writers(), ibis.__version__, repr(plan), listed, sorted(named), filter_past)
     key = hashlib.sha256(repr(said).encode()).hexdigest()
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
@@ -98,6 +100,13 @@ def remembered_text(
     }
     write_atomically(path, json.dumps(kept))
     return made
+
+
+@cache
+def _writers() -> str:
+    """Tells one state of the code that writes the text from another."""
+    modules = (compile, in_ibis, nodes, passes, plan_of, written)
+    return hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in modules)).hexdigest()
 
 
 def fill(text: str, as_of: date, tables: Mapping[str, str]) -> str:

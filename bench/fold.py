@@ -14,6 +14,7 @@ from measure import Metrics, Timer, in_child, note, wait_until_quiet
 
 BUCKETS = 32
 BATCH = 20_000
+BATCHES = 5  # written together
 COLUMNS = "event_id, user_id, session_id, event, item_id, order_id, quantity, price, amount, discount, coupon_id, rating, channel, device, ts, known_at AS received_at"
 
 
@@ -35,8 +36,9 @@ def run_fold(shop: Path) -> tuple[Timer, dict[str, Any]]:
         try:
             with LiveStore(path, Fold(features), engine, items=items) as store:
                 with Timer() as timer:
-                    for start in range(0, events.num_rows, BATCH):
-                        store.apply(events.slice(start, BATCH), offset=start)
+                    for number, start in enumerate(range(0, events.num_rows, BATCH), start=1):
+                        store.apply(events.slice(start, BATCH), offset=start, flush=number % BATCHES == 0)
+                    store.flush()
                 sizes = store.sizes()
         finally:
             for left in shop.glob("bench-live.db*"):

@@ -185,3 +185,28 @@ def test_a_batch_applied_again_changes_nothing(new_shop: Callable[[], Bench], tm
             assert store.applied() == 0
             assert store.apply(events, offset=0) == []
             assert {user: store.values(user, date(2025, 1, 1)) for user in ("u0", "u1", "u2")} == before
+
+
+def test_batches_written_together_are_lost_together_and_read_again(tmp_path: Path) -> None:
+    events = pa.Table.from_pylist(wild_stream(7, users=3, count=90))
+    fold = Fold(live_features(declared_features(FeaturesSection())))
+    as_of = date(2025, 1, 1)
+    with Engine(memory_gb=0.5, temp=tmp_path / "tmp") as engine:
+        with LiveStore(tmp_path / "whole.db", fold, engine) as store:
+            store.apply(events)
+            wanted = {user: store.values(user, as_of) for user in ("u0", "u1", "u2")}
+        store = LiveStore(tmp_path / "live.db", fold, engine)
+        store.apply(events.slice(0, 30), offset=0)
+        store.apply(events.slice(30, 30), offset=1, flush=False)
+        assert store.applied() == 1
+        store = LiveStore(tmp_path / "live.db", fold, engine)  # the process died without a flush
+        assert store.applied() == 0
+        with pytest.raises(DefinitionError, match="no event_id"):
+            store.apply(events.slice(30, 5).drop_columns("event_id"), offset=1)
+        for offset in (0, 1, 2):
+            store.apply(events.slice(offset * 30, 30), offset=offset, flush=offset == 2)
+        found = {user: store.values(user, as_of) for user in wanted}
+        store.close()
+    for user, values in wanted.items():
+        for name, value in values.items():
+            assert_like(found[user][name], value, f"{user} {name}")

@@ -5,7 +5,8 @@
         store.values("u1", as_of)                         # {feature: value}
 
 A batch carries its offset in the log it comes from: state, prices and offset change in one transaction, so a batch that is
-applied again after a crash changes nothing.
+applied again after a crash changes nothing. With `flush=False` several batches are written together (`flush`, or when many
+states wait): a crash then takes back to the last flush, and the log is read on from `applied()`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ CREATE TABLE IF NOT EXISTS applied (source TEXT PRIMARY KEY, upto INTEGER NOT NU
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 AT_ONCE = 500  # parameters of one SELECT
-HELD = 10_000  # states of the users met last that stay in memory: about 80 MB
+HELD = 10_000  # states of the users met last that stay in memory: about 200 MB
 
 
 class LiveStore:
@@ -51,7 +52,9 @@ class LiveStore:
         self._check_plan()
         prices = Prices(self._file.execute("SELECT category, day, total, n FROM price_days"))
         self._prices = prices
-        self._held: dict[str, State] = {}
+        self._states: dict[str, State] = {}  # of the users met last
+        self._dirty: set[str] = set()  # of them, those that are not written yet
+        self._pending: dict[str, int] = {}  # source -> offset that goes with them
         self._version = -1
         self._arrivals = Arrivals(engine, fold, prices, zone=zone, items=items)
 
@@ -61,44 +64,88 @@ class LiveStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None:
+            self._discard()
         self.close()
 
     def close(self) -> None:
+        """Writes what waits, and lets go of the file."""
+        self.flush()
         self._file.close()
 
     def apply(
-        self, events: pa.Table, *, source: str = "", offset: int | None = None, today: int | None = None
+        self,
+        events: pa.Table,
+        *,
+        source: str = "",
+        offset: int | None = None,
+        today: int | None = None,
+        flush: bool = True,
     ) -> list[str]:
         """Folds a batch in; gives the users whose state changed ([] where `offset` was applied before).
 
         offset: of the batch in the log `source`; rising
         today: the local day now; an event known only later waits in its user's state. Default: every event is known
+        flush: write at once; else with later batches
         """
         if offset is not None and offset <= self.applied(source):
             return []
         with _no_collector():
-            return self._apply(events, source, offset, today)
-
-    def _apply(self, events: pa.Table, source: str, offset: int | None, today: int | None) -> list[str]:
-        users, rows = self._arrivals.rows(events)
-        add, changed = self.fold.add, set[str]()
-        states = self._read(users)
-        held, self._held = self._held, {}  # what is half folded when something fails must not be found again
-        for user, row in zip(users, rows, strict=True):
-            if add(states[user], row, today=today):
-                changed.add(user)
-        with self._transaction():
-            self._write({user: states[user] for user in changed})
-            self._file.executemany("INSERT OR REPLACE INTO price_days VALUES (?, ?, ?, ?)", self._prices.changed())
+            try:
+                changed = self._apply(events, today)
+            except BaseException:
+                self._discard()  # a batch half folded must not be found again
+                raise
             if offset is not None:
-                self._file.execute("INSERT OR REPLACE INTO applied VALUES (?, ?)", (source, offset))
-        self._held = dict(list((held | states).items())[-HELD:])
-        return sorted(changed)
+                self._pending[source] = offset
+            if flush or len(self._dirty) > HELD:
+                self.flush()
+            for user in list(self._states)[: max(0, len(self._states) - max(HELD, len(self._dirty)))]:
+                if user not in self._dirty:
+                    del self._states[user]
+        return changed
+
+    def flush(self) -> None:
+        """Writes what was applied and not written yet."""
+        if not self._dirty and not self._pending:
+            return
+        try:
+            with self._transaction():
+                self._write({user: self._states[user] for user in self._dirty})
+                self._file.executemany("INSERT OR REPLACE INTO price_days VALUES (?, ?, ?, ?)", self._prices.changed())
+                self._file.executemany("INSERT OR REPLACE INTO applied VALUES (?, ?)", list(self._pending.items()))
+        except BaseException:
+            self._discard()  # the file is as it was at the last flush
+            raise
+        self._dirty.clear()
+        self._pending.clear()
 
     def applied(self, source: str = "") -> int:
         """The offset of the last batch applied from `source` (−1: none)."""
+        if source in self._pending:
+            return self._pending[source]
         found = self._file.execute("SELECT upto FROM applied WHERE source = ?", (source,)).fetchone()
         return int(found[0]) if found else -1
+
+    def _apply(self, events: pa.Table, today: int | None) -> list[str]:
+        users, rows = self._arrivals.rows(events)
+        add, changed = self.fold.add, set[str]()
+        states = self._read(users)
+        for user, row in zip(users, rows, strict=True):
+            if add(states[user], row, today=today):
+                changed.add(user)
+        for user, state in states.items():  # those met last stand last
+            self._states.pop(user, None)
+            self._states[user] = state
+        self._dirty |= changed
+        return sorted(changed)
+
+    def _discard(self) -> None:
+        """Forgets what is not written."""
+        self._states.clear()
+        self._dirty.clear()
+        self._pending.clear()
+        self._prices.replace(self._file.execute("SELECT category, day, total, n FROM price_days"))
 
     def state(self, user: str) -> State:
         """The state of one user; empty where nothing is known."""
@@ -114,7 +161,7 @@ class LiveStore:
 
         prices: (category, day, total, n): the daily sums of the prices paid
         """
-        self._held = {}
+        self._discard()
         known = list(prices)
         with self._transaction():
             for table in ("state", "price_days", "applied"):
@@ -138,9 +185,10 @@ class LiveStore:
     def _read(self, users: Iterable[str]) -> dict[str, State]:
         version = self._file.execute("PRAGMA data_version").fetchone()[0]
         if version != self._version:  # another process wrote
-            self._version, self._held = version, {}
+            self._version = version
+            self._states = {user: self._states[user] for user in self._states if user in self._dirty}
         wanted = dict.fromkeys(users)
-        found = {user: self._held[user] for user in wanted if user in self._held}
+        found = {user: self._states[user] for user in wanted if user in self._states}
         keys = [_key(user) for user in wanted if user not in found]
         for start in range(0, len(keys), AT_ONCE):
             some = keys[start : start + AT_ONCE]

@@ -1,13 +1,17 @@
 """Features and outcomes: numbers about a customer, only from what was known by then.
 
-windows · filters      durations, whole-day windows; the expression language of `where`
-algebra                Feature and Aggregation: a definition is data (aggregations, keyed, scores: the aggregations)
-plan · compile         many definitions → few passes
-standard · mine        the standard set; the shop's own from huaxiang.toml
-zones · users · ready  local time; ready.users, ready.items, ready.events
-slices · build         a range of users at a time → features, training, labels
-outcomes               the same algebra looking forward
-evidence               the events behind a value
+windows · filters · nodes  whole-day windows; the language of `where`; the tree it is read into (in_ibis, in_python: what runs it)
+algebra                    Feature and Aggregation: a definition is data (aggregations, keyed, scores: the aggregations)
+plan                       many definitions → few measures, and folds of measures
+passes · compile · written measures as Ibis expressions, for DuckDB and Spark (text: as DuckDB text, remembered)
+live/                      measures folded event by event into a small state a customer
+standard · mine            the standard set; the shop's own from huaxiang.toml
+zones · users · items · ready   local time; ready.users, ready.items, ready.events
+changes · renew · training what new and changed events touch: the incremental build
+slices · build             a range of users at a time → features, training, labels
+outcomes                   the same algebra looking forward
+evidence · explain · show  the events behind a value, and its arithmetic
+spark_*                    the same tables and folds on a cluster
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from huaxiang.identity import link_users
 from huaxiang.settings import Settings
 from huaxiang.tables import LINEAGE, TABLES, arrow_schema
 
-CODES = ("user_no", "item_no", "category_no", "category_top_no", "category_2_no", "brand_no")
+# What DuckDB alone keeps: codes, and what its incremental build needs.
+CODES = ("part", "listed", "user_no", "item_no", "category_no", "category_top_no", "category_2_no", "brand_no")
 TITLES = [f"Thing {n}" for n in range(6)]
 
 

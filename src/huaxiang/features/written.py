@@ -114,7 +114,8 @@ class Writer:
         found = value.collect(where=where).sort()
         size = found.length()
         picked = [ibis.ifelse(size > place, found[size - 1 - place], ibis.null(value.type())) for place in range(k)]
-        return ibis.array(picked).filter(lambda one: one.notnull())
+        listed = ibis.array(picked).filter(lambda one: one.notnull())
+        return ibis.ifelse(size > 0, listed, ibis.null(listed.type()))
 
 
 _MERGE = {"count": "sum", "sum": "sum", "min": "min", "max": "max", "first": "min", "last": "max"}

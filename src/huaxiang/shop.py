@@ -259,18 +259,13 @@ class Shop:
 
         refill: make every state anew from the last build (also needed after definitions changed)
         """
-        from huaxiang.features.live.open import open_live
-        from huaxiang.features.live.open import refill as fill
+        from huaxiang.features.live.open import fill, open_live
 
         path = self.folder / "live.db"
         if refill:
-            for left in path.parent.glob("live.db*"):
-                left.unlink()
-        store = open_live(self.lake, self.settings, path)
-        if refill:
             with self.progress.task("live", "states", 1024) as advance:
-                fill(store, self.lake, advance=advance)
-        return store
+                fill(self.lake, self.settings, path, advance=advance)
+        return open_live(self.lake, self.settings, path)
 
     def stream(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from tests.features.conftest import Bench
 from tests.features.test_passes import AS_OF, event
 
 from huaxiang.engine import Engine
-from huaxiang.errors import DefinitionError, HuaxiangError
-from huaxiang.features.aggregations import Count, Ratio, Sessions
+from huaxiang.errors import DefinitionError, HuaxiangError, ShopError
+from huaxiang.features.aggregations import Count, Max, Ratio, Sessions, Sum
 from huaxiang.features.algebra import Feature
 from huaxiang.features.compile import plan_features
 from huaxiang.features.keyed import Distinct, Quantile
@@ -58,7 +59,8 @@ def test_a_wrong_definition_says_what_and_how_to_mend_it(
     with pytest.raises(DefinitionError) as caught:
         declare(**mine)
     assert says in caught.value.what("en")
-    assert caught.value.mend("en")
+    assert re.search(mend, f"{caught.value.what('en')} {caught.value.mend('en')}")
+    assert caught.value.mend("zh") != caught.value.mend("en")
     assert caught.value.what("zh") != caught.value.what("en")
 
 
@@ -144,3 +146,38 @@ def test_a_window_longer_than_the_history_counts_what_there_is_and_says_so(
     shop.build([event("view", 2), event("view", 30)], as_of=AS_OF.date(), features={"standard": False, "mine": mine})
     assert shop.feature("long") == 2
     assert "looks 900 days back, the events 30" in caplog.text
+
+
+def test_two_processes_do_not_write_over_each_other(tmp_path: Path) -> None:
+    def view(number: int) -> pa.Table:
+        return pa.Table.from_pylist(
+            [{"event_id": f"e{number}", "user_id": "u", "event": "view", "ts": datetime(2024, 1, 1)}]
+        )
+
+    features = [Feature("n", Count())]
+    with Engine(memory_gb=0.5, temp=tmp_path / "tmp") as engine:
+        one, other = (LiveStore(tmp_path / "live.db", Fold(features), engine) for _ in range(2))
+        one.apply(view(1))
+        other.apply(view(2))
+        one.apply(view(3))  # sees what the other wrote
+        one.apply(view(4), flush=False)
+        other.apply(view(5))
+        with pytest.raises(ShopError, match="another process"):
+            one.flush()
+        assert one.values("u", date(2024, 1, 2)) == {"n": 4.0}
+        one.close()
+        other.close()
+
+
+def test_a_price_that_is_no_number_is_unknown(tmp_path: Path) -> None:
+    rows = [
+        {"event_id": f"e{n}", "user_id": "u", "event": "purchase", "ts": datetime(2024, 1, 1), "amount": amount}
+        for n, amount in enumerate([2.0, float("nan"), float("inf"), 3.0])
+    ]
+    features = [Feature("paid", Sum("amount")), Feature("most", Max("amount"))]
+    with (
+        Engine(memory_gb=0.5, temp=tmp_path / "tmp") as engine,
+        LiveStore(tmp_path / "live.db", Fold(features), engine) as store,
+    ):
+        store.apply(pa.Table.from_pylist(rows))
+        assert store.values("u", date(2024, 1, 2)) == {"paid": 5.0, "most": 3.0}

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from huaxiang.engine import Engine
 from huaxiang.errors import DefinitionError
@@ -110,5 +111,9 @@ def _filled(events: pa.Table) -> pa.Table:
         events.column(field.name).cast(field.type) if field.name in events.column_names else pa.nulls(rows, field.type)
         for field in schema
     ]
+    columns = [
+        pc.if_else(pc.is_finite(column), column, None) if pa.types.is_floating(column.type) else column
+        for column in columns
+    ]  # a price that is no number is unknown, as cleaning has it
     made = pa.table(columns, schema=pa.schema([(field.name, field.type) for field in schema]))
     return made.append_column("place", pa.array(range(rows), pa.int64()))

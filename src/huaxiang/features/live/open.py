@@ -34,6 +34,19 @@ def open_live(lake: Lake, settings: Settings, path: Path) -> LiveStore:
     return LiveStore(path, fold, lake.engine, zone=settings.shop.timezone, items=items)
 
 
+def fill(lake: Lake, settings: Settings, path: Path, *, advance: Callable[[int], None] = lambda done: None) -> int:
+    """The states at `path` made anew from the last build, in a file of their own that takes its place when all are there."""
+    made = path.with_name(f"{path.name}.new")
+    _delete(made)
+    with open_live(lake, settings, made) as store:
+        users = refill(store, lake, advance=advance)
+    _delete(
+        path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+    )  # of the old file; not fit for the new
+    made.replace(path)
+    return users
+
+
 def refill(store: LiveStore, lake: Lake, *, advance: Callable[[int], None] = lambda done: None) -> int:
     """Makes the states anew from what the last build knew; gives the users.
 
@@ -59,3 +72,9 @@ def refill(store: LiveStore, lake: Lake, *, advance: Callable[[int], None] = lam
             users += len(states)
             advance(_BUCKETS_AT_ONCE)
     return users
+
+
+def _delete(*paths: Path) -> None:
+    for path in paths:
+        for left in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+            left.unlink(missing_ok=True)

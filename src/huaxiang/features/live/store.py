@@ -24,7 +24,7 @@ from typing import Any
 import pyarrow as pa
 
 from huaxiang.engine import Engine
-from huaxiang.errors import DefinitionError
+from huaxiang.errors import DefinitionError, ShopError
 from huaxiang.features.live.arrive import Arrivals
 from huaxiang.features.live.fold import Fold
 from huaxiang.features.live.prices import Prices
@@ -111,6 +111,7 @@ class LiveStore:
             return
         try:
             with self._transaction():
+                self._notice_others()
                 self._write({user: self._states[user] for user in self._dirty})
                 self._file.executemany("INSERT OR REPLACE INTO price_days VALUES (?, ?, ?, ?)", self._prices.changed())
                 self._file.executemany("INSERT OR REPLACE INTO applied VALUES (?, ?)", list(self._pending.items()))
@@ -139,6 +140,17 @@ class LiveStore:
             self._states[user] = state
         self._dirty |= changed
         return sorted(changed)
+
+    def _notice_others(self) -> None:
+        """Lets go of states that another process may have written since; raises ShopError where some of ours wait to be written."""
+        version = self._file.execute("PRAGMA data_version").fetchone()[0]
+        if version == self._version:
+            return
+        self._version = version
+        if self._dirty:
+            self._discard()
+            raise ShopError("features.live_busy")
+        self._states.clear()
 
     def _discard(self) -> None:
         """Forgets what is not written."""
@@ -183,10 +195,7 @@ class LiveStore:
             raise DefinitionError("features.other_state")
 
     def _read(self, users: Iterable[str]) -> dict[str, State]:
-        version = self._file.execute("PRAGMA data_version").fetchone()[0]
-        if version != self._version:  # another process wrote
-            self._version = version
-            self._states = {user: self._states[user] for user in self._states if user in self._dirty}
+        self._notice_others()
         wanted = dict.fromkeys(users)
         found = {user: self._states[user] for user in wanted if user in self._states}
         keys = [_key(user) for user in wanted if user not in found]

@@ -28,6 +28,8 @@ from huaxiang.features.filters import Expression
 from huaxiang.features.in_ibis import to_ibis
 from huaxiang.features.passes import codes_of, condition, plan_passes
 from huaxiang.features.plan import (
+    OFF,
+    STEPS,
     Best,
     DayFold,
     Exact,
@@ -236,7 +238,8 @@ def _fold(fold: Any, rows: ibis.Table, made: KeyPlan, to: Writer) -> Any:
             return best.max(where=of(fold.count) > 0)
         case Strongest():
             score = of(fold.score)
-            return to.greatest({"score": score, "key": rows["rank"]}, fold.k, score > 0)
+            step = (score * STEPS + OFF).floor().cast("float64")
+            return to.greatest({"step": step, "key": rows["rank"], "score": score}, fold.k, score > 0)
     raise AssertionError(fold)
 
 

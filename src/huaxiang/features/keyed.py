@@ -153,7 +153,7 @@ class Mode(_ByKey):
 class DecayedTop(_ByKey):
     """The `k` strongest values of the key: list of {key, share, score}, strongest first.
 
-    score: Σ weight(event) · ½^(age in days / half_life); share: of the user's score over all values; ties: the later name.
+    score: Σ weight(event) · ½^(age in days / half_life); share: of the user's score over all values; ties (to 10⁻⁹): the later name.
     """
 
     half_life: str = "30d"

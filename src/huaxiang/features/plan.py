@@ -130,7 +130,10 @@ class Best:
 
 @dataclass(frozen=True)
 class Strongest:
-    """The `k` values with the largest positive score, strongest first; ties: the greater name first."""
+    """The `k` values with the largest positive score, strongest first; ties: the greater name first.
+
+    Scores are compared in steps of 10⁻⁹: what is equal on paper differs in its last digits by the order in which it was added.
+    """
 
     score: Total
     k: int
@@ -139,6 +142,9 @@ class Strongest:
     def totals(self) -> tuple[Total, ...]:
         return (self.score,)
 
+
+# step(score) = floor(score × STEPS + OFF): OFF keeps sums of halves, which decayed weights are, off the edges of the steps
+STEPS, OFF = 1e9, 0.317
 
 KeyFold: TypeAlias = Met | Since | Over | Shares | Best | Strongest
 

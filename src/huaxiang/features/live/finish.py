@@ -15,6 +15,8 @@ from huaxiang.features.live.slots import FIRST, LAST, Slot, merged
 from huaxiang.features.live.state import State
 from huaxiang.features.nodes import column
 from huaxiang.features.plan import (
+    OFF,
+    STEPS,
     Best,
     DayFold,
     Exact,
@@ -182,7 +184,8 @@ def _fold(fold: Any, group: Mapping[Any, list[Any]], slots: Mapping[Measure, Slo
                 for key, entry in group.items()
                 if (score := _of(fold.score, entry, slots, as_of) or 0.0) > 0
             ]
-            return sorted(scores, reverse=True)[: fold.k] or None
+            scores.sort(key=lambda found: (math.floor(found[0] * STEPS + OFF), found[1]), reverse=True)
+            return scores[: fold.k] or None
     raise AssertionError(fold)
 
 

@@ -220,8 +220,7 @@ def build_from_ready(
 
             def one(part: Work) -> int:
                 with open_slice(part.step, texts, part.buckets, settings, span.last) as found:
-                    for day in part.days:
-                        rows.add(found.at(day, everyone=everyone))
+                    rows.add(found.at(part.days, everyone=everyone))
                 return len(part.days)
 
             with progress.task("build", name, sum(len(part.days) for part in work)) as advance:
@@ -230,7 +229,10 @@ def build_from_ready(
             return rows
 
         def dealt(low: int, high: int, days: Sequence[date]) -> list[Work]:
-            parts = _slices(span.events * (high - low) // BUCKETS, engine.threads)
+            rows = (
+                span.events * (high - low) // BUCKETS * (len(days) + 1) // 2
+            )  # an event has a row for each date after it
+            parts = _slices(rows, engine.threads)
             return [Work(step, buckets, days) for buckets in _ranges(low, high, parts)] if days else []
 
         rows = compute("features", dealt(0, BUCKETS, [as_of]), everyone=True)

@@ -1,16 +1,15 @@
 """A Plan as Ibis expressions: few groupings of the events, however many features.
 
 `compile_plan(plan, writer, source)` gives the parts (each a grouping that ends in one row a user, or a user and as-of date) and
-`final_rows` joins them and finishes every feature. DuckDB keeps each part as a table and runs one as-of date at a time;
-Spark takes all of it as one expression with the as-of dates as a column:
+`final_rows` joins them and finishes every feature. For one date as-of is a constant; for many dates it is a column, and
+every event has a row for each date before which it was known. DuckDB keeps each part as a table, Spark takes all as one expression:
 
     writer = Writer(by=("user_id", "as_of_no"), as_of_column="as_of_no", duckdb=False)
     parts = compile_plan(plan, writer, lambda codes: events)      # events: one row an event and as-of date it was known before
     rows = final_rows(plan, writer, users, [part.rows for part in parts], everyone=False)
 
-events: the columns of ready.events that `columns_of(plan)` names, `by`, and day_no (whole days since 1970-01-01); with `by` the
-user alone also events at or after as-of may be among them. users: `by`, registered_no (the day of the registration where that is
-before as-of) and what else is to come along.
+events: the columns of ready.events that `columns_of(plan)` names, `by`, and day_no (whole days since 1970-01-01), all of them
+before as-of. users: `by`, registered_no (the day of the registration where that is before as-of) and what else is to come along.
 """
 
 from __future__ import annotations
@@ -141,7 +140,7 @@ def _key_rows(made: KeyPlan, to: Writer, source: Source) -> ibis.Table:
     key, _ = to.key(made)
     table = to.read(source(_codes(made.event)), _key_columns(made, to))
     value = to_ibis(key, to.column(table))
-    kept = [*to.past(table), value.notnull(), *_kept_by_some(made, table, to)]
+    kept = [value.notnull(), *_kept_by_some(made, table, to)]
     table = table.filter(*kept)
     if made.unless is not None:
         table = _without(table, made.unless, to, source)
@@ -199,7 +198,7 @@ def _reach(made: KeyPlan, total: Total) -> Window:
 
 def _without(table: ibis.Table, unless: Unless, to: Writer, source: Source) -> ibis.Table:
     met = to.read(source(_codes(unless.where.event)), unless.where.columns)
-    met = met.filter(*to.past(met), *to.within(met, unless.window), condition(met, unless.where.node, to))
+    met = met.filter(*to.within(met, unless.window), condition(met, unless.where.node, to))
     return table.anti_join(met.select(*to.by).distinct(), to.by)
 
 
@@ -285,8 +284,7 @@ def _day_rows(folds: dict[DayFold, str], to: Writer, source: Source) -> ibis.Tab
     found: dict[str, Any]
     table = to.read(source(_codes(one.where.event)), one.where.columns)
     node = one.where.node
-    kept = to.past(table) + ([] if node is None else [condition(table, node, to)])
-    days = (table.filter(*kept) if kept else table).select(*to.by, "day_no").distinct()
+    days = (table if node is None else table.filter(condition(table, node, to))).select(*to.by, "day_no").distinct()
     if one.how == "count":
         if all(fold.window.days for fold in folds):
             longest = max(fold.window.days + fold.window.shift for fold in folds)
@@ -334,8 +332,6 @@ def _by_codes(exacts: dict[Exact, str]) -> Iterator[tuple[frozenset[int] | None,
 
 def _exact_rows(exacts: dict[Exact, str], events: ibis.Table, to: Writer) -> ibis.Table:
     table = to.read(events, frozenset[str]().union(*map(_exact_columns, exacts)))
-    kept = to.past(table)
-    table = table.filter(*kept) if kept else table
     found = {alias: _exact(exact, table, to) for exact, alias in exacts.items()}
     grouped = table.group_by(*to.by).aggregate(**found)
     lists = {alias: grouped[alias].map(lambda one: one["value"]) for exact, alias in exacts.items() if exact.n}

@@ -110,15 +110,15 @@ def local_times(engine: Engine, seen: str, zone: str) -> dict[str, str]:
     }
 
 
-def sessions_sql(rows: str, gap_min: int, earlier: str = "") -> str:
-    """`rows` with session_start and session_gap_s (seconds since the session's event before).
+def sessions_sql(rows: str, gap_min: int, earlier: str = "", by: str = "user_no") -> str:
+    """`rows` with session_start and session_gap_s (seconds since the session's event before, of one `by`).
 
     earlier: SQL of user_no, session_id and `earlier_ts`, the last event before those in `rows` ("": there are none)
 
     Events with one session id of the source are a session while no more than a day passes between them, events without
     one while no more than `gap_min` do. So which session an event belongs to does not hang on the order in which they arrive.
     """
-    before = "lag(ts) OVER (PARTITION BY user_no, session_id ORDER BY ts, event_id)"
+    before = f"lag(ts) OVER (PARTITION BY {by}, session_id ORDER BY ts, event_id)"
     if earlier:
         rows = f"(SELECT r.*, b.earlier_ts FROM {rows} AS r LEFT JOIN ({earlier}) AS b ON r.user_no = b.user_no AND r.session_id IS NOT DISTINCT FROM b.session_id)"
         before = f"coalesce({before}, earlier_ts)"

@@ -1,12 +1,13 @@
-"""A slice: the users of a range of buckets, and their features at any as-of date.
+"""A slice: the users of a range of buckets, and their features as of one date after all events or of many dates in one pass.
 
-At a date, users with an event that happened before it but was not yet known are worked out again from what was known:
-their sessions would otherwise know the future.
+Many dates: each event has one row for every date before which it had happened and was known, and every grouping is by user and
+date. Where a user has an event that had happened but was not yet known, the sessions of that user and date are worked out again
+from what was known: they would otherwise know the future.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -17,14 +18,27 @@ from huaxiang.engine import Engine, Step
 from huaxiang.engine.duck import quote
 from huaxiang.features.plan import Codes, Plan
 from huaxiang.features.ready import sessions_sql
-from huaxiang.features.text import CHOSEN, EVERY, USERS, Chosen, PlanText, day_number, fill, names_of, remembered_text
+from huaxiang.features.text import (
+    CHOSEN,
+    EPOCH,
+    EVERY,
+    USERS,
+    Chosen,
+    PlanText,
+    columns_read,
+    day_number,
+    fill,
+    names_of,
+    remembered_text,
+)
 from huaxiang.settings import Settings
+
+PAIR = "user_no, as_of_no"
 
 
 @dataclass(frozen=True)
 class Texts:
-    """The text of one plan for dates after the last event, where nothing has to be kept out (a filter on every row that keeps
-    all of them costs a fifth of a pass), and for dates before."""
+    """The texts of one plan: for one date after the last event, and for many dates."""
 
     plan: Plan
     codes: Codes
@@ -36,30 +50,27 @@ class Texts:
         return Chosen.of(self.plan)
 
     @cached_property
-    def today(self) -> PlanText:
-        return self._write(filter_past=False)
+    def one(self) -> PlanText:
+        return self._write(many=False)
 
     @cached_property
-    def then(self) -> PlanText:
-        return self._write(filter_past=True)
+    def many(self) -> PlanText:
+        return self._write(many=True)
 
-    def _write(self, *, filter_past: bool) -> PlanText:
-        return remembered_text(
-            self.path, self.plan, self.chosen, codes=self.codes, named=self.named, filter_past=filter_past
-        )
+    def _write(self, *, many: bool) -> PlanText:
+        return remembered_text(self.path, self.plan, self.chosen, codes=self.codes, named=self.named, many=many)
 
 
 @dataclass
 class Slice:
-    """Feature rows at any date for the slice's users; `kept` are engine tables to drop at the end."""
+    """Feature rows of the slice's users; `events`: SQL of their events; `kept` are engine tables to drop at the end."""
 
     engine: Engine
     texts: Texts
     users: str
+    events: str
     gap_min: int
     last: date
-    events: dict[str, str]
-    waiting: str = ""
     kept: list[str] = field(default_factory=list)
 
     def keep(self, sql: str) -> str:
@@ -67,37 +78,51 @@ class Slice:
         self.kept.append(table)
         return table
 
-    def source(self, events: str) -> dict[str, str]:
-        """Where to read every event, and where those that much of the work reads alone."""
+    def at(self, days: Sequence[date], *, everyone: bool) -> str:
+        """SQL of one row a user and date of `days` with every feature as of it. `everyone`: users without an event before it too."""
+        if len(days) == 1 and days[0] > self.last and not self._any(f"known_day >= DATE '{days[0]}'"):
+            registered = f"CASE WHEN registered_day < DATE '{days[0]}' THEN {day_number('registered_day')} END"
+            users = f"(SELECT user_no, user_id, {registered} AS registered_no FROM {self.users})"
+            return self._rows(self.texts.one, self.events, users, f"DATE '{days[0]}'", days[0], everyone=everyone)
+        dates = self._dates(days)
+        registered = f"CASE WHEN {day_number('registered_day')} < as_of_no THEN {day_number('registered_day')} END"
+        users = f"(SELECT user_no, user_id, as_of_no, {registered} AS registered_no FROM {self.users}, {dates})"
+        as_of = f"DATE '{EPOCH}' + as_of_no"
+        return self._rows(self.texts.many, self.keep(self._known(dates)), users, as_of, days[0], everyone=everyone)
+
+    def _dates(self, days: Sequence[date]) -> str:
+        numbers = ", ".join(f"({(day - EPOCH).days})" for day in days)
+        return self.keep(f"SELECT as_of_no::INTEGER AS as_of_no FROM (VALUES {numbers}) AS d(as_of_no)")
+
+    def _any(self, condition: str) -> bool:
+        return bool(self.engine.rows(f"SELECT 1 AS one FROM {self.events} WHERE {condition} LIMIT 1"))
+
+    def _known(self, dates: str) -> str:
+        """SQL of one row an event and date before which it had happened and was known: the columns that the plan reads."""
+        asked = columns_read(self.texts.plan)
+        read = ", ".join(("user_no", "day_no", *sorted(asked)))
+        pairs = f"{self.events} AS e JOIN {dates} AS d ON e.day_no < d.as_of_no"
+        if not {"session_start", "session_gap_s"} & asked or not self._any("known_day > day"):
+            return f"SELECT {read}, as_of_no FROM {pairs} AND {day_number('e.known_day')} < d.as_of_no"
+        rest = ", ".join(
+            f"e.{name}"
+            for name in sorted((asked | {"ts", "event_id", "session_id"}) - {"session_start", "session_gap_s"})
+        )
+        late = self.keep(f"SELECT DISTINCT {PAIR} FROM {pairs} AND {day_number('e.known_day')} >= d.as_of_no")
+        known = f"{pairs} AND {day_number('e.known_day')} < d.as_of_no"
+        behind = f"(SELECT user_no, as_of_no, day_no, {rest} FROM {known} SEMI JOIN {late} USING ({PAIR}))"
+        return (
+            f"SELECT {read}, as_of_no FROM {known} ANTI JOIN {late} USING ({PAIR}) "
+            f"UNION ALL SELECT {read}, as_of_no FROM ({sessions_sql(behind, self.gap_min, by=PAIR)})"
+        )
+
+    def _rows(self, text: PlanText, events: str, users: str, as_of: str, day: date, *, everyone: bool) -> str:
         chosen = self.texts.chosen
-        return {EVERY: events, CHOSEN: self.keep(chosen.sql(events)) if chosen.codes else events}
-
-    def at(self, as_of: date, *, everyone: bool) -> str:
-        """SQL of one row a user with every feature as of `as_of`. `everyone`: users without an event before it too."""
-        late = self._late(as_of)
-        if not late:
-            return self._rows(as_of, self.events, self.users, everyone=everyone)
-        on_time = f"(SELECT * FROM {self.users} WHERE user_no NOT IN (FROM {late}))"
-        rest = self._rows(as_of, self.events, on_time, everyone=everyone)
-        known = f"(SELECT * EXCLUDE (session_start, session_gap_s) FROM {self.events[EVERY]} WHERE user_no IN (FROM {late}) AND known_day < DATE '{as_of}')"
-        events = self.source(self.keep(sessions_sql(known, self.gap_min)))
-        behind = f"(SELECT * FROM {self.users} WHERE user_no IN (FROM {late}))"
-        return f"{rest}\nUNION ALL\n{self._rows(as_of, events, behind, everyone=everyone)}"
-
-    def _late(self, as_of: date) -> str:
-        """The users who have an event before `as_of` that was not known by then ("": there are none)."""
-        if not self.waiting:
-            return ""
-        late = f"SELECT DISTINCT user_no FROM {self.waiting} WHERE day < DATE '{as_of}' AND known_day >= DATE '{as_of}'"
-        return self.keep(late) if self.engine.value(f"SELECT count(*) FROM ({late})") else ""
-
-    def _rows(self, as_of: date, events: dict[str, str], users: str, *, everyone: bool) -> str:
-        text = self.texts.today if as_of > self.last else self.texts.then
-        tables = events | {names_of(key): table for key, table in self.texts.named.items()}
-        parts = {f"__part{number}__": self.keep(fill(part, as_of, tables)) for number, part in enumerate(text.parts)}
-        registered = f"(SELECT user_no, user_id, CASE WHEN registered_day < DATE '{as_of}' THEN {day_number('registered_day')} END AS registered_no FROM {users})"
-        rows = fill(text.final[everyone], as_of, {USERS: registered, **parts})
-        return f"SELECT user_no, user_id, DATE '{as_of}' AS as_of, * EXCLUDE (user_no, user_id) FROM ({rows})"
+        few = self.keep(chosen.sql(events, many=text is self.texts.many)) if chosen.codes else events
+        tables = {EVERY: events, CHOSEN: few} | {names_of(key): table for key, table in self.texts.named.items()}
+        parts = {f"__part{number}__": self.keep(fill(part, day, tables)) for number, part in enumerate(text.parts)}
+        rows = fill(text.final[everyone], day, {USERS: users, **parts})
+        return f"SELECT user_no, user_id, {as_of} AS as_of, COLUMNS(c -> c NOT IN ('user_no', 'user_id', 'as_of_no')) FROM ({rows})"
 
 
 @contextmanager
@@ -109,14 +134,11 @@ def open_slice(step: Step, texts: Texts, buckets: tuple[int, int], settings: Set
     inside = f"bucket >= {low} AND bucket < {high}"
     ready = engine.sql(step.table("ready.events"))
     events = f"(SELECT *, {day_number('day')} AS day_no FROM ({ready}) WHERE {inside})"
-    found = Slice(engine, texts, "", settings.features.session_gap_min, last, {})
+    found = Slice(engine, texts, "", events, settings.features.session_gap_min, last)
     try:
         found.users = found.keep(
             f"SELECT user_no, user_id, {local} AS registered_day FROM ({engine.sql(step.table('ready.users'))}) WHERE {inside}"
         )
-        found.events = found.source(events)
-        waiting = found.keep(f"SELECT DISTINCT user_no, day, known_day FROM {events} WHERE known_day > day")
-        found.waiting = waiting if engine.value(f"SELECT count(*) FROM {waiting}") else ""
         yield found
     finally:
         for table in found.kept:

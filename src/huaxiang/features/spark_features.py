@@ -41,7 +41,7 @@ def feature_rows(
     people = users.select("user_id", registered=day_number(local)).mutate(as_of_no=_days(numbers).unnest())
     before = ibis.ifelse(people.registered < people.as_of_no, people.registered, ibis.null("int32"))
     people = people.select(*BY, registered_no=before)
-    to = Writer(by=BY, as_of_column="as_of_no", filter_past=False, duckdb=False)
+    to = Writer(by=BY, as_of_column="as_of_no", duckdb=False)
     parts = [part.rows for part in compile_plan(plan, to, lambda codes: known)]
     return final_rows(plan, to, people, parts, everyone=everyone)
 

@@ -47,10 +47,16 @@ class Chosen:
         used = frozenset[str]().union(*(columns for _, columns in some)) - {"day_no", "event_no", "as_of_no"}
         return cls(frozenset[int]().union(*(codes for codes, _ in some)), tuple(sorted(used)))
 
-    def sql(self, events: str) -> str:
-        columns = "".join(f", {column}" for column in self.columns)
+    def sql(self, events: str, *, many: bool) -> str:
+        columns = "".join(f", {column}" for column in (*self.columns, *(["as_of_no"] if many else [])))
         codes = ", ".join(map(str, sorted(self.codes)))
         return f"SELECT user_no, day_no, event_no{columns} FROM {events} WHERE event_no IN ({codes})"
+
+
+def columns_read(plan: Plan) -> frozenset[str]:
+    """The columns of ready.events, beside user and day, that the text of `plan` reads."""
+    found = frozenset[str]().union(*(columns for _, columns in needs(plan, Writer())))
+    return (found | {"event_no"}) - {"user_no", "day_no", "as_of_no"}
 
 
 @dataclass(frozen=True)
@@ -66,27 +72,32 @@ def names_of(key: str) -> str:
     return f"__names_{key}__"
 
 
-def write_text(plan: Plan, chosen: Chosen, *, codes: Codes, named: Iterable[str], filter_past: bool) -> PlanText:
-    """The text of `plan`. named: the keys whose codes have a table of names."""
+def write_text(plan: Plan, chosen: Chosen, *, codes: Codes, named: Iterable[str], many: bool) -> PlanText:
+    """The text of `plan`. named: the keys whose codes have a table of names.
+
+    many: for many dates at once, where the events have one row a date after them (`as_of_no`); else for one date after all
+    events, where nothing has to be kept out (a filter that keeps every row costs a fifth of a pass)
+    """
     names = {key: ibis.table({"no": "int32", "name": "string"}, name=names_of(key)) for key in named}
-    to = Writer(filter_past=filter_past, codes=codes, names=names)
-    every, few = ibis.table(_EVENTS, name=EVERY), ibis.table(_EVENTS, name=CHOSEN)
+    by, column = (("user_no", "as_of_no"), "as_of_no") if many else (("user_no",), "")
+    to = Writer(by=by, as_of_column=column, codes=codes, names=names)
+    every, few = (ibis.table(_EVENTS | dict.fromkeys(by, "int32"), name=name) for name in (EVERY, CHOSEN))
     rows = [
         part.rows for part in compile_plan(plan, to, lambda found: few if found and found <= chosen.codes else every)
     ]
     kept = [ibis.table(part.schema(), name=f"__part{number}__") for number, part in enumerate(rows)]
-    users = ibis.table({"user_no": "int32", "user_id": "string", "registered_no": "int32"}, name=USERS)
+    users = ibis.table({**dict.fromkeys(by, "int32"), "user_id": "string", "registered_no": "int32"}, name=USERS)
     inner = _sql(final_rows(plan, to, users, kept, everyone=False, keep=("user_id",)))
     # the first join alone decides who is in
     return PlanText(tuple(map(_sql, rows)), {False: inner, True: inner.replace("INNER JOIN", "LEFT OUTER JOIN", 1)})
 
 
 def remembered_text(
-    path: Path, plan: Plan, chosen: Chosen, *, codes: Codes, named: Iterable[str], filter_past: bool
+    path: Path, plan: Plan, chosen: Chosen, *, codes: Codes, named: Iterable[str], many: bool
 ) -> PlanText:
     """As write_text; what the file at `path` remembers of the same plan is taken, for to write it takes most of a second."""
     listed = sorted((key, sorted(names.items())) for key, names in codes.items())
-    said = (_writers(), ibis.__version__, repr(plan), listed, sorted(named), filter_past)
+    said = (_writers(), ibis.__version__, repr(plan), listed, sorted(named), many)
     key = hashlib.sha256(repr(said).encode()).hexdigest()
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
@@ -94,7 +105,7 @@ def remembered_text(
             return PlanText(tuple(held[key]["parts"]), {True: held[key]["all"], False: held[key]["some"]})
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         held = {}  # not there, or not ours: written anew
-    made = write_text(plan, chosen, codes=codes, named=named, filter_past=filter_past)
+    made = write_text(plan, chosen, codes=codes, named=named, many=many)
     kept = dict(list(held.items())[-3:]) | {
         key: {"parts": made.parts, "all": made.final[True], "some": made.final[False]}
     }

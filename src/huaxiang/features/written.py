@@ -29,24 +29,18 @@ CODED = {
 
 @dataclass(frozen=True)
 class Writer:
-    """by: the columns that name a row. as_of_column: where as-of is one (""; the mark stands for it). filter_past: whether
-    there can be events after as-of. codes: key -> name -> code, for the keys with few enough values to be written out; names:
+    """by: the columns that name a row. as_of_column: where as-of is one (""; the mark stands for it). codes: key -> name -> code, for the keys with few enough values to be written out; names:
     key -> the table (no, name) of the keys that are held as codes. duckdb: the engine.
     """
 
     by: tuple[str, ...] = ("user_no",)
     as_of_column: str = ""
-    filter_past: bool = True
     codes: Codes = field(default_factory=dict)
     names: Mapping[str, ibis.Table] = field(default_factory=dict)
     duckdb: bool = True
 
     def as_of(self, table: ibis.Table) -> Any:
         return table[self.as_of_column] if self.as_of_column else ibis.literal(AS_OF_MARK, type="int32")
-
-    def past(self, table: ibis.Table) -> list[Any]:
-        """The condition that an event happened before as-of, where it needs one."""
-        return [table.day_no < self.as_of(table)] if self.filter_past else []
 
     def within(self, table: ibis.Table, window: Window) -> list[Any]:
         """The conditions that an event lies in the window, given that it happened before as-of."""

@@ -93,7 +93,7 @@ def prepare_shop(metrics: Metrics, shop: Path, options: argparse.Namespace) -> N
 def run_rounds(shop: Path, names: list[str], repeat: int, wait_s: float) -> dict[str, list[Run]]:
     """Each engine once a round, another first each time."""
     runs: dict[str, list[Run]] = {name: [] for name in names}
-    for turn in range(repeat):
+    for turn in range(repeat if names else 0):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             wait_until_quiet(wait_s)
             runs[name].append(in_child(getattr(engines, f"run_{name}"), shop))

@@ -1,0 +1,108 @@
+"""Which model foresees a customer's next item best, and what does it cost?
+
+    python bench/next_item.py --data Beauty.txt --attributes Beauty_item2attributes.json --seeds 5 --budget-min 30 --out beauty.json
+
+Any file of the s3rec format: a line a user, `user item item …` in the order of time. Leave-one-out: the last item of each user is asked,
+all items are ranked, what the user had is masked, ties count against the model; models learn from all but the last two
+items, settings and the fusion's weights are chosen on the last but one. Metrics: MODEL/recall@10, MODEL/ndcg@10 (and the other cuts) for each model,
+and chosen/… for the model or fusion that validation picks. `--budget-min` bounds all of it: networks take what time is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from huaxiang.models.behaviour import BehaviourConfig
+from huaxiang.models.next_item.board import Row, choose, enter, fuse
+from huaxiang.models.next_item.sequences import read_s3rec
+from huaxiang.models.next_item.splits import leave_one_out
+from huaxiang.models.next_item.zoo import simple_grids
+from measure import Metrics, note, write_report
+
+
+def main() -> None:
+    options = _options()
+    every, items = read_s3rec(options.data, options.attributes)
+    split = leave_one_out(every)
+    print(
+        f"{len(every):,} users, {len(items):,} items, {len(every.item):,} events; {len(split.test):,} questions",
+        flush=True,
+    )
+    seeds = [options.seed + place for place in range(options.seeds)]
+    start = time.perf_counter()
+    rows: dict[str, Row] = {}
+
+    def say(text: str) -> None:
+        print(f"{(time.perf_counter() - start) / 60:5.1f} min  {text}", flush=True)
+
+    for name, grid in simple_grids(split.train, items).items():
+        if not options.models or name in options.models:
+            rows[name] = enter(name, grid, split, items, seeds=seeds if name == "als" else seeds[:1], done=say)
+    for name, config in networks(options.attributes is not None).items():
+        if not options.models or name in options.models:
+            rows[name] = enter(name, (config,), split, items, seeds=seeds, done=say)
+    parts = {name: row for name, row in rows.items() if name in options.fuse and name in rows}
+    if len(parts) > 1:
+        rows["fusion"] = fuse(parts, split, items)
+        say(f"fusion of {', '.join(parts)}: {[one.weights for one in rows['fusion'].models]}")  # type: ignore[attr-defined]
+    report(rows, options)
+
+
+def networks(tags: bool) -> dict[str, BehaviourConfig]:
+    """The networks of the zoo, with the settings found on validation (bench/log.md)."""
+    base = BehaviourConfig(tags=tags)
+    return {
+        "gru": replace(base, encoder="gru", layers=1),
+        "cnn": replace(base, encoder="cnn"),
+        "transformer": replace(base, tags=False),
+        "behaviour": base,
+    }
+
+
+def report(rows: dict[str, Row], options: argparse.Namespace) -> None:
+    metrics: Metrics = {}
+    print(
+        f"\n{'':<14}{'valid N@10':>11}{'R@10':>8}{'N@10':>8}{'± sd':>8}{'unm. N@10':>11}{'cover':>7}{'pop.':>6}{'s':>8}{'MB':>7}{'ms':>7}"
+    )
+    for name, row in sorted(rows.items(), key=lambda one: -one[1].mean("ndcg@10", "valid")):
+        for metric, values in row.test.items():
+            note(metrics, f"{name}/{metric}", values)
+        note(metrics, f"{name}/valid_ndcg@10", row.valid["ndcg@10"])
+        note(metrics, f"{name}/fit_s", row.seconds)
+        note(metrics, f"{name}/bytes", [row.bytes])
+        note(metrics, f"{name}/ms_per_user", [row.ms_per_user])
+        sd = float(np.std(row.test["ndcg@10"], ddof=1)) if len(row.test["ndcg@10"]) > 1 else 0.0
+        print(
+            f"{name:<14}{row.mean('ndcg@10', 'valid'):>11.4f}{row.mean('recall@10'):>8.4f}{row.mean('ndcg@10'):>8.4f}{sd:>8.4f}"
+            f"{row.mean('unmasked_ndcg@10'):>11.4f}{row.mean('coverage@10'):>7.2f}{row.mean('popular_share@10'):>6.2f}"
+            f"{float(np.mean(row.seconds)):>8.1f}{row.bytes / 1e6:>7.1f}{row.ms_per_user:>7.2f}"
+        )
+    best = choose(list(rows.values()))
+    for metric, values in best.test.items():
+        note(metrics, f"chosen/{metric}", values)
+    print(f"validation picks {best.name}")
+    settings: dict[str, Any] = {name: asdict(row.config) for name, row in rows.items() if row.config is not None}
+    write_report(options.out, __doc__.splitlines()[0], options.data.name, metrics, chosen=best.name, settings=settings)
+
+
+def _options() -> argparse.Namespace:
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("--data", type=Path, required=True)
+    asked.add_argument("--attributes", type=Path)
+    asked.add_argument("--seeds", type=int, default=5)
+    asked.add_argument("--seed", type=int, default=1, help="the first seed")
+    asked.add_argument("--budget-min", type=float, default=30)
+    asked.add_argument("--models", type=lambda text: text.split(","), default=[])
+    asked.add_argument("--fuse", type=lambda text: text.split(","), default=["behaviour", "neighbours", "ease"])
+    asked.add_argument("--out", type=Path)
+    return asked.parse_args()
+
+
+if __name__ == "__main__":
+    main()

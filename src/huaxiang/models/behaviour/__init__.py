@@ -1,0 +1,11 @@
+"""The behaviour model: what customers do next, learned from the sequences of all of them. Needs PyTorch (huaxiang[deep]).
+
+config.py    settings and sizes            blocks.py   Transformer, HSTU-like, GRU and causal convolution
+network.py   events → vectors → items      batches.py  batches of like length
+model.py     fit, score, embed, state
+"""
+
+from huaxiang.models.behaviour.config import BehaviourConfig, sized
+from huaxiang.models.behaviour.model import Behaviour
+
+__all__ = ["Behaviour", "BehaviourConfig", "sized"]

@@ -1,0 +1,51 @@
+"""Batches of customers of like length, so that little is computed on padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from huaxiang.models.next_item.sequences import Ints, Sequences
+
+NEAR = 64  # batches among which customers are sorted by length
+
+
+def deal(lengths: Ints, events: int, chance: np.random.Generator | None) -> list[Ints]:
+    """Users in batches of at most `events` events with the padding (one user at least); in random order where there is chance."""
+    order = np.arange(len(lengths)) if chance is None else chance.permutation(len(lengths))
+    size = max(1, events * NEAR // max(int(lengths.mean()), 1)) if chance is not None else len(order)
+    found: list[Ints] = []
+    for low in range(0, len(order), max(size, 1)):
+        part = order[low : low + size]
+        part = part[np.argsort(lengths[part], kind="stable")]
+        first = 0
+        while first < len(part):
+            last = first + 1
+            while last < len(part) and lengths[part[last]] * (last + 1 - first) <= events:
+                last += 1
+            found.append(part[first:last])
+            first = last
+    if chance is not None:
+        found = [found[place] for place in chance.permutation(len(found))]
+    return found
+
+
+def padded(some: Sequences, padding: int) -> Tensor:
+    """(B, T) codes, oldest first, `padding` behind."""
+    lengths = some.lengths
+    found = np.full((len(some), max(int(lengths.max(initial=0)), 1)), padding, dtype=np.int64)
+    found[some.user, np.arange(len(some.item)) - np.repeat(some.starts[:-1], lengths)] = some.item
+    return torch.from_numpy(found)
+
+
+def training_batches(
+    train: Sequences, padding: int, events: int, chance: np.random.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(items, targets) of one epoch: (B, T) each; targets −1 behind the last."""
+    for users in deal(train.lengths, events, chance):
+        every = padded(train.take(users), padding)
+        target = every[:, 1:]
+        yield every[:, :-1], torch.where(target == padding, -1, target)

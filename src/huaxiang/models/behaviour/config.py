@@ -1,0 +1,47 @@
+"""Settings of the behaviour model and of the small sequence networks beside it: one frozen dataclass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from huaxiang.models.next_item.base import NextConfig
+
+Encoder = Literal["transformer", "gru", "cnn", "hstu"]
+Size = Literal["tiny", "small", "base", "large"]
+
+
+@dataclass(frozen=True)
+class BehaviourConfig(NextConfig):
+    """encoder: what reads the sequence; width: D; length: events of a customer that are read, the last ones.
+
+    tags: whether items are also known by their tags; id_dropout: how often an item's own vector is left out of its sum in training,
+    so that the tags alone have to do, as for a new item. temperature: of the softmax over cosines (0: plain products).
+    warmup: steps over which the rate rises; batch: padded events a step; epochs: the most; patience: epochs without a better validation NDCG@10 before it stops.
+    """
+
+    encoder: Encoder = "transformer"
+    width: int = 64
+    layers: int = 2
+    heads: int = 2
+    length: int = 50
+    dropout: float = 0.4
+    input_dropout: float = 0.4
+    tags: bool = False
+    id_dropout: float = 0.0
+    temperature: float = 0.07
+    smoothing: float = 0.0
+    rate: float = 1e-3
+    warmup: int = 200
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    batch: int = 4096
+    epochs: int = 60
+    patience: int = 6
+    threads: int = 2
+
+
+def sized(size: Size, config: BehaviourConfig) -> BehaviourConfig:
+    """`config` with the width and layers of a size."""
+    width, layers, heads = {"tiny": (32, 1, 1), "small": (64, 2, 2), "base": (128, 3, 4), "large": (512, 8, 8)}[size]
+    return replace(config, width=width, layers=layers, heads=heads)

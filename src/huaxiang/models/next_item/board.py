@@ -1,0 +1,115 @@
+"""The leaderboard of the next item: settings on validation, the test once, mean and spread over seeds, and what each costs."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from huaxiang.models.next_item.base import NextConfig, NextItem, Scorer
+from huaxiang.models.next_item.fusion import fit_fusion
+from huaxiang.models.next_item.ranking import measure, rank_targets
+from huaxiang.models.next_item.sequences import Floats, Items
+from huaxiang.models.next_item.splits import Questions, Split
+from huaxiang.models.next_item.zoo import make_next, save_next
+
+CHOICE = "ndcg@10"  # what validation chooses by
+
+
+@dataclass
+class Row:
+    """One model on the board. valid, test: metric -> a value a seed; seconds to fit, bytes kept, ms to score one customer.
+
+    config: what validation chose; needs: what the model takes beside the order of items
+    """
+
+    name: str
+    config: NextConfig | None
+    needs: tuple[str, ...]
+    valid: dict[str, list[float]] = field(default_factory=dict)
+    test: dict[str, list[float]] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+    bytes: int = 0
+    ms_per_user: float = 0.0
+    models: list[Any] = field(default_factory=list)
+
+    def mean(self, metric: str, of: str = "test") -> float:
+        return float(np.mean(getattr(self, of)[metric]))
+
+
+def enter(
+    name: str,
+    grid: Sequence[NextConfig],
+    split: Split,
+    items: Items,
+    *,
+    seeds: Sequence[int],
+    done: Callable[[str], None] = lambda said: None,
+) -> Row:
+    """One model: the best of `grid` on validation (with the first seed), then fitted with every seed and asked the test once each."""
+    popularity = popularity_of(split, items)
+    fitted: list[tuple[float, NextConfig, NextItem, float]] = []
+    for config in grid:
+        start = time.perf_counter()
+        model = make_next(config).fit(split.train, items, seed=seeds[0], watch=split.valid)
+        took = time.perf_counter() - start
+        reached = _measured(model, split.valid, items, popularity)[0][CHOICE] if len(grid) > 1 else 0.0
+        fitted.append((reached, config, model, took))
+        done(f"{name} {config}: {reached:.4f}, {took:.1f} s")
+    _, config, model, took = max(fitted, key=lambda one: one[0])
+    row = Row(name, config, model.needs)
+    for seed in seeds:
+        if seed != seeds[0]:
+            start = time.perf_counter()
+            model = make_next(config).fit(split.train, items, seed=seed, watch=split.valid)
+            took = time.perf_counter() - start
+        row.seconds.append(took)
+        _ask(row, model, split, items, popularity)
+        done(f"{name} seed {seed}: test {CHOICE} {row.test[CHOICE][-1]:.4f}")
+    with tempfile.TemporaryDirectory() as folder:
+        row.bytes = save_next(row.models[0], Path(folder))
+    return row
+
+
+def fuse(rows: Mapping[str, Row], split: Split, items: Items, *, name: str = "fusion") -> Row:
+    """The fusion of the models of `rows`, learned on validation for each seed anew."""
+    popularity = popularity_of(split, items)
+    seeds = max(len(row.models) for row in rows.values())
+    made = Row(name, None, tuple(sorted({need for row in rows.values() for need in row.needs})))
+    for place in range(seeds):
+        parts = [row.models[min(place, len(row.models) - 1)] for row in rows.values()]
+        start = time.perf_counter()
+        model, _ = fit_fusion(parts, split.valid, len(items))
+        made.seconds.append(
+            time.perf_counter() - start + sum(row.seconds[min(place, len(row.seconds) - 1)] for row in rows.values())
+        )
+        _ask(made, model, split, items, popularity)
+    made.bytes = sum(row.bytes for row in rows.values())
+    return made
+
+
+def choose(rows: Sequence[Row]) -> Row:
+    """The row that validation picks."""
+    return max(rows, key=lambda row: row.mean(CHOICE, "valid"))
+
+
+def popularity_of(split: Split, items: Items) -> Floats:
+    return np.bincount(split.train.item, minlength=len(items)).astype(float)
+
+
+def _ask(row: Row, model: Scorer, split: Split, items: Items, popularity: Floats) -> None:
+    row.models.append(model)
+    for asked, found in ((split.valid, row.valid), (split.test, row.test)):
+        measured, row.ms_per_user = _measured(model, asked, items, popularity)
+        for metric, value in measured.items():
+            found.setdefault(metric, []).append(value)
+
+
+def _measured(model: Scorer, asked: Questions, items: Items, popularity: Floats) -> tuple[dict[str, float], float]:
+    ranks = rank_targets(model.score, asked, len(items))
+    return measure(ranks, popularity), ranks.ms_per_user

@@ -1,0 +1,258 @@
+"""The exam of the next item by hand, and every next-item model through one list of exams."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from huaxiang.errors import ModelError
+from huaxiang.models.behaviour import BehaviourConfig
+from huaxiang.models.next_item.als import AlsConfig
+from huaxiang.models.next_item.base import NextConfig, NextItem, strongest
+from huaxiang.models.next_item.content import ContentConfig
+from huaxiang.models.next_item.ease import EaseConfig
+from huaxiang.models.next_item.fusion import fit_fusion
+from huaxiang.models.next_item.neighbours import NeighboursConfig, count_pairs
+from huaxiang.models.next_item.popular import PopularConfig
+from huaxiang.models.next_item.ranking import best, measure, rank_targets
+from huaxiang.models.next_item.sequences import Items, Sequences, from_lists, read_s3rec
+from huaxiang.models.next_item.splits import Questions, by_time, leave_one_out
+from huaxiang.models.next_item.zoo import load_next, make_next, save_next
+
+SMALL = BehaviourConfig(
+    width=16,
+    heads=2,
+    epochs=25,
+    patience=25,
+    threads=1,
+    batch=256,
+    rate=5e-3,
+    warmup=20,
+    dropout=0.1,
+    input_dropout=0.1,
+)
+ZOO: dict[str, NextConfig] = {
+    "popular": PopularConfig(),
+    "popular_7d": PopularConfig(days=7),
+    "content": ContentConfig(),
+    "neighbours": NeighboursConfig(),
+    "ease": EaseConfig(l2=5.0),
+    "als": AlsConfig(factors=16),
+    "gru": replace(SMALL, encoder="gru", layers=1),
+    "cnn": replace(SMALL, encoder="cnn"),
+    "transformer": SMALL,
+    "hstu": replace(SMALL, encoder="hstu"),
+    "behaviour": replace(SMALL, tags=True, id_dropout=0.1),
+}
+PERSONAL = [name for name in ZOO if not name.startswith("popular")]
+ITEMS = 40
+
+
+def make_shop(seed: int = 3) -> tuple[Sequences, Items]:
+    """300 customers who mostly go on from item v to v + 1 within rings of ten; items of a ring share a tag."""
+    random = np.random.default_rng(seed)
+    histories = []
+    for _ in range(300):
+        item = int(random.integers(ITEMS))
+        found = [item]
+        for _ in range(int(random.integers(2, 9))):
+            ring = item // 10 * 10
+            item = ring + (item + 1) % 10 if random.random() < 0.8 else int(random.integers(ITEMS))
+            found.append(item)
+        histories.append(found)
+    every = from_lists(histories)
+    ts = np.arange(len(every.item)) * 3600
+    tags = csr_matrix((np.ones(ITEMS), (np.arange(ITEMS), np.arange(ITEMS) // 10)), shape=(ITEMS, 4))
+    return replace(every, ts=ts), Items(tuple(f"i{v}" for v in range(ITEMS)), tags)
+
+
+EVERY, KNOWN = make_shop()
+SPLIT = leave_one_out(EVERY)
+_fitted: dict[str, NextItem] = {}
+
+
+def fitted(name: str) -> NextItem:
+    if name not in _fitted:
+        _fitted[name] = make_next(ZOO[name]).fit(SPLIT.train, KNOWN, seed=1, watch=SPLIT.valid)
+    return _fitted[name]
+
+
+# ---- sequences and splits ---------------------------------------------------------------------------------------
+
+
+def test_s3rec_file_is_read_in_order(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("1 10 20 10\n2 30\n\n7 20 40\n")
+    every, items = read_s3rec(tmp_path / "a.txt")
+    assert items.ids == ("10", "20", "30", "40")
+    assert every.starts.tolist() == [0, 3, 4, 6] and every.item.tolist() == [0, 1, 0, 2, 1, 3]
+
+
+def test_s3rec_attributes_become_tags_and_unknown_items_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("1 10 20\n")
+    (tmp_path / "a.json").write_text('{"10": [5, 7], "20": [7], "99": [1]}')
+    _, items = read_s3rec(tmp_path / "a.txt", tmp_path / "a.json")
+    assert items.tags is not None and items.tags.toarray().tolist() == [[1, 1], [0, 1]]
+
+
+@pytest.mark.parametrize(("text", "why"), [("1 2 x\n", "line 1"), ("", "no sequence")])
+def test_file_that_is_no_sequences_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "a.txt").write_text(text)
+    with pytest.raises(ModelError, match=why):
+        read_s3rec(tmp_path / "a.txt")
+
+
+def test_leave_one_out_asks_the_last_two_and_learns_from_the_rest() -> None:
+    split = leave_one_out(from_lists([[1, 2, 3, 4], [5, 6], [7, 8, 9]]))
+    assert split.train.item.tolist() == [1, 2, 5, 6, 7]  # two events ask nothing
+    assert split.valid.target.tolist() == [3, 8] and split.valid.history.item.tolist() == [1, 2, 7]
+    assert split.test.target.tolist() == [4, 9] and split.test.history.item.tolist() == [1, 2, 3, 7, 8]
+    assert split.test.user.tolist() == [0, 2]
+
+
+def test_split_by_time_learns_nothing_from_after() -> None:
+    every = replace(from_lists([[1, 2, 3], [4, 5], [6, 7], [8]]), ts=np.array([0, 10, 20, 5, 12, 15, 25, 30]))
+    split = by_time(every, valid_from=10, test_from=20)
+    assert split.train.item.tolist() == [1, 4]
+    assert split.valid.target.tolist() == [2, 5] and split.valid.user.tolist() == [0, 1]
+    assert split.test.target.tolist() == [3, 7] and split.test.history.item.tolist() == [1, 2, 6]
+
+
+def test_no_question_is_an_error() -> None:
+    with pytest.raises(ModelError, match="leave-one-out"):
+        leave_one_out(from_lists([[1, 2], [3]]))
+
+
+# ---- ranks ------------------------------------------------------------------------------------------------------
+
+
+def ask(history: list[list[int]], target: list[int]) -> Questions:
+    return Questions(from_lists(history), np.array(target), np.arange(len(target)))
+
+
+def test_ties_count_against_the_model() -> None:
+    ranks = rank_targets(lambda h: np.zeros((len(h), 5)), ask([[0], [1]], [2, 3]), 5)
+    assert ranks.rank.tolist() == [4, 4]  # of five items one is masked
+    assert ranks.unmasked.tolist() == [5, 5]
+
+
+def test_history_is_masked_and_the_unmasked_rank_stands_beside_it() -> None:
+    scores = np.array([[0.9, 0.8, 0.7, 0.1]])
+    ranks = rank_targets(lambda h: scores, ask([[0, 1]], [2]), 4)
+    assert ranks.rank.tolist() == [1] and ranks.unmasked.tolist() == [3]
+    assert ranks.top[0, 0] == 2
+
+
+def test_a_repeat_cannot_be_hit_where_what_was_had_is_masked() -> None:
+    ranks = rank_targets(lambda h: np.array([[0.9, 0.1, 0.0]]), ask([[0]], [0]), 3)
+    assert ranks.rank.tolist() == [3] and ranks.unmasked.tolist() == [1]
+
+
+def test_measures_by_hand() -> None:
+    ranks = rank_targets(lambda h: np.tile(np.arange(30.0), (len(h), 1)), ask([[29], [29], [29]], [28, 25, 3]), 30)
+    assert ranks.rank.tolist() == [1, 4, 26]
+    found = measure(ranks, np.arange(30.0))
+    assert found["recall@5"] == pytest.approx(2 / 3) and found["recall@20"] == pytest.approx(2 / 3)
+    assert found["ndcg@10"] == pytest.approx((1 + 1 / np.log2(5)) / 3)
+    assert found["mrr@10"] == pytest.approx((1 + 1 / 4) / 3)
+    assert found["coverage@10"] == pytest.approx(10 / 30)
+    assert found["popular_share@10"] == 0.0  # the most popular item is the one all had
+
+
+def test_scores_that_are_no_numbers_are_an_error() -> None:
+    with pytest.raises(ModelError, match="no number"):
+        rank_targets(lambda h: np.full((len(h), 3), np.nan), ask([[0]], [1]), 3)
+
+
+def test_best_breaks_ties_by_code() -> None:
+    assert best(np.array([[1.0, 3.0, 3.0, 2.0]]), 3).tolist() == [[1, 2, 3]]
+
+
+# ---- parts of the models -----------------------------------------------------------------------------------------
+
+
+def test_pairs_by_hand() -> None:
+    found = count_pairs(from_lists([[0, 1, 2], [1, 2]]), 3, window=2, fade=0.5)
+    assert found.toarray().tolist() == [[0, 1, 0.5], [0, 0, 2], [0, 0, 0]]
+
+
+def test_strongest_keeps_the_greatest_of_each_row() -> None:
+    found = strongest(csr_matrix(np.array([[1.0, 3.0, 2.0], [0.0, 0.0, 4.0]])), 2)
+    assert found.toarray().tolist() == [[0, 3, 2], [0, 0, 4]]
+
+
+# ---- one list of exams for every model ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PERSONAL)
+def test_model_learns_what_comes_next(name: str) -> None:
+    ranks = rank_targets(fitted(name).score, SPLIT.test, ITEMS)
+    same = rank_targets(fitted("popular").score, SPLIT.test, ITEMS)
+    assert (ranks.rank <= 10).mean() > 1.5 * (same.rank <= 10).mean()
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_reloaded_model_scores_bit_identically(name: str, tmp_path: Path) -> None:
+    model = fitted(name)
+    size = save_next(model, tmp_path)
+    back = load_next(tmp_path)
+    assert size > 0 and np.array_equal(model.score(SPLIT.test.history), back.score(SPLIT.test.history))
+    assert not list(tmp_path.glob("*.pkl"))
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_refit_with_the_same_seed_is_the_same_model(name: str) -> None:
+    def again(seed: int) -> Any:
+        config: Any = ZOO[name]
+        config = replace(config, epochs=2) if isinstance(config, BehaviourConfig) else config
+        return make_next(config).fit(SPLIT.train, KNOWN, seed=seed).score(SPLIT.test.history.take(np.arange(20)))
+
+    assert np.array_equal(again(7), again(7))
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_empty_history_and_long_history_get_finite_scores(name: str) -> None:
+    long = [v % ITEMS for v in range(5000)]
+    scores = fitted(name).score(from_lists([[], long, [1]]))
+    assert scores.shape == (3, ITEMS) and np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_a_customer_is_scored_the_same_alone_and_among_others(name: str) -> None:
+    together = fitted(name).score(SPLIT.test.history)
+    alone = np.concatenate([fitted(name).score(SPLIT.test.history.take(np.array([user]))) for user in range(5)])
+    assert np.allclose(together[:5], alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", PERSONAL)
+def test_what_came_after_changes_nothing_before(name: str) -> None:
+    """A score of a history hangs on that history alone: an event added to another customer's leaves it as it is."""
+    history = from_lists([[1, 2, 3], [4, 5]])
+    more = from_lists([[1, 2, 3], [4, 5, 6, 7]])
+    assert np.allclose(fitted(name).score(history)[0], fitted(name).score(more)[0], atol=1e-5)
+
+
+def test_new_item_is_foreseen_from_its_tags_alone() -> None:
+    """An item nobody took yet, of the ring that a customer is in, comes before new items of other rings."""
+    held = SPLIT.train.item
+    kept = np.isin(held, np.arange(ITEMS - 1, -1, -10))  # the last item of each ring is taken out of training
+    lists = [
+        [int(v) for v in held[SPLIT.train.starts[u] : SPLIT.train.starts[u + 1]] if not np.isin(v, held[kept])]
+        for u in range(len(SPLIT.train))
+    ]
+    config = replace(SMALL, tags=True, id_dropout=0.5, epochs=30)
+    model = make_next(config).fit(from_lists(lists), KNOWN, seed=1)
+    scores = model.score(from_lists([[ring * 10 + 2, ring * 10 + 3] for ring in range(4)]))[:, [9, 19, 29, 39]]
+    assert scores.argmax(axis=1).tolist() == [0, 1, 2, 3]
+
+
+def test_fusion_is_no_worse_on_validation_than_each_part() -> None:
+    parts = [fitted("neighbours"), fitted("transformer")]
+    fused, reached = fit_fusion(parts, SPLIT.valid, ITEMS)
+    alone = [fit_fusion([part], SPLIT.valid, ITEMS)[1] for part in parts]
+    assert reached >= max(alone) - 1e-9
+    assert np.isfinite(fused.score(SPLIT.test.history)).all()

@@ -41,7 +41,7 @@ def test_json_is_the_best_model_and_every_figure_with_its_spread(report: TableRe
     found = report.to_dict()
     assert set(found) == {"best", "models"}
     assert found["best"] in found["models"]
-    assert set(found["models"]) == {"logistic", "tree", "lightgbm"}
+    assert set(found["models"]) == {"logistic", "tree", "lightgbm", "mlp"}
     metrics = {"roc_auc", "pr_auc", "accuracy", "precision", "recall", "f1", "log_loss", "brier"}
     for figures in found["models"].values():
         assert set(figures) == metrics
@@ -86,7 +86,7 @@ def test_gzip_and_parquet_are_read(report: TableReport, tmp_path: Path) -> None:
     x = random.normal(size=100)
     pq.write_table(pa.table({"x": x, "y": x * 3 + random.normal(size=100)}), tmp_path / "a.parquet")
     found = run_table(tmp_path / "a.parquet")
-    assert set(found.models) == {"linear", "tree", "lightgbm"}
+    assert set(found.models) == {"linear", "tree", "lightgbm", "mlp"}
     assert found.best == "linear"
     assert set(found.models["linear"]) == {"mse", "rmse", "mae", "r2", "spearman"}
 

@@ -32,10 +32,10 @@ class BehaviourConfig(NextConfig):
     temperature: float = 0.07
     smoothing: float = 0.0
     rate: float = 1e-3
-    warmup: int = 200
+    warmup: int = 100
     weight_decay: float = 0.01
     clip: float = 1.0
-    batch: int = 4096
+    batch: int = 1024
     epochs: int = 60
     patience: int = 6
     threads: int = 2

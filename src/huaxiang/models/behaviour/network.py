@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from huaxiang.models.behaviour.blocks import BLOCKS
 from huaxiang.models.behaviour.config import BehaviourConfig
+from huaxiang.models.behaviour.loss import full_softmax
 
 
 class Network(nn.Module):
@@ -59,18 +60,18 @@ class Network(nn.Module):
 
     def logits(self, read: Tensor, vectors: Tensor) -> Tensor:
         """(N, D), (V, D) → (N, V)."""
-        if self.config.temperature:
-            read, vectors = F.normalize(read, dim=-1), F.normalize(vectors, dim=-1)
-            return read @ vectors.T / self.config.temperature
+        read, vectors = self._scaled(read, vectors)
         return read @ vectors.T
 
-    def forward(self, item: Tensor, target: Tensor) -> Tensor:
-        """Mean cross-entropy of the next item over the events that have one (target −1: none). full softmax:
+    def _scaled(self, read: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.config.temperature:
+            return read, vectors
+        return F.normalize(read, dim=-1) / self.config.temperature, F.normalize(vectors, dim=-1)
 
-        −log(exp(z_target) / Σ_v exp(z_v)), z the logits
-        """
+    def forward(self, item: Tensor, target: Tensor) -> Tensor:
+        """Mean cross-entropy of the next item over the events that have one (target −1: none); rivals: all items met in training."""
         vectors = self.item_vectors()
         known = target >= 0
-        read = self.read(item, vectors)[known]
-        rivals, place = vectors[: self.items][self.met], self.met.cumsum(0) - 1
-        return F.cross_entropy(self.logits(read, rivals), place[target[known]], label_smoothing=self.config.smoothing)
+        read, rivals = self._scaled(self.read(item, vectors)[known], vectors[: self.items][self.met])
+        place = self.met.cumsum(0) - 1
+        return full_softmax(read, rivals, place[target[known]], self.config.smoothing)

@@ -3,6 +3,7 @@
     prepare.py   Matrix (named columns) and what each model does to it before fitting
     baseline.py  prior, majority, mean      linear.py   logistic and linear regression
     tree.py      decision tree (Gini)       boosting.py LightGBM
+    mlp.py       dense network (where PyTorch is installed)
 
 A model is saved as JSON (LightGBM's own text format inside it), never as pickle, and comes back bit-identical.
 """
@@ -10,6 +11,7 @@ A model is saved as JSON (LightGBM's own text format inside it), never as pickle
 from __future__ import annotations
 
 from dataclasses import asdict
+from importlib.util import find_spec
 from typing import Any
 
 from huaxiang.errors import ModelError
@@ -18,6 +20,7 @@ from huaxiang.models.zoo.base import Config, Model
 from huaxiang.models.zoo.baseline import Baseline, BaselineConfig
 from huaxiang.models.zoo.boosting import Boosting, BoostingConfig
 from huaxiang.models.zoo.linear import Linear, LinearConfig
+from huaxiang.models.zoo.mlp import Mlp, MlpConfig
 from huaxiang.models.zoo.prepare import Matrix
 from huaxiang.models.zoo.tree import Tree, TreeConfig
 
@@ -29,12 +32,13 @@ _CLASSES: dict[str, tuple[Any, Any]] = {
     "linear": (LinearConfig, Linear),
     "tree": (TreeConfig, Tree),
     "lightgbm": (BoostingConfig, Boosting),
+    "mlp": (MlpConfig, Mlp),
 }
 
 
 def grids(task: Task) -> dict[str, tuple[Config, ...]]:
     """The models of a task by name, each with the settings that validation data choose between; the baseline first."""
-    return {
+    found: dict[str, tuple[Config, ...]] = {
         BASELINE[task]: (BaselineConfig(task),),
         "linear" if task == "number" else "logistic": tuple(
             LinearConfig(task, l2=l2, log=log) for l2 in (0.001, 0.03) for log in (False, True)
@@ -42,6 +46,9 @@ def grids(task: Task) -> dict[str, tuple[Config, ...]]:
         "tree": tuple(TreeConfig(task, depth=depth, leaf_rows=rows) for depth, rows in ((3, 20), (5, 20), (6, 50))),
         "lightgbm": tuple(BoostingConfig(task, leaves=leaves, leaf_rows=rows) for leaves, rows in ((7, 20), (15, 40))),
     }
+    if find_spec("torch") is not None:
+        found["mlp"] = tuple(MlpConfig(task, hidden=hidden) for hidden in ((64,), (2,)))
+    return found
 
 
 def make_model(config: Config) -> Model:

@@ -1,0 +1,47 @@
+"""The parts of the behaviour model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from huaxiang.models.behaviour.batches import deal, padded
+from huaxiang.models.behaviour.loss import PIECE, full_softmax
+from huaxiang.models.next_item.sequences import from_lists
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("rows", [1, PIECE, PIECE + 3])
+def test_full_softmax_in_pieces_is_cross_entropy(smoothing: float, rows: int) -> None:
+    torch.manual_seed(1)
+    x, w = torch.randn(rows, 8, requires_grad=True), torch.randn(50, 8, requires_grad=True)
+    target = torch.randint(50, (rows,))
+    plain = cross_entropy(x @ w.T, target, label_smoothing=smoothing)
+    ours = full_softmax(x, w, target, smoothing)
+    assert torch.allclose(plain, ours, atol=1e-5)
+    for one, other in zip(torch.autograd.grad(plain, (x, w)), torch.autograd.grad(ours, (x, w)), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_full_softmax_holds_great_logits() -> None:
+    x, w = torch.tensor([[1e4]]), torch.tensor([[1.0], [-1.0]])
+    assert float(full_softmax(x, w, torch.tensor([0]))) == pytest.approx(0.0)
+
+
+def test_batches_hold_every_customer_once_and_no_more_than_asked() -> None:
+    lengths = np.random.default_rng(1).integers(1, 40, 500)
+    found = deal(lengths, 200, np.random.default_rng(2))
+    assert sorted(np.concatenate(found).tolist()) == list(range(500))
+    padded_sizes = [int(lengths[users].max()) * len(users) for users in found]
+    assert max(padded_sizes) <= 200
+    assert sum(padded_sizes) < 1.1 * lengths.sum()  # little of it padding
+
+
+def test_a_customer_longer_than_a_batch_is_a_batch() -> None:
+    assert [users.tolist() for users in deal(np.array([500, 2]), 10, None)] == [[1], [0]]
+
+
+def test_padding_stands_behind() -> None:
+    assert padded(from_lists([[1, 2], [3], []]), 9).tolist() == [[1, 2], [3, 9], [9, 9]]

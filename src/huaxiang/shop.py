@@ -245,7 +245,7 @@ class Shop:
         from huaxiang.features.explain import explain_feature
         from huaxiang.profile import find_user
 
-        found = find_user(self.lake, self.pseudonyms(), user)
+        found = find_user(self.lake, self.pseudonyms(), user, among="features")
         return explain_feature(
             self.lake, self.settings, feature, found, lang=lang or self.settings.shop.language, limit=limit
         )

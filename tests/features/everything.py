@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from itertools import pairwise
-from math import floor
+from math import floor, log
 from statistics import mean, quantiles, stdev
 from typing import Any
 
@@ -101,7 +101,7 @@ def tops(rows: Rows, as_of: date, key: str, half_life: float, k: int) -> list[Ro
         if row[key] is not None and WEIGHTS.get(row["event"]):
             score[row[key]] += WEIGHTS[row["event"]] * decay(row, as_of, half_life)
     whole = sum(score.values())
-    best = sorted(score.items(), key=lambda entry: (floor(entry[1] * 1e9 + 0.317), entry[0]), reverse=True)[:k]
+    best = sorted(score.items(), key=lambda entry: (floor(log(entry[1]) * 1e9 + 0.317), entry[0]), reverse=True)[:k]
     return [{"key": name, "share": value / whole, "score": value} for name, value in best] or None
 
 

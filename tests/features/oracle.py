@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
-from math import floor
+from math import floor, log
 from statistics import mean, stdev
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -65,7 +65,7 @@ def oracle(events: list[Row], items: dict[str, Row], user: str, as_of: date, zon
         if category and WEIGHTS.get(row["event"], 0):
             score[category] += WEIGHTS[row["event"]] * 0.5 ** ((as_of - row["local"].date()).days / 30)
     whole = sum(score.values())
-    best = sorted(score.items(), key=lambda entry: (floor(entry[1] * 1e9 + 0.317), entry[0]), reverse=True)[:5]
+    best = sorted(score.items(), key=lambda entry: (floor(log(entry[1]) * 1e9 + 0.317), entry[0]), reverse=True)[:5]
     hours = Counter(row["local"].hour for row in (bought or mine))
     weekdays = Counter(row["local"].weekday() for row in (bought or mine))
     recent = {row["item_id"] for row in within(90, bought) if row["item_id"]}

@@ -35,7 +35,7 @@ def declare(**mine: dict[str, object]) -> list[Feature]:
     [
         ({"f": {"agg": "sum", "column": "amont"}}, "no column 'amont'", "amount"),
         ({"f": {"agg": "decayed_sum", "half_life": "0d"}}, "'0d'", "30d"),
-        ({"f": {"agg": "top", "column": "brand", "k": 0}}, "0 is not a number", "at least 1"),
+        ({"f": {"agg": "top", "column": "brand", "k": 0}}, "0 is not a number", "1 to 1000"),
         ({"f": {"agg": "quantile", "column": "price", "q": 1.5}}, "1.5", "1"),
         ({"f": {"agg": "price_bands", "bands": [50, 10]}}, "50, 10 do not rise", "bands"),
         ({"f": {"agg": "ratio", "top": "spend_90d"}}, "top and bottom", "bottom"),

@@ -65,7 +65,7 @@ def test_states_filled_from_the_last_build_go_on_as_if_they_had_been_folded(tmp_
         coming = [event for event in events if known_day(event, "UTC") >= middle]
         shop.build(past, items=list(ITEMS.values()), as_of=middle)
         with open_live(shop.lake, shop.settings, tmp_path / "live.db") as store:
-            assert refill(store, shop.lake) == len({event["user_id"] for event in past})
+            assert refill(store, shop.lake, shop.settings.shop.timezone) == len({event["user_id"] for event in past})
             store.apply(pa.Table.from_pylist(coming))
             as_of = known_day(events[-1], "UTC") + timedelta(days=1)
             found = {user: store.values(user, as_of) for user in {event["user_id"] for event in events}}

@@ -42,6 +42,7 @@ class SparkEngine:
     def __init__(self, session: SparkSession, *, own: bool = False) -> None:
         self.session = session
         self._own = own
+        self.memory = session.sparkContext.getConf().get("spark.driver.memory", "1g")
         self._kept: list[DataFrame] = []
         self._names = (f"huaxiang_{id(self)}_{number}" for number in itertools.count())
 
@@ -211,6 +212,8 @@ class SparkEngine:
                 raise SourceError("spark.no_table", name=place.strip("`")) from error
             raise ShopError("spark.failed", detail=_reason(error)) from error
         except (PySparkException, Py4JError) as error:
+            if "OutOfMemoryError" in str(error):
+                raise ShopError("spark.memory", detail=_reason(error), memory=self.memory) from error
             raise ShopError("spark.failed", detail=_reason(error)) from error
 
     def _wait_for_executors(self, settings: SparkSettings) -> None:

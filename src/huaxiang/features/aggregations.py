@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from huaxiang.errors import DefinitionError
-from huaxiang.features.algebra import Aggregation, Feature, Place
+from huaxiang.features.algebra import Aggregation, Feature, FeatureType, Place
 from huaxiang.features.filters import Expression
 from huaxiang.features.nodes import AS_OF, DAY, Node, coalesce, column, const, number
-from huaxiang.features.plan import DayFold, How
+from huaxiang.features.plan import EVENT_COLUMNS, DayFold, How
 from huaxiang.features.windows import parse_hours
 
 REGISTERED = column("registered_no")  # of the user, not of an event: the local day of the registration before as-of
@@ -38,7 +38,7 @@ class Sum(Aggregation):
     column: str = ""
 
     def plan(self, at: Place) -> Node:
-        return coalesce(at.total("sum", at.value(self.column)), 0.0)
+        return coalesce(at.total("sum", at.amount(self.column)), 0.0)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Mean(Aggregation):
     column: str = ""
 
     def plan(self, at: Place) -> Node:
-        value = at.value(self.column)
+        value = at.amount(self.column)
         return at.total("sum", value) / at.having(value).total("count")
 
 
@@ -56,6 +56,10 @@ class Mean(Aggregation):
 class _Picked(Aggregation):
     column: str = ""
     how: ClassVar[How] = "min"
+
+    @property
+    def type(self) -> FeatureType:  # type: ignore[override]  # as its column is
+        return "text" if EVENT_COLUMNS.get(self.column) == "string" else "number"
 
     def plan(self, at: Place) -> Node:
         value = at.value(self.column)
@@ -189,7 +193,7 @@ class DecayedSum(Aggregation):
     half_life: str = "30d"
 
     def plan(self, at: Place) -> Node:
-        value, days = number(at.value(self.column)), half_life_days(self.half_life, at.name)
+        value, days = number(at.amount(self.column)), half_life_days(self.half_life, at.name)
         return coalesce(at.total("sum", value, days), 0.0)
 
 

@@ -11,7 +11,7 @@ Meaning, the same on every engine:
 
 Each aggregation is a small frozen class that says which measures it needs of the events (`plan`) and how the value is finished
 from them. It so knows four things: its Ibis expression (compile.py), how one event is folded in, how two partial states merge,
-and how the value is finished (live.py: `Fold(feature)`). One that has no exact fold is marked `live = False`.
+and how the value is finished (live/fold.py: `Fold(features)`). One that has no exact fold is marked `live = False`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,18 @@ class Place:
         return Place(self.plan, self.name, self.where, window)
 
     def value(self, text: str) -> Node:
-        return self.plan.value(text, self.name).value
+        """The value `text`; raises DefinitionError for a time or a date, which no aggregation gives back."""
+        found = self.plan.value(text, self.name)
+        if found.type in ("timestamp", "date"):
+            raise DefinitionError("features.value_time", name=self.name, text=text)
+        return found.value
+
+    def amount(self, text: str) -> Node:
+        """The value `text`, a number (a condition counts as 1 or 0); raises DefinitionError for anything else."""
+        found = self.plan.value(text, self.name)
+        if found.type not in ("int", "float", "bool"):
+            raise DefinitionError("features.value_number", name=self.name, text=text, type=found.type)
+        return found.value
 
     def total(self, how: How, value: Node | None = None, half_life: float = 0.0) -> Node:
         """The column with `how` of `value` over the events kept in the window."""
@@ -133,7 +144,6 @@ class Feature:
             "type": self.agg.type,
             "owner": self.owner,
             "definition": self.text(),
-            "live": self.agg.live,
         }
 
 

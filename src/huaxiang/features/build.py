@@ -18,6 +18,7 @@ from huaxiang.errors import DefinitionError
 from huaxiang.features.algebra import Feature
 from huaxiang.features.compile import plan_features
 from huaxiang.features.filters import EVENT_CODES
+from huaxiang.features.live.fold import why_not_live
 from huaxiang.features.mine import declared_features
 from huaxiang.features.outcomes import Outcome, Schedule, declare_outcome, labels_sql, schedule
 from huaxiang.features.plan import Plan
@@ -112,7 +113,7 @@ class Chosen:
             "categories": list(self.categories),
             "sells": self.sells,
             "history_from": self.first.isoformat(),
-            "features": [feature.note() for feature in self.features],
+            "features": [feature.note() | {"live": not why_not_live(feature)} for feature in self.features],
             "outcomes": [outcome.note(settings.train) for outcome in self.outcomes if labels.get(outcome.name)],
             "skipped_outcomes": skipped,
         }

@@ -237,7 +237,7 @@ def _fold(fold: Any, rows: ibis.Table, made: KeyPlan, to: Writer) -> Any:
             return best.max(where=of(fold.count) > 0)
         case Strongest():
             score = of(fold.score)
-            step = (score * STEPS + OFF).floor().cast("float64")
+            step = (ibis.ifelse(score > 0, score, ibis.null("float64")).ln() * STEPS + OFF).floor().cast("float64")
             return to.greatest({"step": step, "key": rows["rank"], "score": score}, fold.k, score > 0)
     raise AssertionError(fold)
 

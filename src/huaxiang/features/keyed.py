@@ -6,6 +6,7 @@ Each key costs one grouping of only those events that some measure on it keeps.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -44,6 +45,7 @@ TASTE_WEIGHTS: dict[str, float] = {
     "review": 2.0,
 }
 WHOLE = Window()
+MOST_KEPT = 1000  # values that one list of a customer may hold
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,11 @@ class _ByKey(Aggregation):
     key: str = "item_id"
 
     def keyed(self, at: Place) -> Keyed:
-        if EVENT_COLUMNS.get(self.key) not in ("string", "int", "date"):
+        keys = [name for name, kind in EVENT_COLUMNS.items() if kind in ("string", "int", "date")]
+        if self.key not in keys:
+            near = difflib.get_close_matches(self.key, keys, n=1)
+            if near:
+                raise DefinitionError("features.unknown_column_near", name=at.name, column=self.key, near=near[0])
             raise DefinitionError("features.unknown_key", name=at.name, key=self.key)
         return Keyed.of(column("day_no" if self.key == "day" else self.key), at)
 
@@ -131,7 +137,7 @@ class ValueShare(_ByKey):
 
     def plan(self, at: Place) -> Node:
         keyed = self.keyed(at)
-        total = keyed.total("sum", at.value(self.column))
+        total = keyed.total("sum", at.amount(self.column))
         return coalesce(keyed.fold(Over("sum", total, self.value)), 0.0) / keyed.fold(Over("sum", total))
 
     def evidence(self, at: Place) -> Expression:
@@ -153,7 +159,7 @@ class Mode(_ByKey):
 class DecayedTop(_ByKey):
     """The `k` strongest values of the key: list of {key, share, score}, strongest first.
 
-    score: Σ weight(event) · ½^(age in days / half_life); share: of the user's score over all values; ties (to 10⁻⁹): the later name.
+    score: Σ weight(event) · ½^(age in days / half_life); share: of the user's score over all values; ties (to 10⁻⁹ of the score): the later name.
     """
 
     half_life: str = "30d"
@@ -162,8 +168,8 @@ class DecayedTop(_ByKey):
     type: ClassVar[FeatureType] = "list"
 
     def plan(self, at: Place) -> Node:
-        if self.k < 1:
-            raise DefinitionError("features.top_k", name=at.name, k=self.k)
+        if not 1 <= self.k <= MOST_KEPT:
+            raise DefinitionError("features.top_k", name=at.name, k=self.k, most=MOST_KEPT)
         days = half_life_days(self.half_life, at.name)
         unknown = [event for event in self.weights if event not in EVENT_CODES]
         if unknown or not self.weights:
@@ -189,7 +195,7 @@ class Basket(Aggregation):
 
     def plan(self, at: Place) -> Node:
         orders = Keyed.of(column("order_key"), at)
-        return orders.fold(Over(self.how, orders.total("sum", at.value(self.column))))
+        return orders.fold(Over(self.how, orders.total("sum", at.amount(self.column))))
 
 
 @dataclass(frozen=True)
@@ -257,7 +263,7 @@ class PriceBands(_Histogram):
     def places(self, at: Place) -> tuple[Node, tuple[int, ...]]:
         if not self.edges or list(self.edges) != sorted(set(self.edges)):
             raise DefinitionError("features.edges", name=at.name, edges=", ".join(f"{edge:g}" for edge in self.edges))
-        return Node("band", (at.value(self.column), self.edges)), tuple(range(len(self.edges) + 1))
+        return Node("band", (at.amount(self.column), self.edges)), tuple(range(len(self.edges) + 1))
 
 
 @dataclass(frozen=True)
@@ -271,7 +277,7 @@ class Quantile(Aggregation):
     def plan(self, at: Place) -> Node:
         if not 0 <= self.q <= 1:
             raise DefinitionError("features.quantile", name=at.name, q=self.q)
-        return at.plan.exact(Exact(at.value(self.column), at.where, at.window, q=self.q))
+        return at.plan.exact(Exact(at.amount(self.column), at.where, at.window, q=self.q))
 
 
 @dataclass(frozen=True)
@@ -283,8 +289,8 @@ class Sequence(Aggregation):
     type: ClassVar[FeatureType] = "list"
 
     def plan(self, at: Place) -> Node:
-        if self.n < 1:
-            raise DefinitionError("features.top_k", name=at.name, k=self.n)
+        if not 1 <= self.n <= MOST_KEPT:
+            raise DefinitionError("features.top_k", name=at.name, k=self.n, most=MOST_KEPT)
         value = at.value(self.column)
         return at.plan.exact(Exact(value, at.where & Expression(known(value)), at.window, n=self.n))
 

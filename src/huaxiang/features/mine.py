@@ -155,6 +155,8 @@ def own_features(mine: Mapping[str, FeatureSettings], standard: Sequence[Feature
                 made[name] = _declared(name, declared, FeatureRatio(*parts), f"{declared.top} / {declared.bottom}")
             else:
                 made[name] = own_feature(name, declared)
+        if path and made[name].agg.type != "number":
+            raise DefinitionError("features.ratio_type", name=path[-1], part=name)
         return made[name]
 
     return [resolve(name, ()) for name in mine]

@@ -143,7 +143,7 @@ class Strongest:
         return (self.score,)
 
 
-# step(score) = floor(score × STEPS + OFF): OFF keeps sums of halves, which decayed weights are, off the edges of the steps
+# step(score) = floor(ln(score) × STEPS + OFF): scores are equal to a part in 10⁹, however small; OFF keeps ln 1 off the edge of a step
 STEPS, OFF = 1e9, 0.317
 
 KeyFold: TypeAlias = Met | Since | Over | Shares | Best | Strongest

@@ -72,7 +72,9 @@ class SparkSettings(Section):
         default="",
         description="the Python that executors run; empty: the one that runs huaxiang (PYSPARK_PYTHON goes first)",
     )
-    memory: str = Field(default="1g", description="memory of the driver where it runs here, such as 4g")
+    memory: str = Field(
+        default="4g", description="memory of the driver where it runs here, and with master local[…] of all the work"
+    )
     timeout_s: int = Field(default=120, ge=1, description="seconds to wait for the first executor")
     conf: dict[str, str] = Field(
         default_factory=dict, description='further Spark settings, such as {"spark.jars.packages" = "…"}'

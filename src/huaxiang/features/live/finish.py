@@ -184,7 +184,7 @@ def _fold(fold: Any, group: Mapping[Any, list[Any]], slots: Mapping[Measure, Slo
                 for key, entry in group.items()
                 if (score := _of(fold.score, entry, slots, as_of) or 0.0) > 0
             ]
-            scores.sort(key=lambda found: (math.floor(found[0] * STEPS + OFF), found[1]), reverse=True)
+            scores.sort(key=lambda found: (math.floor(math.log(found[0]) * STEPS + OFF), found[1]), reverse=True)
             return scores[: fold.k] or None
     raise AssertionError(fold)
 

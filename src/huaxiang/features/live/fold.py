@@ -40,6 +40,8 @@ def why_not_live(feature: Feature) -> str:
         return "features.not_live"
     plan = Plan()
     feature.compile(plan)
+    if any(exact.q is not None for exact in plan.exacts):  # of a part of it
+        return "features.not_live"
     if any(not is_session(total.measure) for total in plan.totals if total.measure.columns() & SESSION_COLUMNS):
         return "features.session_not_live"
     others = [made.key.columns() for made in plan.keys.values()]

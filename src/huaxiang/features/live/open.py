@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from huaxiang.engine import Lake
+from huaxiang.engine.duck import quote
 from huaxiang.errors import ShopError
 from huaxiang.features.live.fold import Fold, live_features
 from huaxiang.features.live.past import past_rows, past_sql
@@ -37,17 +38,17 @@ def open_live(lake: Lake, settings: Settings, path: Path) -> LiveStore:
 def fill(lake: Lake, settings: Settings, path: Path, *, advance: Callable[[int], None] = lambda done: None) -> int:
     """The states at `path` made anew from the last build, in a file of their own that takes its place when all are there."""
     made = path.with_name(f"{path.name}.new")
-    _delete(made)
+    for left in (made, *_beside(made)):
+        left.unlink(missing_ok=True)
     with open_live(lake, settings, made) as store:
-        users = refill(store, lake, advance=advance)
-    _delete(
-        path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
-    )  # of the old file; not fit for the new
+        users = refill(store, lake, settings.shop.timezone, advance=advance)
+    for left in _beside(path):  # of the old file; not fit for the new
+        left.unlink(missing_ok=True)
     made.replace(path)
     return users
 
 
-def refill(store: LiveStore, lake: Lake, *, advance: Callable[[int], None] = lambda done: None) -> int:
+def refill(store: LiveStore, lake: Lake, zone: str, *, advance: Callable[[int], None] = lambda done: None) -> int:
     """Makes the states anew from what the last build knew; gives the users.
 
     A few buckets of users at a time, each user whole: memory is set by the buckets, not by the shop.
@@ -58,8 +59,15 @@ def refill(store: LiveStore, lake: Lake, *, advance: Callable[[int], None] = lam
         f"SELECT category, {day_number('known_day')} AS day, sum(price) AS total, count(*) AS n FROM ({events}) "
         f"WHERE event = 'purchase' AND price > 0 AND category IS NOT NULL AND known_day < DATE '{as_of}' GROUP BY ALL"
     )
+    local = f"timezone({quote(zone)}, timezone('UTC', registered_at))::DATE"
+    people = engine.rows(
+        f"SELECT user_id, {local} AS day FROM ({engine.sql(lake.table('ready.users'))}) WHERE registered_at IS NOT NULL"
+    )
     users = 0
-    with store.replacing([(row["category"], row["day"], row["total"], row["n"]) for row in prices]) as write:
+    with store.replacing(
+        [(row["category"], row["day"], row["total"], row["n"]) for row in prices],
+        ((row["user_id"], row["day"]) for row in people),
+    ) as write:
         for low in range(0, BUCKETS, _BUCKETS_AT_ONCE):
             inside = f"bucket >= {low} AND bucket < {low + _BUCKETS_AT_ONCE}"
             sql = past_sql(store.fold, events, as_of, inside, by_user=True)
@@ -74,7 +82,6 @@ def refill(store: LiveStore, lake: Lake, *, advance: Callable[[int], None] = lam
     return users
 
 
-def _delete(*paths: Path) -> None:
-    for path in paths:
-        for left in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-            left.unlink(missing_ok=True)
+def _beside(path: Path) -> tuple[Path, ...]:
+    """What SQLite keeps beside a file of its own."""
+    return tuple(path.with_name(f"{path.name}-{kind}") for kind in ("wal", "shm"))

@@ -16,7 +16,7 @@ import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,11 +29,13 @@ from huaxiang.features.live.arrive import Arrivals
 from huaxiang.features.live.fold import Fold
 from huaxiang.features.live.prices import Prices
 from huaxiang.features.live.state import State
+from huaxiang.features.text import EPOCH
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS state (key INTEGER PRIMARY KEY, user_id TEXT NOT NULL, content BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS price_days (category TEXT, day INTEGER, total REAL NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (category, day)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS applied (source TEXT PRIMARY KEY, upto INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS registered (user_id TEXT PRIMARY KEY, day INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 AT_ONCE = 500  # parameters of one SELECT
@@ -164,22 +166,39 @@ class LiveStore:
         return self._read([user])[user]
 
     def values(self, user: str, as_of: date, *, registered: date | None = None) -> dict[str, Any]:
-        """Every feature of one user as of the local midnight `as_of`."""
-        return self.fold.finish(self.state(user), as_of, registered=registered)
+        """Every feature of one user as of the local midnight `as_of`. registered: default what `register` said of the user."""
+        day = registered or self._registered(user)
+        return self.fold.finish(self.state(user), as_of, registered=day)
+
+    def register(self, days: Iterable[tuple[str, date]]) -> None:
+        """Keeps the local days on which users registered; a refill does so for all that the last build knew."""
+        with self._transaction():
+            self._register(days)
+
+    def _register(self, days: Iterable[tuple[str, date]]) -> None:
+        rows = ((user, (day - EPOCH).days) for user, day in days)
+        self._file.executemany("INSERT OR REPLACE INTO registered VALUES (?, ?)", rows)
+
+    def _registered(self, user: str) -> date | None:
+        found = self._file.execute("SELECT day FROM registered WHERE user_id = ?", (user,)).fetchone()
+        return EPOCH + timedelta(days=found[0]) if found else None
 
     @contextmanager
-    def replacing(self, prices: Iterable[tuple[str, int, float, int]]) -> Iterator[Callable[[dict[str, State]], None]]:
+    def replacing(
+        self, prices: Iterable[tuple[str, int, float, int]], registered: Iterable[tuple[str, date]]
+    ) -> Iterator[Callable[[dict[str, State]], None]]:
         """Every state made anew, in one transaction: gives the function that writes some. What was applied is forgotten.
 
-        prices: (category, day, total, n): the daily sums of the prices paid
+        prices: (category, day, total, n): the daily sums of the prices paid; registered: (user, local day)
         """
         self._discard()
         known = list(prices)
         with self._transaction():
-            for table in ("state", "price_days", "applied"):
+            for table in ("state", "price_days", "applied", "registered"):
                 self._file.execute(f"DELETE FROM {table}")
             self._file.execute("UPDATE about SET value = ? WHERE name = 'plan'", (str(self.fold.plan_hash),))
             self._file.executemany("INSERT INTO price_days VALUES (?, ?, ?, ?)", known)
+            self._register(registered)
             yield self._write
         self._prices.replace(known)
 

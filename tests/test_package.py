@@ -23,7 +23,7 @@ def test_importing_huaxiang_loads_nothing_heavy() -> None:
 
 def test_help_loads_no_model_library() -> None:
     code = (
-        "import sys; sys.argv = ['huaxiang', '--help']\nfrom huaxiang.cli import _main as main\n"
+        "import sys; sys.argv = ['huaxiang', '--help']\nfrom huaxiang.cli import run_words as main\n"
         f"try: main()\nexcept SystemExit: print('LOADED', [name for name in {HEAVY[:7]!r} if name in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

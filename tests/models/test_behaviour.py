@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from huaxiang.models.behaviour.batches import deal, padded
-from huaxiang.models.behaviour.loss import PIECE, full_softmax
+from huaxiang.models.behaviour.loss import PIECE, full_softmax, sampled_softmax
 from huaxiang.models.next_item.sequences import from_lists
 
 
@@ -28,6 +28,20 @@ def test_full_softmax_in_pieces_is_cross_entropy(smoothing: float, rows: int) ->
 def test_full_softmax_holds_great_logits() -> None:
     x, w = torch.tensor([[1e4]]), torch.tensor([[1.0], [-1.0]])
     assert float(full_softmax(x, w, torch.tensor([0]))) == pytest.approx(0.0)
+
+
+def test_sampled_softmax_over_all_items_is_the_full_one() -> None:
+    torch.manual_seed(1)
+    x, w, target = torch.randn(9, 4), torch.randn(12, 4), torch.randint(12, (9,))
+    found = sampled_softmax(x, w, target, torch.arange(12), torch.zeros(12))
+    assert torch.allclose(found, cross_entropy(x @ w.T, target), atol=1e-5)
+
+
+def test_sampled_softmax_takes_the_draw_out_of_the_logits() -> None:
+    """Item 1 is drawn twice as often as it should be, and item 2 once: its exp(logit) still counts once."""
+    x, w = torch.ones(1, 1), torch.tensor([[0.0], [1.0], [2.0]])
+    found = sampled_softmax(x, w, torch.tensor([0]), torch.tensor([1, 1, 2]), torch.tensor([1.0, 2.0, 1.0]).log())
+    assert torch.allclose(found, cross_entropy(x @ w.T, torch.tensor([0])), atol=1e-5)
 
 
 def test_batches_hold_every_customer_once_and_no_more_than_asked() -> None:

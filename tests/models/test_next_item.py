@@ -47,6 +47,7 @@ ZOO: dict[str, NextConfig] = {
     "cnn": replace(SMALL, encoder="cnn"),
     "transformer": SMALL,
     "hstu": replace(SMALL, encoder="hstu"),
+    "sampled": replace(SMALL, negatives=16),
     "behaviour": replace(SMALL, tags=True, id_dropout=0.1),
 }
 PERSONAL = [name for name in ZOO if not name.startswith("popular")]

@@ -17,7 +17,8 @@ class BehaviourConfig(NextConfig):
 
     tags: whether items are also known by their tags; id_dropout: how often an item's own vector is left out of its sum in training,
     so that the tags alone have to do, as for a new item. temperature: of the softmax over cosines (0: plain products).
-    warmup: steps over which the rate rises; batch: padded events a step; epochs: the most; patience: epochs without a better validation NDCG@10 before it stops.
+    warmup: steps over which the rate rises; negatives: items a step draws as rivals, half by how
+    often they were taken and half evenly (0: all items are rivals). batch: padded events a step; epochs: the most; patience: epochs without a better validation NDCG@10 before it stops.
     """
 
     encoder: Encoder = "transformer"
@@ -31,6 +32,7 @@ class BehaviourConfig(NextConfig):
     id_dropout: float = 0.0
     temperature: float = 0.07
     smoothing: float = 0.0
+    negatives: int = 0
     rate: float = 1e-3
     warmup: int = 100
     weight_decay: float = 0.01
@@ -39,6 +41,16 @@ class BehaviourConfig(NextConfig):
     epochs: int = 60
     patience: int = 6
     threads: int = 2
+
+
+FULL = 50_000  # items up to which all of them are rivals
+STEPS = 150  # an epoch takes about so many steps where there are many events
+
+
+def fitting(config: BehaviourConfig, events: int, items: int) -> BehaviourConfig:
+    """`config` for so many training events and items: greater steps where there are many events, a sample of rivals where there are many items."""
+    batch = min(max(config.batch, events // STEPS), 8 * config.batch)
+    return replace(config, batch=batch, negatives=config.negatives or (0 if items <= FULL else 2048))
 
 
 def sized(size: Size, config: BehaviourConfig) -> BehaviourConfig:

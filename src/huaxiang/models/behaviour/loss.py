@@ -1,4 +1,6 @@
-"""The full softmax over all items, in pieces that stay in the processor's cache; its gradient is made on the way.
+"""The softmax over items: over all of them, in pieces that stay in the processor's cache, or over a sample.
+
+The full one makes its gradient on the way:
 
     loss = −Σ_n Σ_v q(n, v) log p(n, v) / N,   p(n, v) = exp(x_n·w_v) / Σ_u exp(x_n·w_u)
 
@@ -13,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 PIECE = 128  # rows at once: 128 × 12,000 logits are 6 MB
 
@@ -51,3 +54,19 @@ def full_softmax(x: Tensor, w: Tensor, target: Tensor, smoothing: float = 0.0) -
     """Mean cross-entropy of `target` (N,) under the softmax of x wᵀ; x: (N, D), w: (V, D)."""
     found: Tensor = _FullSoftmax.apply(x, w, target, smoothing)
     return found
+
+
+def sampled_softmax(
+    x: Tensor, w: Tensor, target: Tensor, negatives: Tensor, log_q: Tensor, smoothing: float = 0.0
+) -> Tensor:
+    """Mean cross-entropy of `target` (N,) against `negatives` (K,) shared by all rows; x: (N, D), w: (V, D).
+
+    log_q: (V,) logarithm of how many times an item is expected among the negatives; it is taken off each logit, so that what is
+    often drawn is not punished for it. A negative that is the row's own target does not count.
+    source: Bengio & Senécal 2008, eq. 8; Yi et al. 2019 (Sampling-bias-corrected neural modeling), eq. 3
+    """
+    own = (x * w[target]).sum(dim=1, keepdim=True) - log_q[target][:, None]
+    other = x @ w[negatives].T - log_q[negatives]
+    other = other.masked_fill(negatives == target[:, None], -1e9)
+    logits = torch.cat([own, other], dim=1)
+    return F.cross_entropy(logits, torch.zeros(len(x), dtype=torch.long), label_smoothing=smoothing)

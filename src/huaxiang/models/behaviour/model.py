@@ -43,7 +43,7 @@ class Behaviour:
         chance = np.random.default_rng(seed)
         self.tags = items.tags if config.tags else None
         self.network = Network(config, len(items), self.tags)
-        self.network.met[:] = torch.from_numpy(np.bincount(train.item, minlength=len(items)) > 0)
+        self.network.meet(torch.from_numpy(np.bincount(train.item, minlength=len(items)).astype(np.float32)))
         read = train.last(config.length + 1)
         read = read.take(np.flatnonzero(read.lengths >= 2))
         decayed = [p for p in self.network.parameters() if p.ndim >= 2 and p is not self.network.ids.weight]

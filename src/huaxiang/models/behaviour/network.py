@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from huaxiang.models.behaviour.blocks import BLOCKS
 from huaxiang.models.behaviour.config import BehaviourConfig
-from huaxiang.models.behaviour.loss import full_softmax
+from huaxiang.models.behaviour.loss import full_softmax, sampled_softmax
 
 
 class Network(nn.Module):
@@ -21,6 +21,7 @@ class Network(nn.Module):
     """
 
     met: Tensor
+    share: Tensor  # (V,) of the draws of rivals
     tag_of: Tensor
     tags_from: Tensor
 
@@ -30,6 +31,7 @@ class Network(nn.Module):
         self.ids = nn.Embedding(items + 1, config.width, padding_idx=items)
         nn.init.normal_(self.ids.weight, std=config.width**-0.5)
         self.register_buffer("met", torch.ones(items, dtype=torch.bool))
+        self.register_buffer("share", torch.full((items,), 1 / max(items, 1)), persistent=False)
         self.tagged = tags is not None
         if tags is not None:
             self.tag = nn.EmbeddingBag(tags.shape[1], config.width, mode="mean")
@@ -39,6 +41,11 @@ class Network(nn.Module):
         self.drop = nn.Dropout(config.input_dropout)
         self.blocks = nn.ModuleList(BLOCKS[config.encoder](config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width)
+
+    def meet(self, taken: Tensor) -> None:
+        """taken: (V,) how often each item was taken in training."""
+        self.met[:] = taken > 0
+        self.share[:] = (taken / taken.sum() + self.met / self.met.sum()) / 2
 
     def item_vectors(self) -> Tensor:
         """(V + 1, D): an item's own vector and the mean of its tags'; padding is 0."""
@@ -73,5 +80,10 @@ class Network(nn.Module):
         vectors = self.item_vectors()
         known = target >= 0
         read, rivals = self._scaled(self.read(item, vectors)[known], vectors[: self.items][self.met])
-        place = self.met.cumsum(0) - 1
-        return full_softmax(read, rivals, place[target[known]], self.config.smoothing)
+        wanted = (self.met.cumsum(0) - 1)[target[known]]
+        if not self.config.negatives:
+            return full_softmax(read, rivals, wanted, self.config.smoothing)
+        share = self.share[self.met]
+        drawn = torch.multinomial(share, self.config.negatives, replacement=True)
+        log_q = (share * self.config.negatives).log()
+        return sampled_softmax(read, rivals, wanted, drawn, log_q, self.config.smoothing)

@@ -38,12 +38,14 @@ if TYPE_CHECKING:
     from huaxiang.features.explain import Explanation
     from huaxiang.features.live.store import LiveStore
     from huaxiang.models import ScoreCard
+    from huaxiang.models.next_item.compare import Leaderboard
     from huaxiang.profile import Profile, ProfileReport
     from huaxiang.trust import Pseudonyms, Vault
 
 log = logging.getLogger(__name__)
 
 SETTINGS = "huaxiang.toml"
+BOARD = "leaderboard.json"
 STEPS = ("collect", "clean", "build", "train", "profile", "report")
 
 
@@ -162,6 +164,15 @@ class Shop:
             self.lake.table("features")  # raises: nothing is built yet
         with self._step("train") as step:
             return train_outcomes(step, self.settings, folder=self.folder / "models", progress=self.progress)
+
+    def compare(self, *, seeds: int = 1, only: Sequence[str] = ()) -> Leaderboard:
+        """Put every next-item model through the exam, on both splits; the leaderboard stands in the next report."""
+        from huaxiang.models.next_item.compare import compare_next
+
+        first = self.settings.train.seed
+        found = compare_next(self.lake, seeds=range(first, first + seeds), only=only, progress=self.progress)
+        self._save(BOARD, found.to_json())
+        return found
 
     def profiles(self) -> ProfileReport:
         """Turn features and predictions into one row of traits a customer."""

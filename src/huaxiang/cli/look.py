@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +47,23 @@ def table(
 
         write_atomically(path, table_page(found, LANG))
         (err if as_json else out).print(WORDS("cli.say.wrote", path=path), highlight=False, soft_wrap=True)
+
+
+@app.command(help=WORDS("cli.compare"))
+def compare(
+    shop: Folder,
+    seeds: Annotated[int, typer.Option(min=1, help=help_of("seeds"))] = 1,
+    model: Annotated[list[str] | None, typer.Option(help=help_of("next_model"))] = None,
+    as_json: Annotated[bool, typer.Option("--json", help=help_of("json"))] = False,
+) -> None:
+    from huaxiang.models.next_item.show import show_leaderboard
+
+    with open_shop(shop) as opened:
+        found = opened.compare(seeds=seeds, only=model or ())
+    if as_json:
+        print_json(json.loads(found.to_json()))
+    else:
+        show_leaderboard(found, out, LANG)
 
 
 @app.command(help=WORDS("cli.features"))

@@ -6,7 +6,7 @@ loss.py      the full softmax in pieces
 model.py     fit, score, embed, state
 """
 
-from huaxiang.models.behaviour.config import BehaviourConfig, sized
+from huaxiang.models.behaviour.config import BehaviourConfig, fitting, sized
 from huaxiang.models.behaviour.model import Behaviour
 
-__all__ = ["Behaviour", "BehaviourConfig", "sized"]
+__all__ = ["Behaviour", "BehaviourConfig", "fitting", "sized"]

@@ -1,0 +1,197 @@
+"""`huaxiang compare`: the next-item models of a shop through the exam, on both splits, as one leaderboard."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from huaxiang.engine import Lake
+from huaxiang.errors import ModelError
+from huaxiang.models.next_item.als import AlsConfig
+from huaxiang.models.next_item.base import NextConfig
+from huaxiang.models.next_item.board import Row, choose, enter, fuse
+from huaxiang.models.next_item.content import ContentConfig
+from huaxiang.models.next_item.ease import EaseConfig
+from huaxiang.models.next_item.lake import read_shop
+from huaxiang.models.next_item.neighbours import NeighboursConfig
+from huaxiang.models.next_item.popular import PopularConfig
+from huaxiang.models.next_item.sequences import Items, Sequences
+from huaxiang.models.next_item.splits import Split, by_time, leave_one_out, time_cuts
+from huaxiang.progress import SILENT, Progress
+
+log = logging.getLogger(__name__)
+FORMAT = "huaxiang.board/1"
+FUSED = ("neighbours", "ease", "transformer", "behaviour")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model on one split. valid, test: metric -> mean, sd (0 of one seed), n; seconds to train; ms to score one customer."""
+
+    name: str
+    needs: tuple[str, ...]
+    valid: Mapping[str, Mapping[str, float]]
+    test: Mapping[str, Mapping[str, float]]
+    seconds: float
+    bytes: int
+    ms_per_user: float
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Board:
+    """The models of one split, the best on validation first. questions: customers asked in the test; chosen: what validation picks."""
+
+    split: str
+    questions: int
+    chosen: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """What a comparison found. left_out: split -> why it could not be asked."""
+
+    users: int
+    items: int
+    events: int
+    seeds: tuple[int, ...]
+    boards: tuple[Board, ...]
+    left_out: Mapping[str, str]
+    seconds: float
+
+    def to_json(self) -> str:
+        return json.dumps({"format": FORMAT} | asdict(self), ensure_ascii=False, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Leaderboard:
+        saved = json.loads(text)
+        saved.pop("format")
+        boards = tuple(
+            Board(
+                **(
+                    board
+                    | {
+                        "entries": tuple(
+                            Entry(**(entry | {"needs": tuple(entry["needs"])})) for entry in board["entries"]
+                        )
+                    }
+                )
+            )
+            for board in saved["boards"]
+        )
+        return cls(**(saved | {"boards": boards, "seeds": tuple(saved["seeds"])}))
+
+
+def compare_next(
+    lake: Lake, *, seeds: Sequence[int], only: Sequence[str] = (), progress: Progress = SILENT
+) -> Leaderboard:
+    """Every next-item model the shop's data can feed, on both splits.
+
+    only: names of models (empty: all)
+    raises: ModelError where no event has an item, no customer can be asked, or `only` names what does not exist
+    """
+    start = time.perf_counter()
+    every, items, _ = read_shop(lake)
+    entered = grids(every, items)
+    if unknown := [name for name in only if name not in entered]:
+        raise ModelError("models.next.unknown", name=", ".join(unknown), known=", ".join(entered))
+    entered = {name: grid for name, grid in entered.items() if not only or name in only}
+    splits, left_out = _splits(every)
+    boards = tuple(_compare(split, items, entered, seeds, progress) for split in splits)
+    seconds = time.perf_counter() - start
+    log.info("compare: %d customers, %d items, %d models, %.1f s", len(every), len(items), len(entered), seconds)
+    return Leaderboard(len(every), len(items), len(every.item), tuple(seeds), boards, left_out, round(seconds, 1))
+
+
+def grids(every: Sequences, items: Items) -> dict[str, tuple[NextConfig, ...]]:
+    """The models by name, with the settings that validation chooses between: fewer than bench/next_item.py tries."""
+    found: dict[str, tuple[NextConfig, ...]] = {"popular": (PopularConfig(),), "popular_7d": (PopularConfig(days=7),)}
+    if items.tags is not None:
+        found["content"] = (ContentConfig(),)
+    found["neighbours"] = (
+        NeighboursConfig(),
+        NeighboursConfig(from_power=0.3, to_power=0.2, decay=0.9),
+        NeighboursConfig(from_power=0.3, to_power=0.0, decay=0.95, events=100),
+    )
+    found["ease"] = (EaseConfig(most=6000),)
+    if find_spec("implicit") is not None:
+        found["als"] = (AlsConfig(),)
+    if find_spec("torch") is not None:
+        from huaxiang.models.behaviour import BehaviourConfig, fitting
+
+        base = fitting(BehaviourConfig(epochs=12, patience=3), len(every.item), len(items))
+        found["gru"] = (_with(base, encoder="gru", layers=1),)
+        found["cnn"] = (_with(base, encoder="cnn"),)
+        found["transformer"] = (base,)
+        if items.tags is not None:
+            found["behaviour"] = (_with(base, tags=True, id_dropout=0.1),)
+    return found
+
+
+def _with(config: Any, **changed: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(config, **changed)
+
+
+def _splits(every: Sequences) -> tuple[list[Split], dict[str, str]]:
+    """The splits that can be asked, and why the others cannot."""
+    found: list[Split] = []
+    left_out: dict[str, str] = {}
+    for name, make in (("leave-one-out", leave_one_out), ("by time", lambda one: by_time(one, *time_cuts(one)))):
+        try:
+            found.append(make(every))
+        except ModelError as error:
+            left_out[name] = error.what()
+            last = error
+    if not found:
+        raise last
+    return found, left_out
+
+
+def _compare(
+    split: Split, items: Items, entered: Mapping[str, tuple[NextConfig, ...]], seeds: Sequence[int], progress: Progress
+) -> Board:
+    rows: dict[str, Row] = {}
+    with progress.task("compare", split.name, len(entered)) as advance:
+        for name, grid in entered.items():
+            learned = name in ("als", "gru", "cnn", "transformer", "behaviour")
+            rows[name] = enter(name, grid, split, items, seeds=seeds if learned else seeds[:1])
+            advance(1)
+        parts = {name: rows[name] for name in FUSED if name in rows}
+        if len(parts) > 1:
+            rows["fusion"] = fuse(parts, split, items)
+    ordered = sorted(rows.values(), key=lambda row: -row.mean("ndcg@10", "valid"))
+    return Board(split.name, len(split.test), choose(ordered).name, tuple(map(_entry, ordered)))
+
+
+def _entry(row: Row) -> Entry:
+    def told(found: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+        return {
+            metric: {
+                "mean": float(np.mean(values)),
+                "sd": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
+                "n": len(values),
+            }
+            for metric, values in found.items()
+        }
+
+    config = asdict(row.config) if row.config is not None else {"weights": [list(one.weights) for one in row.models]}
+    return Entry(
+        row.name,
+        row.needs,
+        told(row.valid),
+        told(row.test),
+        float(np.mean(row.seconds)),
+        row.bytes,
+        row.ms_per_user,
+        config,
+    )

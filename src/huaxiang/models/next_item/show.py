@@ -1,0 +1,62 @@
+"""A leaderboard on the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from huaxiang.models.next_item.compare import Board, Entry, Leaderboard
+from huaxiang.words import Lang, Words
+
+COLUMNS = ("recall@10", "ndcg@10", "unmasked_ndcg@10", "coverage@10", "popular_share@10")
+WIDE = 100  # columns of a terminal from which all of these have room
+
+
+def show_leaderboard(found: Leaderboard, console: Console, lang: Lang) -> None:
+    words = Words(lang)
+    console.print(
+        words(
+            "models.board.head",
+            users=f"{found.users:,}",
+            items=f"{found.items:,}",
+            events=f"{found.events:,}",
+            seconds=found.seconds,
+        )
+    )
+    for board in found.boards:
+        console.print(_table(board, words, wide=console.width >= WIDE))
+    for split, why in found.left_out.items():
+        console.print(
+            words("models.board.left_out", split=words(f"models.board.split.{split}"), why=why), style="yellow"
+        )
+    console.print(words("models.board.note"), style="dim")
+
+
+def _table(board: Board, words: Words, *, wide: bool) -> Table:
+    metrics = COLUMNS if wide else COLUMNS[:3]
+    table = Table(
+        box=None, header_style="dim", padding=(0, 2, 0, 0), title_justify="left", title_style="bold",
+        title=words("models.board.title", split=words(f"models.board.split.{board.split}"), questions=f"{board.questions:,}"),
+    )  # fmt: skip
+    table.add_column(words("models.show.model"), no_wrap=True)
+    for metric in metrics:
+        table.add_column(words(f"models.board.metric.{metric}"), justify="right", no_wrap=True)
+    for name in ("seconds", "size", "ms"):
+        table.add_column(words(f"models.board.{name}"), justify="right", no_wrap=True)
+    for entry in board.entries:
+        chosen = entry.name == board.chosen
+        table.add_row(
+            ("★ " if chosen else "  ") + words(f"models.board.model.{entry.name}"),
+            *(_figure(entry, metric) for metric in metrics),
+            f"{entry.seconds:.1f}", f"{entry.bytes / 1e6:.1f}", f"{entry.ms_per_user:.2f}",
+            style="bold" if chosen else "",
+        )  # fmt: skip
+    return table
+
+
+def _figure(entry: Entry, metric: str) -> str:
+    found = entry.test[metric]
+    text = (
+        f"{found['mean']:.4f}" if metric.endswith("ndcg@10") or metric.startswith("recall") else f"{found['mean']:.2f}"
+    )
+    return f"{text} ± {found['sd']:.4f}" if found["n"] > 1 and metric == "ndcg@10" else text

@@ -1,0 +1,100 @@
+"""`huaxiang compare`: the leaderboard of a shop, from its lake to the terminal."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from huaxiang import Shop
+from huaxiang.errors import ModelError
+from huaxiang.models.next_item.compare import Leaderboard
+from huaxiang.models.next_item.lake import read_shop
+from huaxiang.models.next_item.show import show_leaderboard
+
+
+def make_shop(folder: Path, rows: list[tuple[object, ...]]) -> Shop:
+    with (folder / "orders.csv").open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out)
+        writer.writerow(["order_id", "user_id", "item_id", "category", "quantity", "price", "order_time"])
+        writer.writerows(rows)
+    shop = Shop.init(folder / "shop", [str(folder / "orders.csv")])
+    shop.collect()
+    shop.clean()
+    shop.build()
+    return shop
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    random = np.random.default_rng(4)
+    rows, number = [], 0
+    for user in range(120):
+        item = int(random.integers(30))
+        for step in range(int(random.integers(3, 9))):
+            number += 1
+            day = 1 + user % 20 + step * 25
+            when = np.datetime64("2025-01-01T10:00:00") + np.timedelta64(day, "D")
+            rows.append(
+                (f"o{number}", f"u{user}", f"i{item}", f"C{item // 10}", 1, 5 + item, str(when).replace("T", " "))
+            )
+            item = item // 10 * 10 + (item + 1) % 10 if random.random() < 0.8 else int(random.integers(30))
+    return make_shop(tmp_path_factory.mktemp("compare"), rows)
+
+
+def test_sequences_are_in_the_order_of_time_and_an_item_in_a_row_counts_once(tmp_path: Path) -> None:
+    rows = [
+        ("o1", "a", "x", "C", 1, 3, "2025-01-03 10:00:00"),
+        ("o2", "a", "y", "C", 1, 3, "2025-01-01 10:00:00"),
+        ("o3", "a", "y", "C", 1, 3, "2025-01-02 10:00:00"),
+        ("o4", "b", "x", "C", 1, 3, "2025-01-02 10:00:00"),
+    ]
+    with make_shop(tmp_path, rows) as opened:
+        every, items, users = read_shop(opened.lake)
+        named = {
+            users[user]: [items.ids[item] for item in every.take(np.array([user])).item] for user in range(len(every))
+        }
+        of = opened.pseudonyms().of
+        assert named == {of("a"): ["y", "x"], of("b"): ["x"]}
+        assert items.tags is not None and items.tags.shape[0] == 2
+
+
+def test_leaderboard_asks_both_splits_and_says_what_each_model_costs(shop: Shop) -> None:
+    found = shop.compare(only=["popular", "content", "neighbours", "behaviour"])
+    assert [board.split for board in found.boards] == ["leave-one-out", "by time"]
+    for board in found.boards:
+        assert {entry.name for entry in board.entries} == {"popular", "content", "neighbours", "behaviour", "fusion"}
+        best = [entry.valid["ndcg@10"]["mean"] for entry in board.entries]
+        assert best == sorted(best, reverse=True) and board.chosen == board.entries[0].name
+        assert all(entry.seconds >= 0 and entry.bytes > 0 and entry.ms_per_user > 0 for entry in board.entries)
+    tests = {entry.name: entry.test["recall@10"]["mean"] for entry in found.boards[0].entries}
+    assert tests["neighbours"] > tests["popular"]
+    assert Leaderboard.from_json(found.to_json()) == found
+    assert Leaderboard.from_json((shop.folder / "reports" / "leaderboard.json").read_text(encoding="utf-8")) == found
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("width", [80, 120])
+def test_leaderboard_fits_the_terminal(shop: Shop, lang: str, width: int) -> None:
+    found = shop.compare(only=["popular", "neighbours"])
+    console = Console(width=width, record=True)
+    show_leaderboard(found, console, lang)  # type: ignore[arg-type]
+    text = console.export_text()
+    assert "…" not in text and "★" in text
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_unknown_model_is_named(shop: Shop) -> None:
+    with pytest.raises(ModelError, match="svd"):
+        shop.compare(only=["svd"])
+
+
+def test_shop_of_one_customer_says_so(tmp_path: Path) -> None:
+    with (
+        make_shop(tmp_path, [("o1", "a", "x", "C", 1, 3, "2025-01-03 10:00:00")]) as opened,
+        pytest.raises(ModelError, match="no customer"),
+    ):
+        opened.compare()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import ibis
 import pytest
 
 from huaxiang.errors import DefinitionError
 from huaxiang.features.compile import plan_features
 from huaxiang.features.live.fold import why_not_live
 from huaxiang.features.mine import own_features
+from huaxiang.features.passes import plan_passes
 from huaxiang.features.plan import Plan
 from huaxiang.features.standard import standard_features
+from huaxiang.features.written import Writer
 from huaxiang.settings.features import FeatureSettings
 
 
@@ -68,3 +72,17 @@ def test_a_ratio_of_a_quantile_and_sessions_with_a_filter_are_batch_only() -> No
         z={"agg": "count"},
     )
     assert [bool(why_not_live(feature)) for feature in found] == [True, True, True, False]
+
+
+def test_everyone_with_an_earlier_event_has_a_row_whatever_the_windows() -> None:
+    made = Plan()
+    plan_features(own_features({"x": FeatureSettings(agg="count", window="150d")}), made)
+    events = ibis.table({"user_no": "int32", "day_no": "int32", "event_no": "int32"}, name="e")
+    base = str(ibis.to_sql(plan_passes(made)[0].rows(events, Writer()), dialect="duckdb"))
+    assert not re.search(r"(?<!\()WHERE", base)
+
+
+def test_scores_of_different_features_have_different_versions() -> None:
+    found = {feature.name: feature for feature in standard_features()}
+    assert len({found[name].version for name in ("r_score", "f_score", "m_score", "rfm")}) == 4
+    assert all(feature.owner and feature.unit is not None and feature.meaning_zh for feature in found.values())

@@ -10,7 +10,7 @@ from huaxiang.features.algebra import Aggregation, Feature, FeatureType, Place
 from huaxiang.features.filters import Expression
 from huaxiang.features.nodes import AS_OF, DAY, Node, coalesce, column, const, number
 from huaxiang.features.plan import EVENT_COLUMNS, DayFold, How
-from huaxiang.features.windows import parse_hours
+from huaxiang.features.windows import Window, parse_hours
 
 REGISTERED = column("registered_no")  # of the user, not of an event: the local day of the registration before as-of
 
@@ -125,8 +125,9 @@ class FeatureRatio(Aggregation):
     def plan(self, at: Place) -> Node:
         return self.top.agg.plan(self.top.place(at.plan)) / self.bottom.agg.plan(self.bottom.place(at.plan))
 
-    def evidence(self, at: Place) -> Expression:
-        return self.top.agg.evidence(self.top.place(at.plan)) | self.bottom.agg.evidence(self.bottom.place(at.plan))
+    def evidence_sql(self, at: Place) -> str:
+        parts = [part.agg.evidence_sql(part.place(at.plan)) for part in (self.top, self.bottom)]
+        return " OR ".join(f"({part})" for part in parts) if all(parts) else ""
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,9 @@ class Trend(Aggregation):
             raise DefinitionError("features.trend_window", name=at.name)
         now, then = self.agg.plan(at), self.agg.plan(at.over(at.window.before))
         return (now - then) / (now + then)
+
+    def evidence_sql(self, at: Place) -> str:
+        return super().evidence_sql(at.over(Window(2 * at.window.days, at.window.shift)))
 
 
 @dataclass(frozen=True)

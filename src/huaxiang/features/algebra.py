@@ -84,8 +84,12 @@ class Aggregation:
         raise NotImplementedError
 
     def evidence(self, at: Place) -> Expression:
-        """The condition that picks the events the value came from."""
+        """The condition that picks the events the value came from, of those in the window."""
         return at.where
+
+    def evidence_sql(self, at: Place) -> str:
+        """DuckDB text of the events the value came from, the window among it ("": all)."""
+        return " AND ".join(part for part in (self.evidence(at).sql, at.window.sql()) if part)
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,7 @@ def build_from_ready(
     dates, short = schedule(outcomes, settings, span.first, as_of)
     skipped = dict.fromkeys(short, "too_short")
     for name in short:
-        log.warning("build: outcome %s needs more than the %d days of data", name, (as_of - span.first).days)
+        log.warning("build: outcome %s needs more than the %d days of data", name, max((as_of - span.first).days, 0))
     with ExitStack() as stack:
         named = _names(step)
         for table in named.values():
@@ -229,12 +229,10 @@ def build_from_ready(
                     advance(done)
             return rows
 
-        def dealt(low: int, high: int, days: Sequence[date]) -> list[Work]:
-            rows = (
-                span.events * (high - low) // BUCKETS * (len(days) + 1) // 2
-            )  # an event has a row for each date after it
-            parts = _slices(rows, engine.threads)
-            return [Work(step, buckets, days) for buckets in _ranges(low, high, parts)] if days else []
+        def dealt(low: int, high: int, days: Sequence[date], of: Step = step, events: int = span.events) -> list[Work]:
+            """Slices of the buckets [low, high) of `of`, which holds `events`; an event has a row for each date after it."""
+            parts = _slices(events * (high - low) // BUCKETS * len(days), engine.threads)
+            return [Work(of, buckets, days) for buckets in _ranges(low, high, parts)] if days else []
 
         rows = compute("features", dealt(0, BUCKETS, [as_of]), everyone=True)
         users = step.replace("features", scored_sql(rows.sql(), features))
@@ -257,7 +255,8 @@ def build_from_ready(
                 some, tables = some_users(step, engine, kept.redo)
                 for made in tables:
                     stack.callback(engine.drop, made)
-                again = compute("training", [Work(some, (0, sample), kept.dates)], everyone=False)
+                held = engine.value(f"SELECT count(*) FROM {tables[0]}") * BUCKETS // sample  # as if of all buckets
+                again = compute("training", dealt(0, sample, kept.dates, some, held), everyone=False)
                 found.append(kept.redone(again.sql()))
                 redone += engine.value(f"SELECT count(*) FROM ({found[-1]})")
             redone += engine.value(f"SELECT count(*) FROM {rows.sql()}") if rows else 0

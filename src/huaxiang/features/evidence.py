@@ -120,6 +120,4 @@ def _condition(feature: Feature) -> str:
     plan = Plan()
     if feature.name in SCORES:
         return plan.where("event == 'purchase'", feature.name).sql
-    place = feature.place(plan)
-    parts = [part for part in (feature.agg.evidence(place).sql, place.window.sql()) if part]
-    return " AND ".join(parts) or "TRUE"
+    return feature.agg.evidence_sql(feature.place(plan)) or "TRUE"

@@ -5,6 +5,7 @@ The steps are those of the live fold over the customer's own events; what has no
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -92,7 +93,7 @@ def explain_feature(
 def _fold_steps(
     lake: Lake, settings: Settings, feature: Feature, user_id: str, as_of: date, words: Words
 ) -> tuple[tuple[Step, ...], str]:
-    fold = Fold([feature], session_gap_min=settings.features.session_gap_min)
+    fold = Fold([feature], session_gap_min=settings.features.session_gap_min, bounded=False)
     users = lake.engine.sql(lake.table("ready.users"))
     row = lake.engine.rows(f"SELECT user_no, registered_at FROM ({users}) WHERE user_id = {quote(user_id)}")[0]
     events = lake.engine.sql(lake.table("ready.events"))
@@ -219,6 +220,12 @@ def _value(node: Node | None) -> str:
     text = sql(node)
     for name, code in EVENT_CODES.items():
         text = text.replace(f"event_no = {code})", f"event = {name})")
+    said = {str(code): name for name, code in EVENT_CODES.items()}
+    text = re.sub(
+        r"event_no IN \(([\d, ]+)\)",
+        lambda found: f"event IN ({', '.join(said[code] for code in found[1].split(', '))})",
+        text,
+    )
     return text.removeprefix("(").removesuffix(")") if text.startswith("(") and text.count("(") == 1 else text
 
 

@@ -279,6 +279,9 @@ class Quantile(Aggregation):
             raise DefinitionError("features.quantile", name=at.name, q=self.q)
         return at.plan.exact(Exact(at.amount(self.column), at.where, at.window, q=self.q))
 
+    def evidence(self, at: Place) -> Expression:
+        return at.having(at.amount(self.column)).where
+
 
 @dataclass(frozen=True)
 class Sequence(Aggregation):
@@ -293,6 +296,9 @@ class Sequence(Aggregation):
             raise DefinitionError("features.top_k", name=at.name, k=self.n, most=MOST_KEPT)
         value = at.value(self.column)
         return at.plan.exact(Exact(value, at.where & Expression(known(value)), at.window, n=self.n))
+
+    def evidence(self, at: Place) -> Expression:
+        return at.having(at.value(self.column)).where
 
 
 __all__ = [

@@ -80,7 +80,8 @@ class Pass:
     def _read(self, table: ibis.Table, edges: list[int], to: Writer) -> ibis.Table:
         as_of = to.as_of(table)
         kept: list[Any] = []
-        if self.totals and all(total.window.days for total in self.totals):
+        base = self.kind == "all" and self.far  # says who has an earlier event at all
+        if not base and self.totals and all(total.window.days for total in self.totals):
             kept.append(table.day_no >= as_of - edges[-1])
         if self.kind != "all":
             codes = sorted({measure.event for measure in self.measures if measure.event is not None})

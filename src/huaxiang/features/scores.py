@@ -17,8 +17,10 @@ SCORES = (*RANKED, "rfm")
 
 @dataclass(frozen=True)
 class Quintile(Aggregation):
-    """1–5 by the user's rank among those who ever bought."""
+    """1–5 by the user's rank among those who ever bought; of: the feature ranked, order: the one that puts the best last."""
 
+    of: str = ""
+    order: str = ""
     live: ClassVar[bool] = False
 
 
@@ -26,6 +28,7 @@ class Quintile(Aggregation):
 class Rfm(Aggregation):
     """The three scores as one text such as 543."""
 
+    of: tuple[tuple[str, str], ...] = tuple(RANKED.values())
     live: ClassVar[bool] = False
     type: ClassVar[FeatureType] = "text"
 

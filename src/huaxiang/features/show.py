@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from huaxiang.features.explain import Explanation
@@ -23,9 +24,9 @@ def show_features(listed: Sequence[Mapping[str, Any]], console: Console, lang: L
     for feature in listed:
         live = "●" if feature.get("live", True) else words("features.list.batch")
         meaning = str(feature[f"meaning_{lang}"])
-        if feature.get("owner"):
+        if feature.get("owner") and feature["group"] == "mine":
             meaning += f" ({feature['owner']})"
-        shown.add_row(feature["name"], feature["unit"], feature["version"][:8], live, meaning)
+        shown.add_row(*map(escape, (feature["name"], feature["unit"], feature["version"][:8], live, meaning)))
     console.print(shown)
 
 
@@ -39,7 +40,12 @@ def show_explanation(found: Explanation, console: Console, lang: Lang) -> None:
     def written(value: Any) -> str:
         return _written(value, say("unknown"))
 
-    console.print(say("title", name=feature.name, user=found.user_id, as_of=found.as_of), style="bold", highlight=False)
+    console.print(
+        say("title", name=feature.name, user=found.user_id, as_of=found.as_of),
+        style="bold",
+        highlight=False,
+        markup=False,
+    )
     head = Table(box=None, show_header=False, pad_edge=False)
     meaning = feature.meaning_zh if lang == "zh" else feature.meaning_en
     for name, text in (
@@ -50,16 +56,19 @@ def show_explanation(found: Explanation, console: Console, lang: Lang) -> None:
         ("owner", feature.owner),
     ):
         if text.strip():
-            head.add_row(f"  {say(name)}", text)
+            head.add_row(f"  {say(name)}", escape(text))
     console.print(head, highlight=False)
     if found.history_from is not None:
         console.print(f"  {say('short', first=found.history_from)}", style="yellow", highlight=False)
     console.print(say("arithmetic"), style="bold")
     steps = Table(box=None, show_header=False, pad_edge=False)
     for step in found.steps:
-        steps.add_row(f"  {step.name} =", written(step.value) if step.value is not None else "", step.what)
+        shown = written(step.value) if step.value is not None else ""
+        steps.add_row(f"  {step.name} =", escape(shown), escape(step.what))
     console.print(steps, highlight=False)
-    console.print(f"  {feature.name} = {found.formula} = {written(found.value)}", highlight=False, soft_wrap=True)
+    console.print(
+        f"  {feature.name} = {found.formula} = {written(found.value)}", highlight=False, soft_wrap=True, markup=False
+    )
     console.print(say("events", count=f"{found.evidence.events:,}", shown=len(found.evidence.latest)), style="bold")
     events = Table(box=None, header_style="dim", pad_edge=False)
     for column in ("ts", "event", "item_id", "title", "amount"):
@@ -67,7 +76,7 @@ def show_explanation(found: Explanation, console: Console, lang: Lang) -> None:
     for row in found.evidence.latest:
         events.add_row(
             *(
-                f"  {row['ts']:%Y-%m-%d %H:%M:%S}" if name == "ts" else _cell(row[name])
+                f"  {row['ts']:%Y-%m-%d %H:%M:%S}" if name == "ts" else escape(_cell(row[name]))
                 for name in ("ts", "event", "item_id", "title", "amount")
             )
         )

@@ -32,7 +32,7 @@ from huaxiang.features.keyed import (
     ValueShare,
     Weekdays,
 )
-from huaxiang.features.scores import Quintile, Rfm
+from huaxiang.features.scores import RANKED, Quintile, Rfm
 from huaxiang.words import Words
 
 BOUGHT = "event == 'purchase'"
@@ -80,7 +80,7 @@ def _make(
         stem = name.removesuffix(f"_{window}")
     stem = "category_share" if places else stem
     en, zh = (Words(lang)(f"features.meaning.{stem}", days=days, **places) for lang in ("en", "zh"))
-    return Feature(name, agg, where, window, unit, en.replace("last 1 days", "last day"), zh, group)
+    return Feature(name, agg, where, window, unit, en.replace("last 1 days", "last day"), zh, group, "huaxiang")
 
 
 def _recency() -> Iterator[Feature]:
@@ -163,7 +163,7 @@ def _rest() -> Iterator[Feature]:
     yield _make("review", "reviews_365d", Count(), "event == 'review'", "365d", "events")
     yield _make("review", "rating_mean_365d", Mean("rating"), "", "365d", "stars")
     for score in ("r_score", "f_score", "m_score"):
-        yield _make("score", score, Quintile(), unit="1..5")
+        yield _make("score", score, Quintile(*RANKED[score]), unit="1..5")
     yield _make("score", "rfm", Rfm(), unit="code")
 
 

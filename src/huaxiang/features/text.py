@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -116,7 +117,7 @@ def remembered_text(
 @cache
 def _writers() -> str:
     """Tells one state of the code that writes the text from another."""
-    modules = (compile, in_ibis, nodes, passes, plan_of, written)
+    modules = (compile, in_ibis, nodes, passes, plan_of, written, sys.modules[__name__])
     return hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in modules)).hexdigest()
 
 

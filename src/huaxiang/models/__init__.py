@@ -9,6 +9,7 @@ card.py, show.py        the score card, and how it looks on a terminal
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from huaxiang.models.outcomes import train_outcomes
     from huaxiang.models.show import show_card, show_table
     from huaxiang.models.table import TableReport, run_table
+
+# Before a learner loads its threads: those that wait must not spin. Where anything else runs on the machine, spinning made small
+# operations of PyTorch 20 times slower (0.25 → 5.2 ms, two threads on two busy cores).
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 __all__ = ["ScoreCard", "TableReport", "run_table", "show_card", "show_table", "train_outcomes"]
 

@@ -57,9 +57,9 @@ def live_features(features: Sequence[Feature]) -> list[Feature]:
 
 
 class Fold:
-    """`features` compiled. columns: what an event row holds, in order; raises DefinitionError for one that has no exact fold."""
+    """`features` compiled. bounded: whether a state that is only added to keeps no more values of a key than upkeep.KEYS_KEPT to twice that. columns: what an event row holds, in order; raises DefinitionError for one that has no exact fold."""
 
-    def __init__(self, features: Sequence[Feature], *, session_gap_min: int = 30) -> None:
+    def __init__(self, features: Sequence[Feature], *, session_gap_min: int = 30, bounded: bool = True) -> None:
         plan = Plan()
         for feature in features:
             if why := why_not_live(feature):
@@ -72,6 +72,7 @@ class Fold:
         self.columns = self._layout.columns
         self._for = {code: compile_work(self._layout, code) for code in ALL_CODES}
         self._finish = Finish(self._layout)
+        self._bounded_keys = bounded
 
     # ---- the four things ------------------------------------------------------------------------------------------
 
@@ -169,7 +170,7 @@ class Fold:
             if entry is None:
                 entry = group[key] = [None] * width
                 entry[-1] = day
-                if len(group) > 2 * upkeep.KEYS_KEPT:
+                if self._bounded_keys and len(group) > 2 * upkeep.KEYS_KEPT:
                     cut_key(state, number)
             elif day > entry[-1]:
                 entry[-1] = day

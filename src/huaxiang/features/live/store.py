@@ -42,6 +42,13 @@ AT_ONCE = 500  # parameters of one SELECT
 HELD = 10_000  # states of the users met last that stay in memory: about 200 MB
 
 
+class LiveValues(dict[str, Any]):
+    """Feature -> value; asking for one that is not kept live says so."""
+
+    def __missing__(self, name: str) -> Any:
+        raise DefinitionError("features.not_kept_live", name=name)
+
+
 class LiveStore:
     """The states of a fold. zone: the shop's; items: SQL of ready.items in `engine` (None: nothing is known of items)."""
 
@@ -166,9 +173,12 @@ class LiveStore:
         return self._read([user])[user]
 
     def values(self, user: str, as_of: date, *, registered: date | None = None) -> dict[str, Any]:
-        """Every feature of one user as of the local midnight `as_of`. registered: default what `register` said of the user."""
+        """Every feature of one user as of the local midnight `as_of`. registered: default what `register` said of the user.
+
+        A name that is not among them raises DefinitionError when it is asked for.
+        """
         day = registered or self._registered(user)
-        return self.fold.finish(self.state(user), as_of, registered=day)
+        return LiveValues(self.fold.finish(self.state(user), as_of, registered=day))
 
     def register(self, days: Iterable[tuple[str, date]]) -> None:
         """Keeps the local days on which users registered; a refill does so for all that the last build knew."""

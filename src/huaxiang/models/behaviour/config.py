@@ -44,13 +44,16 @@ class BehaviourConfig(NextConfig):
 
 
 FULL = 50_000  # items up to which all of them are rivals
+READ = 4_000_000  # events read in all epochs, about
 STEPS = 150  # an epoch takes about so many steps where there are many events
 
 
 def fitting(config: BehaviourConfig, events: int, items: int) -> BehaviourConfig:
-    """`config` for so many training events and items: greater steps where there are many events, a sample of rivals where there are many items."""
+    """`config` for so many training events and items: greater steps and fewer epochs where there are many events, a sample of
+    rivals where there are many items."""
     batch = min(max(config.batch, events // STEPS), 8 * config.batch)
-    return replace(config, batch=batch, negatives=config.negatives or (0 if items <= FULL else 2048))
+    epochs = min(max(READ // max(events, 1), 3), config.epochs)
+    return replace(config, batch=batch, epochs=epochs, negatives=config.negatives or (0 if items <= FULL else 2048))
 
 
 def sized(size: Size, config: BehaviourConfig) -> BehaviourConfig:

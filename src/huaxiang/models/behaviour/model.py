@@ -91,7 +91,7 @@ class Behaviour:
     def score(self, history: Sequences) -> Floats:
         self.network.eval()
         with torch.inference_mode():
-            vectors = self.network.item_vectors()
+            vectors = self.network.every_item()
             return np.asarray(self.network.logits(self._vectors(history, vectors), vectors[:-1]))
 
     def _vectors(self, history: Sequences, vectors: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class Behaviour:
         """(B, D) a vector for each customer: what the last event and those before it say."""
         self.network.eval()
         with torch.inference_mode():
-            return np.asarray(self._vectors(history, self.network.item_vectors()))
+            return np.asarray(self._vectors(history, self.network.every_item()))
 
     def state(self) -> State:
         found: State = {name: value.numpy() for name, value in self.network.state_dict().items()}

@@ -20,46 +20,48 @@ class Network(nn.Module):
     own and is no rival in the softmax: what is known of it is its tags.
     """
 
-    met: Tensor
+    met: Tensor  # (V + 1,) whether somebody took it; padding: no
     share: Tensor  # (V,) of the draws of rivals
-    tag_of: Tensor
-    tags_from: Tensor
+    tag_of: Tensor  # (V + 1, most tags of an item) codes, the number of tags where there are no more
 
     def __init__(self, config: BehaviourConfig, items: int, tags: csr_matrix | None = None) -> None:
         super().__init__()
         self.config, self.items = config, items
         self.ids = nn.Embedding(items + 1, config.width, padding_idx=items)
         nn.init.normal_(self.ids.weight, std=config.width**-0.5)
-        self.register_buffer("met", torch.ones(items, dtype=torch.bool))
+        self.register_buffer("met", torch.arange(items + 1) < items)
         self.register_buffer("share", torch.full((items,), 1 / max(items, 1)), persistent=False)
         self.tagged = tags is not None
         if tags is not None:
-            self.tag = nn.EmbeddingBag(tags.shape[1], config.width, mode="mean")
-            nn.init.normal_(self.tag.weight, std=config.width**-0.5)
-            self.register_buffer("tag_of", torch.from_numpy(tags.indices.astype(np.int64)), persistent=False)
-            self.register_buffer("tags_from", torch.from_numpy(tags.indptr[:-1].astype(np.int64)), persistent=False)
+            self.tag = nn.Parameter(torch.randn(tags.shape[1] + 1, config.width) * config.width**-0.5)
+            self.register_buffer("tag_of", torch.from_numpy(tag_table(tags)), persistent=False)
         self.drop = nn.Dropout(config.input_dropout)
         self.blocks = nn.ModuleList(BLOCKS[config.encoder](config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width)
 
     def meet(self, taken: Tensor) -> None:
         """taken: (V,) how often each item was taken in training."""
-        self.met[:] = taken > 0
-        self.share[:] = (taken / taken.sum() + self.met / self.met.sum()) / 2
+        met = taken > 0
+        self.met[:-1] = met
+        self.share[:] = (taken / taken.sum() + met / met.sum()) / 2
 
-    def item_vectors(self) -> Tensor:
-        """(V + 1, D): an item's own vector and the mean of its tags'; padding is 0."""
-        own = self.ids.weight * F.pad(self.met, (0, 1))[:, None]
+    def item_vectors(self, code: Tensor) -> Tensor:
+        """(N,) codes → (N, D): an item's own vector, if somebody took it, and the mean of its tags'; padding is 0."""
+        own = F.embedding(code, self.ids.weight) * self.met[code][:, None]
         if not self.tagged:
             return own
         if self.training and self.config.id_dropout:
-            own = own * (torch.rand(self.items + 1, 1) >= self.config.id_dropout)
-        return own + F.pad(self.tag(self.tag_of, self.tags_from), (0, 0, 0, 1))
+            own = own * (torch.rand(len(code), 1) >= self.config.id_dropout)
+        listed = self.tag_of[code]
+        return own + F.embedding_bag(listed, self.tag, mode="mean", padding_idx=len(self.tag) - 1)
 
-    def read(self, item: Tensor, vectors: Tensor) -> Tensor:
-        """(B, T) codes → (B, T, D): what each event and those before it say."""
-        x = F.embedding(item, vectors) * self.config.width**0.5
-        x = self.drop(x)
+    def every_item(self) -> Tensor:
+        """(V + 1, D) the vectors of all items, and padding's."""
+        return self.item_vectors(torch.arange(self.items + 1))
+
+    def read(self, place: Tensor, vectors: Tensor) -> Tensor:
+        """(B, T) places in `vectors` → (B, T, D): what each event and those before it say."""
+        x = self.drop(F.embedding(place, vectors) * self.config.width**0.5)
         for block in self.blocks:
             x = block(x)
         out: Tensor = self.norm(x)
@@ -76,14 +78,31 @@ class Network(nn.Module):
         return F.normalize(read, dim=-1) / self.config.temperature, F.normalize(vectors, dim=-1)
 
     def forward(self, item: Tensor, target: Tensor) -> Tensor:
-        """Mean cross-entropy of the next item over the events that have one (target −1: none); rivals: all items met in training."""
-        vectors = self.item_vectors()
+        """Mean cross-entropy of the next item over the events that have one (target −1: none); rivals: items met in training."""
         known = target >= 0
-        read, rivals = self._scaled(self.read(item, vectors)[known], vectors[: self.items][self.met])
-        wanted = (self.met.cumsum(0) - 1)[target[known]]
-        if not self.config.negatives:
-            return full_softmax(read, rivals, wanted, self.config.smoothing)
-        share = self.share[self.met]
-        drawn = torch.multinomial(share, self.config.negatives, replacement=True)
-        log_q = (share * self.config.negatives).log()
-        return sampled_softmax(read, rivals, wanted, drawn, log_q, self.config.smoothing)
+        wanted = target[known]
+        if self.config.negatives:
+            return self._against_some(item, wanted, known)
+        vectors = self.every_item()
+        rivals = self.met.nonzero()[:, 0]
+        read, others = self._scaled(self.read(item, vectors)[known], vectors.index_select(0, rivals))
+        return full_softmax(read, others, (self.met.cumsum(0) - 1)[wanted], self.config.smoothing)
+
+    def _against_some(self, item: Tensor, wanted: Tensor, known: Tensor) -> Tensor:
+        """The loss against a draw of rivals: only the items of the step are looked at."""
+        drawn = torch.multinomial(self.share, self.config.negatives, replacement=True)
+        code, place = torch.cat([item.flatten(), wanted, drawn]).unique(return_inverse=True)
+        shown, aim, rivals = place.split([item.numel(), len(wanted), len(drawn)])
+        vectors = self.item_vectors(code)
+        read, scaled = self._scaled(self.read(shown.reshape(item.shape), vectors)[known], vectors)
+        expected = F.pad(self.share, (0, 1), value=1.0)[code] * self.config.negatives
+        return sampled_softmax(read, scaled, aim, rivals, expected.log(), self.config.smoothing)
+
+
+def tag_table(tags: csr_matrix) -> np.ndarray:
+    """(V + 1, most tags of an item) the tags of each item and none of padding; `tags.shape[1]` where there are no more."""
+    counts = np.diff(tags.indptr)
+    found = np.full((tags.shape[0] + 1, max(int(counts.max(initial=0)), 1)), tags.shape[1], dtype=np.int64)
+    row = np.repeat(np.arange(tags.shape[0]), counts)
+    found[row, np.arange(len(tags.indices)) - np.repeat(tags.indptr[:-1], counts)] = tags.indices
+    return found

@@ -118,8 +118,8 @@ def grids(every: Sequences, items: Items) -> dict[str, tuple[NextConfig, ...]]:
         found["content"] = (ContentConfig(),)
     found["neighbours"] = (
         NeighboursConfig(),
-        NeighboursConfig(from_power=0.3, to_power=0.2, decay=0.9),
-        NeighboursConfig(from_power=0.3, to_power=0.0, decay=0.95, events=100),
+        NeighboursConfig(decay=0.9, to_power=0.0),
+        NeighboursConfig(decay=0.95, to_power=0.0, events=100),
     )
     found["ease"] = (EaseConfig(most=6000),)
     if find_spec("implicit") is not None:
@@ -127,7 +127,8 @@ def grids(every: Sequences, items: Items) -> dict[str, tuple[NextConfig, ...]]:
     if find_spec("torch") is not None:
         from huaxiang.models.behaviour import BehaviourConfig, fitting
 
-        base = fitting(BehaviourConfig(epochs=12, patience=3), len(every.item), len(items))
+        base = BehaviourConfig(patience=3)
+        base = fitting(base, int(np.minimum(every.lengths, base.length).sum()), len(items))
         found["gru"] = (_with(base, encoder="gru", layers=1),)
         found["cnn"] = (_with(base, encoder="cnn"),)
         found["transformer"] = (base,)

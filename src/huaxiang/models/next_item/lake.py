@@ -10,7 +10,7 @@ from huaxiang.engine import Lake
 from huaxiang.errors import ModelError
 from huaxiang.models.next_item.sequences import Items, Sequences
 
-LAST = 500  # events of a customer that count, the last ones
+LAST = 200  # events of a customer that count, the last ones
 TAGGED = ("category_top", "category_2", "category", "brand")
 BANDS = 8  # price bands, of equally many items
 

@@ -20,12 +20,12 @@ class NeighboursConfig(NextConfig):
     the item proposed, was met. decay: weight of a history's item against the one taken after it; keep: neighbours kept an item.
     """
 
-    window: int = 10
-    fade: float = 0.8
-    back: float = 0.5
-    from_power: float = 0.5
-    to_power: float = 0.5
-    decay: float = 0.8
+    window: int = 50
+    fade: float = 0.85
+    back: float = 0.2
+    from_power: float = 0.3
+    to_power: float = 0.2
+    decay: float = 0.65
     events: int = 30
     keep: int = 500
 

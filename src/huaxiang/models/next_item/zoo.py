@@ -58,8 +58,8 @@ def simple_grids(train: Sequences, items: Items) -> dict[str, tuple[NextConfig, 
     if items.tags is not None:
         found["content"] = tuple(ContentConfig(decay=decay) for decay in (0.5, 0.8))
     found["neighbours"] = tuple(
-        NeighboursConfig(decay=decay, to_power=power, back=back)
-        for decay in (0.6, 0.8) for power in (0.3, 0.5) for back in (0.3, 0.7)
+        NeighboursConfig(fade=fade, decay=decay, to_power=power)
+        for fade in (0.8, 0.9) for decay in (0.6, 0.75) for power in (0.1, 0.3)
     )  # fmt: skip
     found["ease"] = tuple(EaseConfig(l2=l2, decay=decay) for l2 in (50.0, 200.0) for decay in (0.7, 0.9))
     if find_spec("implicit") is not None:

@@ -6,6 +6,7 @@ import argparse
 import math
 import shutil
 from pathlib import Path
+from statistics import median
 
 import engines
 from huaxiang.look.svg import tag, write
@@ -40,7 +41,7 @@ def measure_growth(metrics: Metrics, folder: Path, options: argparse.Namespace) 
         note(metrics, f"features_{size:g}m_s", [run.seconds for run in runs])
         note(metrics, f"features_{size:g}m_cpu_s", [run.cpu_s for run in runs])
         note(metrics, f"features_{size:g}m_peak_gb", [run.peak_gb for run in runs])
-        points.append((count_rows(shop / "events.parquet"), min(run.seconds for run in runs)))
+        points.append((count_rows(shop / "events.parquet"), median(run.seconds for run in runs)))
         shutil.rmtree(shop)
     if len(points) > 1:
         exponent, factor = fit(points)

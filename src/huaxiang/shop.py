@@ -174,6 +174,15 @@ class Shop:
         self._save(BOARD, found.to_json())
         return found
 
+    def leaderboard(self) -> Leaderboard | None:
+        """What the last `compare` found (None: there was none)."""
+        path = self.folder / "reports" / BOARD
+        if not path.exists():
+            return None
+        from huaxiang.models.next_item.compare import Leaderboard
+
+        return Leaderboard.from_json(path.read_text(encoding="utf-8"))
+
     def profiles(self) -> ProfileReport:
         """Turn features and predictions into one row of traits a customer."""
         from huaxiang.profile import build_profiles
@@ -199,6 +208,7 @@ class Shop:
                 quality=self.quality(),
                 cards=self.cards(),
                 profiles=[self.profile(user).to_dict() for user in self.examples()],
+                board=self.leaderboard(),
                 out=out,
                 lang=lang or self.settings.shop.language,
             )
@@ -221,7 +231,8 @@ class Shop:
                 show(name, result)
         out = self.folder / "reports" / "report.html"
         stamp = self.folder / "reports" / ".report"
-        mark = self._mark("report")
+        board = self.folder / "reports" / BOARD
+        mark = self._mark("report") + (hashlib.sha256(board.read_bytes()).hexdigest() if board.exists() else "")
         if full or not out.exists() or not stamp.exists() or stamp.read_text(encoding="utf-8") != mark:
             self.report(out=out)
             write_atomically(stamp, mark)

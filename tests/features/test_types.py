@@ -14,6 +14,7 @@ from huaxiang.features.live.fold import why_not_live
 from huaxiang.features.mine import own_features
 from huaxiang.features.passes import plan_passes
 from huaxiang.features.plan import Plan
+from huaxiang.features.scores import unscored
 from huaxiang.features.standard import standard_features
 from huaxiang.features.written import Writer
 from huaxiang.settings.features import FeatureSettings
@@ -86,3 +87,17 @@ def test_scores_of_different_features_have_different_versions() -> None:
     found = {feature.name: feature for feature in standard_features()}
     assert len({found[name].version for name in ("r_score", "f_score", "m_score", "rfm")}) == 4
     assert all(feature.owner and feature.unit is not None and feature.meaning_zh for feature in found.values())
+
+
+@pytest.mark.parametrize("name", ["USER_ID", "user_no", "as_of_no", "As_Of"])
+def test_a_name_of_another_column_is_refused(name: str) -> None:
+    with pytest.raises(DefinitionError, match="cannot be the name"):
+        plan(**{name: {"agg": "count"}})
+
+
+def test_names_that_differ_in_case_alone_are_one_name() -> None:
+    with pytest.raises(DefinitionError, match="Views_30d"):
+        standard = unscored(standard_features(), [])
+        plan_features([*standard, *own_features({"Views_30d": FeatureSettings(agg="count")})], Plan())
+    with pytest.raises(DefinitionError, match="R_score"):
+        plan(R_score={"agg": "count"})

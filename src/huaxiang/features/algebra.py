@@ -29,6 +29,7 @@ from huaxiang.features.plan import How, Plan, measure
 from huaxiang.features.windows import Window
 
 FeatureType = Literal["number", "list", "text"]
+RESERVED = frozenset({"user_id", "as_of", "user_no", "as_of_no", "registered_no"})  # columns beside the features
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Feature:
         if (
             not (self.name.isidentifier() and self.name.isascii())
             or keyword.iskeyword(self.name)
-            or self.name in ("user_id", "as_of")
+            or self.name.lower() in RESERVED
         ):
             raise DefinitionError("features.name", name=self.name)
 
@@ -132,7 +133,7 @@ class Feature:
 
     def compile(self, plan: Plan) -> None:
         """Writes what the feature needs into `plan`; raises DefinitionError where it is not well declared."""
-        if self.name in plan.finals:
+        if self.name.lower() in map(str.lower, plan.finals):  # columns are the same whatever their case
             raise DefinitionError("features.twice", name=self.name)
         plan.finals[self.name] = self.agg.plan(self.place(plan))
 

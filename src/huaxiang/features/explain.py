@@ -74,7 +74,7 @@ def explain_feature(
     feature = defined_features(lake, settings, [name])[name]
     as_of = date.fromisoformat(lake.note("build")["as_of"])
     features = lake.engine.sql(lake.table("features"))
-    found = lake.engine.rows(f"SELECT {name} AS value FROM ({features}) WHERE user_id = {quote(user_id)}")
+    found = lake.engine.rows(f'SELECT "{name}" AS value FROM ({features}) WHERE user_id = {quote(user_id)}')
     if not found:
         raise UnknownUserError("profile.unknown_user")
     said = evidence(lake, settings, user_id, [name], limit)[name]

@@ -159,6 +159,9 @@ def own_features(mine: Mapping[str, FeatureSettings], standard: Sequence[Feature
             raise DefinitionError("features.ratio_type", name=path[-1], part=name)
         return made[name]
 
+    for name in mine:
+        if name.lower() in SCORES:
+            raise DefinitionError("features.twice", name=name)
     return [resolve(name, ()) for name in mine]
 
 

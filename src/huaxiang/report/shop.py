@@ -18,7 +18,9 @@ from huaxiang.engine.lake import write_atomically
 from huaxiang.look.numbers import Numbers, as_time
 from huaxiang.look.page import page, render
 from huaxiang.models.card import ScoreCard
+from huaxiang.models.next_item.compare import Leaderboard
 from huaxiang.profile.page import portrait
+from huaxiang.report.board import board_body
 from huaxiang.report.cards import card_body
 from huaxiang.report.gather import Gathered, gather
 from huaxiang.report.overview import overview
@@ -40,6 +42,7 @@ def write_report(
     quality: QualityReport | None,
     cards: list[ScoreCard],
     profiles: list[dict[str, Any]],
+    board: Leaderboard | None = None,
     out: Path,
     lang: Lang,
 ) -> Path:
@@ -47,7 +50,14 @@ def write_report(
     start = time.perf_counter()
     notes = {step: lake.note(step) for step in STEPS}
     text = shop_report(
-        gather(lake, settings), settings, notes=notes, quality=quality, cards=cards, profiles=profiles, lang=lang
+        gather(lake, settings),
+        settings,
+        notes=notes,
+        quality=quality,
+        cards=cards,
+        profiles=profiles,
+        board=board,
+        lang=lang,
     )
     write_atomically(out, text)
     log.info(
@@ -64,12 +74,15 @@ def shop_report(
     quality: QualityReport | None,
     cards: Sequence[ScoreCard],
     profiles: Sequence[Mapping[str, Any]],
+    board: Leaderboard | None = None,
     lang: Lang,
 ) -> str:
     """The report as HTML, in both languages, opened in `lang`. notes: what each step noted in the lake."""
     name = settings.shop.name
     bodies = {
-        each: _body(found, settings, notes=notes, quality=quality, cards=cards, profiles=profiles, lang=each)
+        each: _body(
+            found, settings, notes=notes, quality=quality, cards=cards, profiles=profiles, board=board, lang=each
+        )
         for each in LANGS
     }
     headings: dict[Lang, tuple[str, str]] = {each: (name, _subtitle(notes, found, each)) for each in LANGS}
@@ -85,6 +98,7 @@ def _body(
     quality: QualityReport | None,
     cards: Sequence[ScoreCard],
     profiles: Sequence[Mapping[str, Any]],
+    board: Leaderboard | None,
     lang: Lang,
 ) -> Markup:
     numbers = Numbers(lang, settings.shop.currency)
@@ -114,6 +128,7 @@ def _body(
             }
             for card in cards
         ],
+        board=board_body(board, lang) if board is not None else None,
         profiles=[_example(document, lang) for document in profiles],
         quality=quality_body(quality, lang) if quality is not None else None,
         features=_by_group(features, lang),

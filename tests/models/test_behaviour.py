@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
 from huaxiang.models.behaviour.batches import deal, padded
+from huaxiang.models.behaviour.context import context_of, context_sizes
 from huaxiang.models.behaviour.loss import PIECE, full_softmax, sampled_softmax
 from huaxiang.models.next_item.sequences import from_lists
 
@@ -58,4 +61,19 @@ def test_a_customer_longer_than_a_batch_is_a_batch() -> None:
 
 
 def test_padding_stands_behind() -> None:
-    assert padded(from_lists([[1, 2], [3], []]), 9).tolist() == [[1, 2], [3, 9], [9, 9]]
+    some = from_lists([[1, 2], [3], []])
+    assert padded(some, some.item, 9).tolist() == [[1, 2], [3, 9], [9, 9]]
+
+
+def test_context_by_hand() -> None:
+    """1970-01-05 was a Monday; a type unknown in training is 0."""
+    monday = 4 * 86_400
+    some = replace(
+        from_lists([[1, 2], [3]]), ts=np.array([monday + 3600, monday + 3603, monday - 1]), kind=np.array([0, 2, 1])
+    )
+    sizes = context_sizes(replace(some, kind=np.array([0, 1, 1])), kinds=True, times=True)
+    found = context_of(some, sizes)
+    assert found["kind"].tolist() == [1, 0, 2]
+    assert found["gap"].tolist() == [0, 3, 0]  # three seconds later: log2(4) + 1; the first of a user: none before it
+    assert found["hour"].tolist() == [2, 2, 24] and found["weekday"].tolist() == [1, 1, 7]
+    assert context_of(from_lists([[1]]), sizes) == {"kind": [0], "gap": [0], "hour": [0], "weekday": [0]}

@@ -48,7 +48,7 @@ ZOO: dict[str, NextConfig] = {
     "transformer": SMALL,
     "hstu": replace(SMALL, encoder="hstu"),
     "sampled": replace(SMALL, negatives=16),
-    "behaviour": replace(SMALL, tags=True, id_dropout=0.1),
+    "behaviour": replace(SMALL, tags=True, kinds=True, times=True, id_dropout=0.1),
 }
 PERSONAL = [name for name in ZOO if not name.startswith("popular")]
 ITEMS = 40
@@ -69,7 +69,8 @@ def make_shop(seed: int = 3) -> tuple[Sequences, Items]:
     every = from_lists(histories)
     ts = np.arange(len(every.item)) * 3600
     tags = csr_matrix((np.ones(ITEMS), (np.arange(ITEMS), np.arange(ITEMS) // 10)), shape=(ITEMS, 4))
-    return replace(every, ts=ts), Items(tuple(f"i{v}" for v in range(ITEMS)), tags)
+    kind = np.arange(len(every.item)) % 3
+    return replace(every, ts=ts, kind=kind), Items(tuple(f"i{v}" for v in range(ITEMS)), tags)
 
 
 EVERY, KNOWN = make_shop()

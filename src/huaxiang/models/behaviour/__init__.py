@@ -2,6 +2,7 @@
 
 config.py    settings and sizes            blocks.py   Transformer, HSTU-like, GRU and causal convolution
 network.py   events → vectors → items      batches.py  batches of like length
+context.py   type, gap, hour and weekday of an event
 loss.py      the full softmax in pieces
 model.py     fit, score, embed, state
 """

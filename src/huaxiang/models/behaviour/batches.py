@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from huaxiang.models.behaviour.context import context_of
 from huaxiang.models.next_item.sequences import Ints, Sequences
 
 NEAR = 64  # batches among which customers are sorted by length
@@ -33,19 +34,26 @@ def deal(lengths: Ints, events: int, chance: np.random.Generator | None) -> list
     return found
 
 
-def padded(some: Sequences, padding: int) -> Tensor:
-    """(B, T) codes, oldest first, `padding` behind."""
+def padded(some: Sequences, values: Ints, padding: int) -> Tensor:
+    """(B, T) the `values` (a number an event) of each user, oldest first, `padding` behind."""
     lengths = some.lengths
     found = np.full((len(some), max(int(lengths.max(initial=0)), 1)), padding, dtype=np.int64)
-    found[some.user, np.arange(len(some.item)) - np.repeat(some.starts[:-1], lengths)] = some.item
+    found[some.user, np.arange(len(some.item)) - np.repeat(some.starts[:-1], lengths)] = values
     return torch.from_numpy(found)
 
 
+def padded_context(some: Sequences, sizes: dict[str, int]) -> dict[str, Tensor]:
+    """Name -> (B, T) what else is known of each event."""
+    return {name: padded(some, values, 0) for name, values in context_of(some, sizes).items()}
+
+
 def training_batches(
-    train: Sequences, padding: int, events: int, chance: np.random.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """(items, targets) of one epoch: (B, T) each; targets −1 behind the last."""
+    train: Sequences, padding: int, sizes: dict[str, int], events: int, chance: np.random.Generator
+) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor]]]:
+    """(items, targets, context) of one epoch: (B, T) each; targets −1 behind the last."""
     for users in deal(train.lengths, events, chance):
-        every = padded(train.take(users), padding)
+        some = train.take(users)
+        every = padded(some, some.item, padding)
         target = every[:, 1:]
-        yield every[:, :-1], torch.where(target == padding, -1, target)
+        context = {name: values[:, :-1] for name, values in padded_context(some, sizes).items()}
+        yield every[:, :-1], torch.where(target == padding, -1, target), context

@@ -15,7 +15,8 @@ Size = Literal["tiny", "small", "base", "large"]
 class BehaviourConfig(NextConfig):
     """encoder: what reads the sequence; width: D; length: events of a customer that are read, the last ones.
 
-    tags: whether items are also known by their tags; id_dropout: how often an item's own vector is left out of its sum in training,
+    tags: whether items are also known by their tags; kinds, times: whether the type of an event, and the gap before it, its hour and
+    weekday are read; id_dropout: how often an item's own vector is left out of its sum in training,
     so that the tags alone have to do, as for a new item. temperature: of the softmax over cosines (0: plain products).
     warmup: steps over which the rate rises; negatives: items a step draws as rivals, half by how
     often they were taken and half evenly (0: all items are rivals). batch: padded events a step; epochs: the most; patience: epochs without a better validation NDCG@10 before it stops.
@@ -29,6 +30,8 @@ class BehaviourConfig(NextConfig):
     dropout: float = 0.4
     input_dropout: float = 0.4
     tags: bool = False
+    kinds: bool = False
+    times: bool = False
     id_dropout: float = 0.0
     temperature: float = 0.07
     smoothing: float = 0.0

@@ -11,8 +11,9 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from huaxiang.models.behaviour.batches import padded, training_batches
+from huaxiang.models.behaviour.batches import padded, padded_context, training_batches
 from huaxiang.models.behaviour.config import BehaviourConfig
+from huaxiang.models.behaviour.context import context_sizes
 from huaxiang.models.behaviour.network import Network
 from huaxiang.models.next_item.base import State, pack, unpack
 from huaxiang.models.next_item.ranking import rank_targets
@@ -20,6 +21,7 @@ from huaxiang.models.next_item.sequences import Floats, Items, Sequences
 from huaxiang.models.next_item.splits import Questions
 
 log = logging.getLogger(__name__)
+ORDER = ("kind", "gap", "hour", "weekday")  # of what else is known of an event: sums hang on it in the last digit
 WATCHED = 4000  # validation questions that early stopping looks at
 
 
@@ -34,6 +36,7 @@ class Behaviour:
         self.config = config
         self.tags: csr_matrix | None = None
         self.network: Network
+        self.context: dict[str, int] = {}
         self.curve: list[dict[str, float]] = []  # an epoch: loss, seconds, valid ndcg@10
 
     def fit(self, train: Sequences, items: Items, *, seed: int, watch: Questions | None = None) -> Self:
@@ -42,7 +45,8 @@ class Behaviour:
         torch.manual_seed(seed)
         chance = np.random.default_rng(seed)
         self.tags = items.tags if config.tags else None
-        self.network = Network(config, len(items), self.tags)
+        self.context = context_sizes(train, kinds=config.kinds, times=config.times)
+        self.network = Network(config, len(items), self.tags, self.context)
         self.network.meet(torch.from_numpy(np.bincount(train.item, minlength=len(items)).astype(np.float32)))
         read = train.last(config.length + 1)
         read = read.take(np.flatnonzero(read.lengths >= 2))
@@ -59,11 +63,11 @@ class Behaviour:
         for epoch in range(config.epochs):
             start, losses, counted = time.perf_counter(), 0.0, 0
             self.network.train()
-            for item, target in training_batches(read, len(items), config.batch, chance):
+            for item, target, context in training_batches(read, len(items), self.context, config.batch, chance):
                 step += 1
                 for group in optimiser.param_groups:
                     group["lr"] = config.rate * min(1.0, step / max(config.warmup, 1))
-                loss = self.network(item, target)
+                loss = self.network(item, target, context)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
@@ -96,7 +100,8 @@ class Behaviour:
 
     def _vectors(self, history: Sequences, vectors: Tensor) -> Tensor:
         recent = history.last(self.config.length)
-        read = self.network.read(padded(recent, self.network.items), vectors)
+        context = padded_context(recent, self.context)
+        read = self.network.read(padded(recent, recent.item, self.network.items), vectors, context)
         last = torch.from_numpy(np.maximum(recent.lengths - 1, 0))
         return read[torch.arange(len(last)), last]
 
@@ -114,7 +119,9 @@ class Behaviour:
     def from_state(cls, config: BehaviourConfig, state: State) -> Self:
         made = cls(config)
         made.tags = unpack(state, "tags") if "tags.data" in state else None
-        made.network = Network(config, len(state["ids.weight"]) - 1, made.tags)
+        held = {name.split(".")[1]: len(value) for name, value in state.items() if name.startswith("context.")}
+        made.context = {name: held[name] for name in ORDER if name in held}
+        made.network = Network(config, len(state["ids.weight"]) - 1, made.tags, made.context)
         weights: dict[str, Any] = {
             name: torch.from_numpy(np.array(value)) for name, value in state.items() if not name.startswith("tags.")
         }

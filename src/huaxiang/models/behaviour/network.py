@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
@@ -24,7 +26,13 @@ class Network(nn.Module):
     share: Tensor  # (V,) of the draws of rivals
     tag_of: Tensor  # (V + 1, most tags of an item) codes, the number of tags where there are no more
 
-    def __init__(self, config: BehaviourConfig, items: int, tags: csr_matrix | None = None) -> None:
+    def __init__(
+        self,
+        config: BehaviourConfig,
+        items: int,
+        tags: csr_matrix | None = None,
+        context: Mapping[str, int] | None = None,
+    ) -> None:
         super().__init__()
         self.config, self.items = config, items
         self.ids = nn.Embedding(items + 1, config.width, padding_idx=items)
@@ -35,6 +43,10 @@ class Network(nn.Module):
         if tags is not None:
             self.tag = nn.Parameter(torch.randn(tags.shape[1] + 1, config.width) * config.width**-0.5)
             self.register_buffer("tag_of", torch.from_numpy(tag_table(tags)), persistent=False)
+        told = {name: nn.Embedding(size, config.width, padding_idx=0) for name, size in (context or {}).items()}
+        for one in told.values():
+            nn.init.normal_(one.weight, std=0.1 * config.width**-0.5)
+        self.context = nn.ModuleDict(told)
         self.drop = nn.Dropout(config.input_dropout)
         self.blocks = nn.ModuleList(BLOCKS[config.encoder](config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width)
@@ -59,9 +71,13 @@ class Network(nn.Module):
         """(V + 1, D) the vectors of all items, and padding's."""
         return self.item_vectors(torch.arange(self.items + 1))
 
-    def read(self, place: Tensor, vectors: Tensor) -> Tensor:
-        """(B, T) places in `vectors` → (B, T, D): what each event and those before it say."""
-        x = self.drop(F.embedding(place, vectors) * self.config.width**0.5)
+    def read(self, place: Tensor, vectors: Tensor, context: Mapping[str, Tensor]) -> Tensor:
+        """(B, T) places in `vectors`, and numbers of what else is known of each event → (B, T, D): what each event and those
+        before it say."""
+        x = F.embedding(place, vectors)
+        for name, embedding in self.context.items():
+            x = x + embedding(context[name])
+        x = self.drop(x * self.config.width**0.5)
         for block in self.blocks:
             x = block(x)
         out: Tensor = self.norm(x)
@@ -77,24 +93,24 @@ class Network(nn.Module):
             return read, vectors
         return F.normalize(read, dim=-1) / self.config.temperature, F.normalize(vectors, dim=-1)
 
-    def forward(self, item: Tensor, target: Tensor) -> Tensor:
+    def forward(self, item: Tensor, target: Tensor, context: Mapping[str, Tensor]) -> Tensor:
         """Mean cross-entropy of the next item over the events that have one (target −1: none); rivals: items met in training."""
         known = target >= 0
         wanted = target[known]
         if self.config.negatives:
-            return self._against_some(item, wanted, known)
+            return self._against_some(item, wanted, known, context)
         vectors = self.every_item()
         rivals = self.met.nonzero()[:, 0]
-        read, others = self._scaled(self.read(item, vectors)[known], vectors.index_select(0, rivals))
+        read, others = self._scaled(self.read(item, vectors, context)[known], vectors.index_select(0, rivals))
         return full_softmax(read, others, (self.met.cumsum(0) - 1)[wanted], self.config.smoothing)
 
-    def _against_some(self, item: Tensor, wanted: Tensor, known: Tensor) -> Tensor:
+    def _against_some(self, item: Tensor, wanted: Tensor, known: Tensor, context: Mapping[str, Tensor]) -> Tensor:
         """The loss against a draw of rivals: only the items of the step are looked at."""
         drawn = torch.multinomial(self.share, self.config.negatives, replacement=True)
         code, place = torch.cat([item.flatten(), wanted, drawn]).unique(return_inverse=True)
         shown, aim, rivals = place.split([item.numel(), len(wanted), len(drawn)])
         vectors = self.item_vectors(code)
-        read, scaled = self._scaled(self.read(shown.reshape(item.shape), vectors)[known], vectors)
+        read, scaled = self._scaled(self.read(shown.reshape(item.shape), vectors, context)[known], vectors)
         expected = F.pad(self.share, (0, 1), value=1.0)[code] * self.config.negatives
         return sampled_softmax(read, scaled, aim, rivals, expected.log(), self.config.smoothing)
 

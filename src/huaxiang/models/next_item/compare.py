@@ -133,7 +133,7 @@ def grids(every: Sequences, items: Items) -> dict[str, tuple[NextConfig, ...]]:
         found["cnn"] = (_with(base, encoder="cnn"),)
         found["transformer"] = (base,)
         if items.tags is not None:
-            found["behaviour"] = (_with(base, tags=True, id_dropout=0.1),)
+            found["behaviour"] = (_with(base, tags=True, kinds=True, times=True, id_dropout=0.1),)
     return found
 
 

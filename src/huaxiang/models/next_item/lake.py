@@ -24,11 +24,11 @@ def read_shop(lake: Lake) -> tuple[Sequences, Items, tuple[str, ...]]:
     engine = lake.engine
     events, items = engine.sql(lake.table("ready.events")), engine.sql(lake.table("ready.items"))
     changed = (
-        f"SELECT user_id, user_no, ts, event_id, item_no FROM ({events}) WHERE item_no IS NOT NULL "
+        f"SELECT user_id, user_no, ts, event_id, event_no, item_no FROM ({events}) WHERE item_no IS NOT NULL "
         "QUALIFY item_no IS DISTINCT FROM lag(item_no) OVER (PARTITION BY user_no ORDER BY ts, event_id)"
     )
     found = engine.arrow(
-        f"SELECT user_id, item_no, epoch(ts)::BIGINT AS s FROM ({changed}) "
+        f"SELECT user_id, item_no, event_no::BIGINT AS kind, epoch(ts)::BIGINT AS s FROM ({changed}) "
         f"QUALIFY row_number() OVER (PARTITION BY user_no ORDER BY ts DESC, event_id DESC) <= {LAST} ORDER BY user_no, ts, event_id"
     )
     if not found.num_rows:
@@ -37,7 +37,10 @@ def read_shop(lake: Lake) -> tuple[Sequences, Items, tuple[str, ...]]:
     begins = np.flatnonzero(np.diff(users.indices.to_numpy(), prepend=-1))
     numbers, item = np.unique(found.column("item_no").to_numpy(), return_inverse=True)
     sequences = Sequences(
-        np.append(begins, found.num_rows).astype(np.int64), item.astype(np.int64), found.column("s").to_numpy()
+        np.append(begins, found.num_rows).astype(np.int64),
+        item.astype(np.int64),
+        found.column("s").to_numpy(),
+        found.column("kind").to_numpy(),
     )
     known = engine.arrow(
         f"SELECT item_no, item_id, {', '.join(TAGGED)}, price FROM ({items}) WHERE item_no IS NOT NULL ORDER BY item_no"

@@ -5,7 +5,8 @@
 Any file of the s3rec format: a line a user, `user item item …` in the order of time. Leave-one-out: the last item of each user is asked,
 all items are ranked, what the user had is masked, ties count against the model; models learn from all but the last two
 items, settings and the fusion's weights are chosen on the last but one. Metrics: MODEL/recall@10, MODEL/ndcg@10 (and the other cuts) for each model,
-and chosen/… for the model or fusion that validation picks. `--budget-min` bounds all of it: networks take what time is left.
+and chosen/… for the model or fusion that validation picks. `--budget-min` bounds all of it: the networks
+share what time the others leave, and stop between epochs.
 """
 
 from __future__ import annotations
@@ -44,9 +45,12 @@ def main() -> None:
     for name, grid in simple_grids(split.train, items).items():
         if not options.models or name in options.models:
             rows[name] = enter(name, grid, split, items, seeds=seeds if name == "als" else seeds[:1], done=say)
-    for name, config in networks(options.attributes is not None).items():
-        if not options.models or name in options.models:
-            rows[name] = enter(name, (config,), split, items, seeds=seeds, done=say)
+    nets = networks(options.attributes is not None)
+    asked = [name for name in nets if not options.models or name in options.models]
+    for place, name in enumerate(asked):
+        left = options.budget_min - (time.perf_counter() - start) / 60
+        minutes = max(0.9 * left / (len(seeds) * (len(asked) - place)), 0.1)  # a tenth for the exam and the fusion
+        rows[name] = enter(name, (replace(nets[name], minutes=minutes),), split, items, seeds=seeds, done=say)
     parts = {name: row for name, row in rows.items() if name in options.fuse and name in rows}
     if len(parts) > 1:
         rows["fusion"] = fuse(parts, split, items)
@@ -56,13 +60,9 @@ def main() -> None:
 
 def networks(tags: bool) -> dict[str, BehaviourConfig]:
     """The networks of the zoo, with the settings found on validation (bench/log.md)."""
-    base = BehaviourConfig(tags=tags)
-    return {
-        "gru": replace(base, encoder="gru", layers=1),
-        "cnn": replace(base, encoder="cnn"),
-        "transformer": replace(base, tags=False),
-        "behaviour": base,
-    }
+    base = BehaviourConfig()
+    found = {"gru": replace(base, encoder="gru", layers=1), "cnn": replace(base, encoder="cnn"), "transformer": base}
+    return found | ({"behaviour": replace(base, tags=True)} if tags else {})
 
 
 def report(rows: dict[str, Row], options: argparse.Namespace) -> None:
@@ -99,7 +99,7 @@ def _options() -> argparse.Namespace:
     asked.add_argument("--seed", type=int, default=1, help="the first seed")
     asked.add_argument("--budget-min", type=float, default=30)
     asked.add_argument("--models", type=lambda text: text.split(","), default=[])
-    asked.add_argument("--fuse", type=lambda text: text.split(","), default=["behaviour", "neighbours", "ease"])
+    asked.add_argument("--fuse", type=lambda text: text.split(","), default=["transformer", "behaviour", "neighbours", "ease"])
     asked.add_argument("--out", type=Path)
     return asked.parse_args()
 

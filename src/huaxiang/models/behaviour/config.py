@@ -19,7 +19,8 @@ class BehaviourConfig(NextConfig):
     weekday are read; id_dropout: how often an item's own vector is left out of its sum in training,
     so that the tags alone have to do, as for a new item. temperature: of the softmax over cosines (0: plain products).
     warmup: steps over which the rate rises; negatives: items a step draws as rivals, half by how
-    often they were taken and half evenly (0: all items are rivals). batch: padded events a step; epochs: the most; patience: epochs without a better validation NDCG@10 before it stops.
+    often they were taken and half evenly (0: all items are rivals). batch: padded events a step; epochs: the most; minutes: no epoch begins after so many (0: however long; the
+    result then hangs on the machine's speed); patience: epochs without a better validation NDCG@10 before it stops.
     """
 
     encoder: Encoder = "transformer"
@@ -43,6 +44,7 @@ class BehaviourConfig(NextConfig):
     batch: int = 1024
     epochs: int = 60
     patience: int = 6
+    minutes: float = 0.0
     threads: int = 2
 
 

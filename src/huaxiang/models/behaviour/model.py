@@ -60,7 +60,10 @@ class Behaviour:
         if watch is not None:
             watched = watch.take(np.sort(np.random.default_rng(0).permutation(len(watch))[:WATCHED]))
         best, kept, waited, step = -1.0, None, 0, 0
+        began = time.perf_counter()
         for epoch in range(config.epochs):
+            if config.minutes and time.perf_counter() - began > 60 * config.minutes:
+                break
             start, losses, counted = time.perf_counter(), 0.0, 0
             self.network.train()
             for item, target, context in training_batches(read, len(items), self.context, config.batch, chance):

@@ -98,6 +98,21 @@ def test_events_behind_a_value_are_those_it_is_made_of(shop: Shop, name: str, ev
     assert shop.explain(name, "a").evidence.events == events
 
 
+def test_quantile_shows_the_values_on_either_side(shop: Shop) -> None:
+    """40 prices 10 … 49: place .9 × 39 = 35.1, between 45 and 46."""
+    found = shop.explain("p90", "a")
+    assert [step.value for step in found.steps] == pytest.approx([40, 35.1, 45, 46])
+    assert found.value == pytest.approx(45.1)
+
+
+def test_score_shows_who_stands_before(shop: Shop) -> None:
+    found = shop.explain("f_score", "a")
+    own, buyers, before = (step.value for step in found.steps)
+    assert (own, buyers, before) == (40, 1, 0)
+    assert found.value == 1 + int(5 * before / buyers)
+    assert [step.value for step in shop.explain("rfm", "a").steps] == [1, 1, 1]
+
+
 def test_events_of_a_filter_are_named(shop: Shop) -> None:
     text = shown(shop, "lines_90d")
     assert re.search(r"event IN \(purchase, refund\)", text) and "event_no" not in text

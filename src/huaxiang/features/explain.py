@@ -1,6 +1,7 @@
 """Why a feature has its value for one customer: the definition, the events, and the arithmetic, step by step.
 
-The steps are those of the live fold over the customer's own events; what has no fold (a quantile, a rank) says how it is found.
+The steps are those of the live fold over the customer's own events; those of what has no fold (a quantile, a
+rank) are in batch_steps.py.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from huaxiang.engine import Lake
 from huaxiang.engine.duck import quote
 from huaxiang.errors import DefinitionError, UnknownUserError
 from huaxiang.features.algebra import Feature
+from huaxiang.features.batch_steps import Step, batch_steps
 from huaxiang.features.evidence import Evidence, defined_features, evidence
 from huaxiang.features.filters import EVENT_CODES
 from huaxiang.features.live.fold import Fold, why_not_live
@@ -33,21 +35,12 @@ from huaxiang.features.plan import (
     Strongest,
     Total,
 )
-from huaxiang.features.scores import RANKED, SCORES
+from huaxiang.features.scores import SCORES
 from huaxiang.features.text import EPOCH
 from huaxiang.features.windows import Window
 from huaxiang.features.zones import local_day
 from huaxiang.settings import Settings
 from huaxiang.words import Lang, Words
-
-
-@dataclass(frozen=True)
-class Step:
-    """One figure of the arithmetic: its letter, what it is, its value."""
-
-    name: str
-    what: str
-    value: Any
 
 
 @dataclass(frozen=True)
@@ -80,7 +73,7 @@ def explain_feature(
     said = evidence(lake, settings, user_id, [name], limit)[name]
     words = Words(lang)
     if feature.name in SCORES or why_not_live(feature):
-        steps, formula = _not_folded(feature, words), words("features.explain.exact")
+        steps, formula = batch_steps(lake, feature, user_id, as_of, words)
     else:
         steps, formula = _fold_steps(lake, settings, feature, user_id, as_of, words)
     first = lake.note("build").get("history_from")
@@ -116,14 +109,6 @@ def _fold_steps(
 
 def _day(number: int | None) -> date | None:
     return None if number is None else EPOCH + timedelta(days=number)
-
-
-def _not_folded(feature: Feature, words: Words) -> tuple[Step, ...]:
-    if feature.name in RANKED:
-        return (Step("a", words("features.explain.ranked", of=RANKED[feature.name][0]), None),)
-    if feature.name in SCORES:
-        return (Step("a", words("features.explain.rfm"), None),)
-    return (Step("a", words("features.explain.batch", definition=feature.text()), None),)
 
 
 def _columns_in_order(node: Node) -> list[str]:

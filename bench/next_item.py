@@ -99,7 +99,9 @@ def _options() -> argparse.Namespace:
     asked.add_argument("--seed", type=int, default=1, help="the first seed")
     asked.add_argument("--budget-min", type=float, default=30)
     asked.add_argument("--models", type=lambda text: text.split(","), default=[])
-    asked.add_argument("--fuse", type=lambda text: text.split(","), default=["transformer", "behaviour", "neighbours", "ease"])
+    asked.add_argument(
+        "--fuse", type=lambda text: text.split(","), default=["transformer", "behaviour", "neighbours", "ease"]
+    )
     asked.add_argument("--out", type=Path)
     return asked.parse_args()
 

@@ -8,7 +8,6 @@ from typing import Literal
 from huaxiang.models.next_item.base import NextConfig
 
 Encoder = Literal["transformer", "gru", "cnn", "hstu"]
-Size = Literal["tiny", "small", "base", "large"]
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,3 @@ def fitting(config: BehaviourConfig, events: int, items: int) -> BehaviourConfig
     batch = min(max(config.batch, events // STEPS), 8 * config.batch)
     epochs = min(max(READ // max(events, 1), 3), config.epochs)
     return replace(config, batch=batch, epochs=epochs, negatives=config.negatives or (0 if items <= FULL else 2048))
-
-
-def sized(size: Size, config: BehaviourConfig) -> BehaviourConfig:
-    """`config` with the width and layers of a size."""
-    width, layers, heads = {"tiny": (32, 1, 1), "small": (64, 2, 2), "base": (128, 3, 4), "large": (512, 8, 8)}[size]
-    return replace(config, width=width, layers=layers, heads=heads)

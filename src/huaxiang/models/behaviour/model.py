@@ -108,12 +108,6 @@ class Behaviour:
         last = torch.from_numpy(np.maximum(recent.lengths - 1, 0))
         return read[torch.arange(len(last)), last]
 
-    def embed(self, history: Sequences) -> Floats:
-        """(B, D) a vector for each customer: what the last event and those before it say."""
-        self.network.eval()
-        with torch.inference_mode():
-            return np.asarray(self._vectors(history, self.network.every_item()))
-
     def state(self) -> State:
         found: State = {name: value.numpy() for name, value in self.network.state_dict().items()}
         return found | ({} if self.tags is None else pack(self.tags, "tags"))

@@ -9,8 +9,12 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from huaxiang.models.behaviour.batches import deal, padded
-from huaxiang.models.behaviour.context import context_of, context_sizes
+from huaxiang.errors import ModelError
+from huaxiang.models.behaviour.batches import deal, training_batch
+from huaxiang.models.behaviour.blocks import BLOCKS, Layout
+from huaxiang.models.behaviour.config import BehaviourConfig, size_for, sized
+from huaxiang.models.behaviour.context import Context, learn_context
+from huaxiang.models.behaviour.contrast import contrast_loss, two_pieces
 from huaxiang.models.behaviour.loss import PIECE, full_softmax, sampled_softmax
 from huaxiang.models.next_item.sequences import from_lists
 
@@ -60,9 +64,56 @@ def test_a_customer_longer_than_a_batch_is_a_batch() -> None:
     assert [users.tolist() for users in deal(np.array([500, 2]), 10, None)] == [[1], [0]]
 
 
-def test_padding_stands_behind() -> None:
-    some = from_lists([[1, 2], [3], []])
-    assert padded(some, some.item, 9).tolist() == [[1, 2], [3, 9], [9, 9]]
+def test_flat_events_are_laid_out_and_gathered() -> None:
+    at = Layout(torch.tensor([2, 1, 3]))
+    x = torch.arange(1.0, 7.0)[:, None]
+    assert at.spread(x)[..., 0].tolist() == [[1, 2, 0], [3, 0, 0], [4, 5, 6]]
+    assert torch.equal(at.gather(at.spread(x)), x)
+    assert at.ends.tolist() == [1, 2, 5] and at.user.tolist() == [0, 0, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("encoder", list(BLOCKS))
+def test_a_customer_is_read_alike_alone_and_beside_longer_ones(encoder: str) -> None:
+    torch.manual_seed(1)
+    block = BLOCKS[encoder](BehaviourConfig(encoder=encoder, width=8, heads=2)).eval()  # type: ignore[arg-type]
+    x = torch.randn(9, 8)
+    together = block(x, Layout(torch.tensor([2, 4, 3])))
+    alone = [block(part, Layout(torch.tensor([len(part)]))) for part in x.split([2, 4, 3])]
+    assert torch.allclose(together, torch.cat(alone), atol=1e-6)
+
+
+@pytest.mark.parametrize("encoder", list(BLOCKS))
+def test_no_event_sees_those_after_it(encoder: str) -> None:
+    torch.manual_seed(1)
+    block = BLOCKS[encoder](BehaviourConfig(encoder=encoder, width=8, heads=2)).eval()  # type: ignore[arg-type]
+    x, at = torch.randn(5, 8), Layout(torch.tensor([5]))
+    changed = torch.cat([x[:3], torch.randn(2, 8)])
+    assert torch.allclose(block(x, at)[:3], block(changed, at)[:3], atol=1e-6)
+
+
+def _batch(window: int = 1, also: dict[str, np.ndarray | None] | None = None) -> object:
+    some = replace(from_lists([[1, 2, 3, 4], [5, 6]]), kind=np.array([0, 1, 0, 1, 0, 2]))
+    return training_batch(
+        some, Context(), also or {}, window=window, chance=np.random.default_rng(1), device=torch.device("cpu")
+    )
+
+
+def test_targets_are_what_comes_next() -> None:
+    found = _batch(also={"kind": None, "category": np.array([0, 9, 8, 7, 6, 5, 4])})
+    assert found.item.tolist() == [1, 2, 3, 5] and found.target.tolist() == [2, 3, 4, 6]
+    assert found.also["kind"].tolist() == [2, 1, 2, 3] and found.also["category"].tolist() == [8, 7, 6, 4]
+
+
+def test_a_window_takes_targets_from_what_follows_and_no_further() -> None:
+    allowed = {1: {2, 3}, 2: {3, 4}, 3: {4}, 5: {6}}
+    met: dict[int, set[int]] = {}
+    chance = np.random.default_rng(1)
+    some = from_lists([[1, 2, 3, 4], [5, 6]])
+    for _ in range(50):
+        batch = training_batch(some, Context(), {}, window=2, chance=chance, device=torch.device("cpu"))
+        for one, aim in zip(batch.item.tolist(), batch.target.tolist(), strict=True):
+            met.setdefault(one, set()).add(aim)
+    assert met == allowed
 
 
 def test_context_by_hand() -> None:
@@ -71,9 +122,55 @@ def test_context_by_hand() -> None:
     some = replace(
         from_lists([[1, 2], [3]]), ts=np.array([monday + 3600, monday + 3603, monday - 1]), kind=np.array([0, 2, 1])
     )
-    sizes = context_sizes(replace(some, kind=np.array([0, 1, 1])), kinds=True, times=True)
-    found = context_of(some, sizes)
+    context = learn_context(replace(some, kind=np.array([0, 1, 1])), kinds=True, times=True)
+    found = context.of(some)
     assert found["kind"].tolist() == [1, 0, 2]
     assert found["gap"].tolist() == [0, 3, 0]  # three seconds later: log2(4) + 1; the first of a user: none before it
     assert found["hour"].tolist() == [2, 2, 24] and found["weekday"].tolist() == [1, 1, 7]
-    assert context_of(from_lists([[1]]), sizes) == {"kind": [0], "gap": [0], "hour": [0], "weekday": [0]}
+    assert context.of(from_lists([[1]])) == {"kind": [0], "gap": [0], "hour": [0], "weekday": [0]}
+
+
+def test_prices_fall_into_bands_of_equally_many_and_unknown_ones_into_none() -> None:
+    prices = np.arange(1.0, 161.0)
+    context = learn_context(
+        replace(from_lists([list(range(160))]), price=prices), kinds=False, times=False, prices=True
+    )
+    assert context.sizes == {"price": 17}
+    some = replace(from_lists([[1, 2, 3, 4, 5]]), price=np.array([0.5, 159.0, np.nan, -3.0, np.inf]))
+    assert context.of(some)["price"].tolist() == [1, 16, 0, 0, 0]
+    assert learn_context(replace(some, price=np.full(5, np.nan)), kinds=False, times=False, prices=True).sizes == {}
+
+
+def test_contrast_is_least_where_pieces_of_one_customer_agree() -> None:
+    apart = torch.eye(4)
+    agree, differ = torch.cat([apart, apart]), torch.cat([apart, apart.roll(1, 0)])
+    assert float(contrast_loss(agree)) < 0.01 < 5 < float(contrast_loss(differ))
+
+
+def test_pieces_are_stretches_of_the_history() -> None:
+    some = from_lists([list(range(20)), [30], list(range(40, 48))])
+    found = two_pieces(some, np.random.default_rng(1))
+    assert len(found) == 6
+    for place in range(6):
+        own = found.item[found.starts[place] : found.starts[place + 1]]
+        whole = some.item[some.starts[place % 3] : some.starts[place % 3 + 1]]
+        assert len(own) and set(own) <= set(whole) and (np.diff(own) == 1).all()
+
+
+def test_sizes_follow_the_events_and_large_wants_a_gpu() -> None:
+    assert [size_for(n) for n in (10, 49_999, 50_000, 9_999_999, 10_000_000, 10**9)] == [
+        "tiny", "tiny", "small", "small", "base", "base",
+    ]  # fmt: skip
+    assert sized(BehaviourConfig(), "base").width == 128
+    if not torch.cuda.is_available():
+        with pytest.raises(ModelError, match="needs a GPU"):
+            sized(BehaviourConfig(), "large")
+    with pytest.raises(ModelError, match="no size huge"):
+        sized(BehaviourConfig(), "huge")  # type: ignore[arg-type]
+
+
+def test_bad_settings_say_the_mend() -> None:
+    with pytest.raises(ModelError, match="cannot foresee colour"):
+        BehaviourConfig(also=("colour",))
+    with pytest.raises(ModelError, match="multiple of twice the heads"):
+        BehaviourConfig(width=10, heads=4)

@@ -1,4 +1,8 @@
-"""The parts of the networks. B users, T events (oldest first, padding behind), D width, H heads."""
+"""The parts of the networks. N events of a batch, flat; B users, T most events of one (oldest first, padding behind), D width, H heads.
+
+What treats every event alike (norms, projections, feed-forward) is computed on the N events that are there; only attention,
+convolution and recurrence lay them out as (B, T), with padding behind, where nobody sees it.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,39 @@ from torch.nn import functional as F
 from huaxiang.models.behaviour.config import BehaviourConfig
 
 
+class Layout:
+    """Where the N events of a batch lie in (B, T). lengths: (B,) events of each user, one at least."""
+
+    def __init__(self, lengths: Tensor) -> None:
+        self.users, self.most = len(lengths), int(lengths.max()) if len(lengths) else 0
+        starts = lengths.cumsum(0) - lengths
+        self.ends = starts + lengths - 1  # (B,) places of the users' last events in the flat arrays
+        self.user = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)  # (N,)
+        self.place = torch.arange(len(self.user), device=lengths.device) + (self.user * self.most - starts[self.user])
+        self.full = len(self.user) == self.users * self.most  # no padding at all
+
+    def spread(self, x: Tensor) -> Tensor:
+        """(N, D) → (B, T, D), zeros behind."""
+        if self.full:
+            return x.view(self.users, self.most, x.shape[-1])
+        found = x.new_zeros(self.users * self.most, x.shape[-1]).index_copy(0, self.place, x)
+        return found.view(self.users, self.most, x.shape[-1])
+
+    def gather(self, x: Tensor) -> Tensor:
+        """(B, T, D) → (N, D)."""
+        flat = x.reshape(-1, x.shape[-1])
+        return flat if self.full else flat.index_select(0, self.place)
+
+
 def rotate(x: Tensor, base: float = 10_000.0) -> Tensor:
     """(B, H, T, C) with each pair of channels turned by its place times a frequency.
 
     source: Su et al. 2021 (RoFormer), eq. 34
     """
     time, channels = x.shape[-2], x.shape[-1]
-    frequency = base ** (-torch.arange(0, channels, 2, dtype=torch.float32) / channels)
-    angle = torch.arange(time, dtype=torch.float32)[:, None] * frequency  # (T, C / 2)
-    cos, sin = angle.cos(), angle.sin()
+    frequency = base ** (-torch.arange(0, channels, 2, dtype=torch.float32, device=x.device) / channels)
+    angle = torch.arange(time, dtype=torch.float32, device=x.device)[:, None] * frequency  # (T, C / 2)
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     even, odd = x[..., ::2], x[..., 1::2]
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
 
@@ -31,13 +59,14 @@ class Attention(nn.Module):
         self.mixed = nn.Linear(config.width, 3 * config.width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        shape = (*x.shape[:2], self.heads, x.shape[2] // self.heads)
-        q, k, v = (part.reshape(shape).transpose(1, 2) for part in self.mixed(x).chunk(3, dim=-1))  # (B, H, T, C)
+    def forward(self, x: Tensor, at: Layout) -> Tensor:
+        mixed = at.spread(self.mixed(x))  # (B, T, 3 D)
+        shape = (at.users, at.most, self.heads, x.shape[1] // self.heads)
+        q, k, v = (part.reshape(shape).transpose(1, 2) for part in mixed.chunk(3, dim=-1))  # (B, H, T, C)
         seen = F.scaled_dot_product_attention(
             rotate(q), rotate(k), v, is_causal=True, dropout_p=self.dropout if self.training else 0.0
         )
-        out: Tensor = self.out(seen.transpose(1, 2).reshape(x.shape))
+        out: Tensor = self.out(at.gather(seen.transpose(1, 2).reshape(at.users, at.most, x.shape[1])))
         return out
 
 
@@ -65,8 +94,8 @@ class TransformerBlock(nn.Module):
         self.between, self.forth = nn.RMSNorm(config.width), Gated(config)
         self.drop = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop(self.attention(self.before(x)))
+    def forward(self, x: Tensor, at: Layout) -> Tensor:
+        x = x + self.drop(self.attention(self.before(x), at))
         out: Tensor = x + self.drop(self.forth(self.between(x)))
         return out
 
@@ -83,14 +112,14 @@ class HstuBlock(nn.Module):
         self.out = nn.Linear(config.width, config.width, bias=False)
         self.drop = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        shape = (*x.shape[:2], self.heads, x.shape[2] // self.heads)
-        u, v, q, k = F.silu(self.mixed(self.norm(x))).chunk(4, dim=-1)
-        q, k, v = (part.reshape(shape).transpose(1, 2) for part in (q, k, v))
-        seen_by = torch.arange(1, x.shape[1] + 1, dtype=x.dtype)[:, None]  # events each one sees
+    def forward(self, x: Tensor, at: Layout) -> Tensor:
+        gate, rest = F.silu(self.mixed(self.norm(x))).split([x.shape[1], 3 * x.shape[1]], dim=-1)
+        shape = (at.users, at.most, self.heads, x.shape[1] // self.heads)
+        v, q, k = (part.reshape(shape).transpose(1, 2) for part in at.spread(rest).chunk(3, dim=-1))
+        seen_by = torch.arange(1, at.most + 1, dtype=x.dtype, device=x.device)[:, None]  # events each one sees
         weight = F.silu(rotate(q) @ rotate(k).transpose(-1, -2)).tril() / seen_by  # (B, H, T, T)
-        seen = (weight @ v).transpose(1, 2).reshape(x.shape)
-        out: Tensor = x + self.drop(self.out(self.inner(seen) * u))
+        seen = at.gather((weight @ v).transpose(1, 2).reshape(at.users, at.most, x.shape[1]))
+        out: Tensor = x + self.drop(self.out(self.inner(seen) * gate))
         return out
 
 
@@ -102,8 +131,8 @@ class GruBlock(nn.Module):
         self.gru = nn.GRU(config.width, config.width, batch_first=True)
         self.drop = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.drop(self.gru(x)[0])
+    def forward(self, x: Tensor, at: Layout) -> Tensor:
+        out: Tensor = self.drop(at.gather(self.gru(at.spread(x))[0]))
         return out
 
 
@@ -121,10 +150,10 @@ class CnnBlock(nn.Module):
         self.over = nn.Conv1d(config.width, 2 * config.width, reach)
         self.drop = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        padded = F.pad(self.norm(x).transpose(1, 2), (self.reach - 1, 0))
+    def forward(self, x: Tensor, at: Layout) -> Tensor:
+        padded = F.pad(at.spread(self.norm(x)).transpose(1, 2), (self.reach - 1, 0))
         gate, value = self.over(padded).chunk(2, dim=1)
-        out: Tensor = x + self.drop((torch.sigmoid(gate) * value).transpose(1, 2))
+        out: Tensor = x + self.drop(at.gather((torch.sigmoid(gate) * value).transpose(1, 2)))
         return out
 
 

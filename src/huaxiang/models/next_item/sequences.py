@@ -6,7 +6,8 @@ Letters of this room: U users, T events, V items, Q questions.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,15 @@ Floats = NDArray[Any]  # float32 or float64
 class Items:
     """What is known of V items.
 
-    ids: their names; tags: (V, tags) 0/1, what an item is (category, brand, price band, attributes), or None
+    ids: their names; tags: (V, tags) 0/1, what an item is (category, brand, price band, attributes), or None;
+    groups: name -> (V,) a code from 1 on, 0: not known (category, price_band), what can be foreseen beside the item;
+    content: (V, C) vectors of how items read or look, or None
     """
 
     ids: tuple[str, ...]
     tags: csr_matrix | None = None
+    groups: Mapping[str, Ints] = field(default_factory=dict)
+    content: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -39,13 +44,14 @@ class Sequences:
     """Events of U users, one user after another, each in the order of time.
 
     starts: (U + 1,) where each user begins; item: (T,) code below V; ts: (T,) seconds since 1970 or None;
-    kind: (T,) code of the event's type or None
+    kind: (T,) code of the event's type or None; price: (T,) of one piece, NaN where it is not known, or None
     """
 
     starts: Ints
     item: Ints
     ts: Ints | None = None
     kind: Ints | None = None
+    price: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -70,10 +76,10 @@ class Sequences:
         starts = np.concatenate([[0], np.cumsum(count)])
         at = np.arange(starts[-1]) - np.repeat(starts[:-1] - first, count)
 
-        def picked(values: Ints | None) -> Ints | None:
+        def picked(values: Any) -> Any:
             return None if values is None else values[at]
 
-        return Sequences(starts, self.item[at], picked(self.ts), picked(self.kind))
+        return Sequences(starts, self.item[at], picked(self.ts), picked(self.kind), picked(self.price))
 
     def take(self, users: Ints) -> Sequences:
         return self.pick(self.starts[users], self.lengths[users])

@@ -1,0 +1,79 @@
+"""What training needs to go on after it was killed: one safetensors file, replaced whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+FORMAT = "huaxiang.checkpoint/1"
+
+
+@dataclass
+class Standing:
+    """How far training is. epoch, piece: the next to be read; step: steps taken; losses, seen: of the epoch so far; best, waited:
+    of early stopping; curve: what each finished epoch found; kept: the weights of the best epoch, None before there is one."""
+
+    epoch: int = 0
+    piece: int = 0
+    step: int = 0
+    losses: float = 0.0
+    seen: int = 0
+    seconds: float = 0.0
+    best: float = -1.0
+    waited: int = 0
+    over: bool = False
+    curve: list[dict[str, float]] | None = None
+    kept: dict[str, Tensor] | None = None
+
+
+def save_checkpoint(
+    path: Path, network: torch.nn.Module, optimiser: torch.optim.Optimizer, standing: Standing, about: Mapping[str, Any]
+) -> None:
+    """about: what must be the same for training to go on from here."""
+    from safetensors.torch import save_file
+
+    arrays = {f"net.{name}": value for name, value in network.state_dict().items()}
+    arrays |= {f"kept.{name}": value for name, value in (standing.kept or {}).items()}
+    for number, held in optimiser.state_dict()["state"].items():
+        arrays |= {f"adam.{number}.{name}": torch.as_tensor(value) for name, value in held.items()}
+    said = {name: value for name, value in vars(standing).items() if name != "kept"}
+    meta = {"format": FORMAT, "standing": json.dumps(said), "about": json.dumps(about, sort_keys=True)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    save_file({name: value.detach().cpu().contiguous().clone() for name, value in arrays.items()}, new, metadata=meta)
+    with new.open("rb+") as written:
+        os.fsync(written.fileno())
+    new.replace(path)
+
+
+def load_checkpoint(
+    path: Path, network: torch.nn.Module, optimiser: torch.optim.Optimizer, about: Mapping[str, Any]
+) -> Standing | None:
+    """Puts network and optimiser where they stood; None where there is no checkpoint of the same training."""
+    from safetensors import safe_open
+
+    if not path.exists():
+        return None
+    with safe_open(path, framework="pt") as held:
+        meta = held.metadata()
+        if meta.get("format") != FORMAT or meta["about"] != json.dumps(about, sort_keys=True):
+            return None
+        arrays = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118 (not a dict)
+    network.load_state_dict({name[4:]: value for name, value in arrays.items() if name.startswith("net.")})
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in arrays.items():
+        if name.startswith("adam."):
+            _, number, what = name.split(".", 2)
+            state.setdefault(int(number), {})[what] = value
+    optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
+    standing = Standing(**json.loads(meta["standing"]))
+    kept = {name[5:]: value for name, value in arrays.items() if name.startswith("kept.")}
+    standing.kept = kept or None
+    return standing

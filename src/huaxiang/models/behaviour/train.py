@@ -1,0 +1,234 @@
+"""The training loop, one for all: a processor or a GPU, one process or several, from memory or from a file, whole or gone on with.
+
+Chance is drawn anew for each epoch and piece from (seed, epoch, piece, process), so that a run that was killed goes on from its last
+checkpoint to the same result. With P processes, each takes every P-th batch; a step is made of P × `accumulate` batches, whose
+gradients are averaged: P processes do what one does with P times the accumulation.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from huaxiang.models.behaviour.batches import Batch, deal, reading_batch, training_batch
+from huaxiang.models.behaviour.checkpoint import Standing, load_checkpoint, save_checkpoint
+from huaxiang.models.behaviour.config import BehaviourConfig
+from huaxiang.models.behaviour.context import Context
+from huaxiang.models.behaviour.contrast import contrast_loss, two_pieces
+from huaxiang.models.behaviour.network import Network
+from huaxiang.models.behaviour.source import Source
+from huaxiang.models.next_item.sequences import Ints, Sequences
+
+log = logging.getLogger(__name__)
+EVERY_S = 60.0  # a checkpoint within a long epoch
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a training is carried out, which changes nothing of its result.
+
+    checkpoint: the file to go on from and to write (None: none); told: called after every piece with the share that is done,
+    the loss, training events a second and the seconds left, about
+    """
+
+    checkpoint: Path | None = None
+    told: Callable[[dict[str, float]], None] = field(default=lambda said: None)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a network is to learn from. also: name -> (V,) codes of the items, or None for what the events carry."""
+
+    source: Source
+    context: Context
+    also: Mapping[str, Ints | None]
+
+
+Watch = Callable[[], dict[str, float]]  # what validation says of the network as it is; "ndcg@10" stops it
+
+
+def world() -> tuple[int, int]:
+    """(this process's number, how many there are)."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+def train_network(
+    network: Network, lesson: Lesson, *, seed: int, watch: Watch | None, run: Run
+) -> list[dict[str, float]]:
+    """Trains `network` in place and leaves it at its best epoch; gives for each epoch loss, seconds and what `watch` found."""
+    config, source = network.config, lesson.source
+    optimiser = _optimiser(network)
+    about = {"config": _plain(config), "seed": seed, "users": source.users, "events": source.events, "of": world()[1]}
+    standing = None
+    if run.checkpoint is not None:
+        standing = load_checkpoint(run.checkpoint, network, optimiser, about)
+    standing = standing or Standing(curve=[])
+    curve = standing.curve = standing.curve or []
+    began, last_saved = time.perf_counter(), time.perf_counter()
+    spent_before = sum(one["seconds"] for one in curve) + standing.seconds
+    while standing.epoch < config.epochs and not standing.over:
+        spent = spent_before + time.perf_counter() - began
+        if config.minutes and not standing.piece and spent > 60 * config.minutes:
+            break
+        order = np.random.default_rng([seed, standing.epoch]).permutation(source.pieces)
+        for place in range(standing.piece, source.pieces):
+            start = time.perf_counter()
+            _learn_piece(network, optimiser, lesson, int(order[place]), standing, seed)
+            standing.piece = place + 1
+            standing.seconds += time.perf_counter() - start
+            run.told(_progress(standing, source, config))
+            saving = time.perf_counter() - last_saved > EVERY_S and standing.piece < source.pieces
+            if run.checkpoint is not None and saving and world()[0] == 0:
+                save_checkpoint(run.checkpoint, network, optimiser, standing, about)
+                last_saved = time.perf_counter()
+        _close_epoch(network, standing, watch, config)
+        if run.checkpoint is not None and world()[0] == 0:
+            save_checkpoint(run.checkpoint, network, optimiser, standing, about)
+            last_saved = time.perf_counter()
+    if standing.kept is not None:
+        network.load_state_dict(standing.kept)
+    network.eval()
+    return curve
+
+
+def _plain(config: BehaviourConfig) -> dict[str, Any]:
+    """The settings that the result hangs on."""
+    return {name: value for name, value in asdict(config).items() if name not in ("epochs", "minutes", "threads")} | (
+        {"epochs": config.epochs} if config.decay else {}
+    )
+
+
+def _optimiser(network: Network) -> torch.optim.Optimizer:
+    """AdamW; items' own vectors, norms and biases do not decay. source: Loshchilov & Hutter 2019"""
+    config = network.config
+    own = [p for name, p in network.named_parameters() if p.ndim < 2 or name == "ids.weight"]
+    decayed = [p for name, p in network.named_parameters() if not (p.ndim < 2 or name == "ids.weight")]
+    return torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": config.weight_decay}, {"params": own, "weight_decay": 0.0}],
+        lr=config.rate, betas=(0.9, 0.98), fused=True,
+    )  # fmt: skip
+
+
+def _learn_piece(
+    network: Network, optimiser: torch.optim.Optimizer, lesson: Lesson, number: int, standing: Standing, seed: int
+) -> None:
+    config, (rank, processes) = network.config, world()
+    chance = np.random.default_rng([seed, standing.epoch, number])
+    torch.manual_seed(int(np.random.default_rng([seed, standing.epoch, number, rank]).integers(2**62)))
+    read = lesson.source.piece(number).last(config.length + 1)
+    read = read.take(np.flatnonzero(read.lengths >= 2))
+    if not len(read):
+        return
+    dealt = deal(read.lengths, config.batch, chance)
+    together = processes * config.accumulate
+    network.train()
+    for low in range(0, len(dealt), together):
+        group = dealt[low : low + together]
+        optimiser.param_groups[0]["lr"] = optimiser.param_groups[1]["lr"] = _rate(
+            config, standing, lesson.source, low / len(dealt)
+        )
+        optimiser.zero_grad(set_to_none=True)
+        for place, users in enumerate(group):
+            own = np.random.default_rng([seed, standing.epoch, number, low + place])
+            if place % processes != rank:
+                continue
+            loss, events = _loss(network, lesson, read.take(users), own)
+            (loss / len(group)).backward()
+            standing.losses, standing.seen = standing.losses + float(loss.detach()) * events, standing.seen + events
+        if processes > 1:
+            _add_up(network)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        optimiser.step()
+        standing.step += 1
+
+
+def _loss(network: Network, lesson: Lesson, some: Sequences, chance: np.random.Generator) -> tuple[torch.Tensor, int]:
+    config, device = network.config, network.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+        batch = training_batch(some, lesson.context, lesson.also, window=config.window, chance=chance, device=device)
+        loss: torch.Tensor = network(batch)
+        if config.contrast and len(some) > 1:
+            loss = loss + config.contrast * contrast_loss(
+                _read(network, reading_batch(two_pieces(some, chance), lesson.context, device))
+            )
+    return loss, len(batch.item)
+
+
+def _read(network: Network, batch: Batch) -> torch.Tensor:
+    read = network.read(batch.item, network.every_item(), batch.context, batch.layout)
+    return network.user_vectors(read, batch.layout)
+
+
+def _add_up(network: Network) -> None:
+    """The sum of all processes' gradients, in all of them."""
+    for parameter in network.parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        dist.all_reduce(parameter.grad)
+
+
+def _rate(config: BehaviourConfig, standing: Standing, source: Source, within: float) -> float:
+    """The rate of a step: it rises over `warmup` steps, and falls by half a cosine where it decays."""
+    rate = config.rate * min(1.0, (standing.step + 1) / max(config.warmup, 1))
+    if config.decay:
+        done = (standing.epoch + (standing.piece + within) / source.pieces) / config.epochs
+        rate *= 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    return rate
+
+
+def _close_epoch(network: Network, standing: Standing, watch: Watch | None, config: BehaviourConfig) -> None:
+    found = {"loss": standing.losses / max(standing.seen, 1), "seconds": standing.seconds}
+    if watch is not None:
+        network.eval()
+        found |= watch()
+        if found["ndcg@10"] > standing.best:
+            standing.best, standing.waited = found["ndcg@10"], 0
+            standing.kept = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        else:
+            standing.waited += 1
+            standing.over = standing.waited >= config.patience
+    assert standing.curve is not None
+    standing.curve.append(found)
+    standing.epoch, standing.piece, standing.losses, standing.seen, standing.seconds = (
+        standing.epoch + 1,
+        0,
+        0.0,
+        0,
+        0.0,
+    )
+    log.info(
+        "epoch %d of %d: %s",
+        standing.epoch,
+        config.epochs,
+        ", ".join(f"{name} {value:.4f}" for name, value in found.items()),
+    )
+
+
+def _progress(standing: Standing, source: Source, config: BehaviourConfig) -> dict[str, float]:
+    speed = standing.seen / max(standing.seconds, 1e-9)
+    done = (standing.epoch + standing.piece / source.pieces) / config.epochs
+    per_epoch = standing.seconds / (standing.piece / source.pieces)
+    left = per_epoch * (config.epochs - standing.epoch - standing.piece / source.pieces)
+    return {
+        "done": done,
+        "epoch": standing.epoch + 1,
+        "loss": standing.losses / max(standing.seen, 1),
+        "events_per_s": speed,
+        "left_s": left,
+    }
+
+
+def batches_of(lengths: Ints, events: int) -> Iterator[Ints]:
+    """Users in the order given, so many at once that the padded events stay within `events`, about."""
+    size = max(1, events // max(int(lengths.max(initial=1)), 1))
+    for low in range(0, len(lengths), size):
+        yield np.arange(low, min(low + size, len(lengths)))

@@ -1,0 +1,215 @@
+"""The training loop: gone on with after a kill, in several processes, from a file; what is learned from each objective."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from huaxiang.models.behaviour import Behaviour, BehaviourConfig, Run
+from huaxiang.models.behaviour.source import InMemory, Stored, write_sequences
+from huaxiang.models.next_item.sequences import Items, Sequences, from_lists
+
+ITEMS = 30
+SMALL = BehaviourConfig(
+    width=8, heads=2, layers=1, batch=64, epochs=4, dropout=0.1, input_dropout=0.1, warmup=2, threads=1
+)
+
+
+def shoppers(users: int = 120, seed: int = 1) -> Sequences:
+    """Everybody walks up the items from where they began, item 29 before 0."""
+    chance = np.random.default_rng(seed)
+    first, count = chance.integers(0, ITEMS, users), chance.integers(2, 9, users)
+    every = from_lists([[int((a + k) % ITEMS) for k in range(n)] for a, n in zip(first, count, strict=True)])
+    events = len(every.item)
+    return replace(
+        every,
+        ts=np.sort(chance.integers(10**9, 10**9 + 10**7, events)),
+        kind=chance.integers(0, 3, events),
+        price=chance.uniform(1, 9, events),
+    )
+
+
+def items() -> Items:
+    return Items(tuple(map(str, range(ITEMS))), groups={"category": np.arange(ITEMS) // 10 + 1})
+
+
+def same(one: Behaviour, other: Behaviour) -> bool:
+    a, b = one.state(), other.state()
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+class KilledError(Exception):
+    pass
+
+
+def die_after(pieces: int) -> Run:
+    done = 0
+
+    def told(said: dict[str, float]) -> None:
+        nonlocal done
+        done += 1
+        if done == pieces:
+            raise KilledError
+
+    return Run(told=told)
+
+
+RICH = replace(
+    SMALL,
+    kinds=True,
+    times=True,
+    prices=True,
+    also=("kind", "gap", "category"),
+    contrast=0.1,
+    window=3,
+    negatives=16,
+    decay=True,
+)
+
+
+@pytest.mark.parametrize("config", [SMALL, RICH], ids=["plain", "every objective"])
+def test_a_killed_training_goes_on_to_the_same_result(config: BehaviourConfig, tmp_path: Path) -> None:
+    whole = Behaviour(config).fit(shoppers(), items(), seed=1)
+    at = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KilledError):
+        Behaviour(config).fit(shoppers(), items(), seed=1, run=replace(die_after(3), checkpoint=at))
+    assert at.exists()
+    epochs: list[float] = []
+    resumed = Behaviour(config).fit(shoppers(), items(), seed=1, run=Run(at, lambda said: epochs.append(said["epoch"])))
+    assert epochs == [3, 4]  # two were done
+    assert same(whole, resumed)
+    assert [one["loss"] for one in whole.curve] == [one["loss"] for one in resumed.curve]
+
+
+def test_a_checkpoint_of_another_training_is_not_gone_on_from(tmp_path: Path) -> None:
+    at = tmp_path / "checkpoint.safetensors"
+    Behaviour(SMALL).fit(shoppers(), items(), seed=1, run=Run(at))
+    fresh = Behaviour(SMALL).fit(shoppers(), items(), seed=2, run=Run(at))
+    assert same(fresh, Behaviour(SMALL).fit(shoppers(), items(), seed=2))
+
+
+def test_a_file_of_pieces_is_read_to_the_same_sequences(tmp_path: Path) -> None:
+    every = shoppers()
+    write_sequences(every, tmp_path / "s.parquet", users=50)
+    stored = Stored(tmp_path / "s.parquet")
+    assert (stored.pieces, stored.users, stored.events) == (3, 120, len(every.item))
+    second = stored.piece(1)
+    wanted = every.take(np.arange(50, 100))
+    for name in ("starts", "item", "ts", "kind", "price"):
+        np.testing.assert_array_equal(getattr(second, name), getattr(wanted, name))
+    np.testing.assert_array_equal(stored.taken(ITEMS + 2), InMemory(every).taken(ITEMS + 2))
+
+
+def test_training_from_a_file_is_killed_between_its_pieces_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huaxiang.models.behaviour.train.EVERY_S", 0.0)
+    write_sequences(shoppers(), tmp_path / "s.parquet", users=50)
+    stored = Stored(tmp_path / "s.parquet")
+    whole = Behaviour(SMALL).fit(stored, items(), seed=1)
+    at = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KilledError):
+        Behaviour(SMALL).fit(stored, items(), seed=1, run=replace(die_after(5), checkpoint=at))
+    resumed = Behaviour(SMALL).fit(stored, items(), seed=1, run=Run(at))
+    assert same(whole, resumed)
+
+
+TWO = """
+import sys, torch, torch.distributed as dist
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from test_behaviour_training import SMALL, items, shoppers
+from dataclasses import replace
+from huaxiang.models.behaviour import Behaviour
+from huaxiang.models.next_item.zoo import save_next
+dist.init_process_group("gloo")
+model = Behaviour(replace(SMALL, dropout=0.0, input_dropout=0.0)).fit(shoppers(), items(), seed=1)
+save_next(model, Path({out!r}) / str(dist.get_rank()))
+dist.destroy_process_group()
+"""
+
+
+def test_two_processes_do_what_one_does_with_twice_the_batches_a_step(tmp_path: Path) -> None:
+    """A real torchrun with gloo; without dropout, whose draws differ between processes."""
+    from huaxiang.models.next_item.zoo import load_next
+
+    script = tmp_path / "two.py"
+    script.write_text(TWO.format(here=str(Path(__file__).parent), out=str(tmp_path)))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    ran = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    first, second = (load_next(tmp_path / name) for name in ("0", "1"))
+    assert same(first, second)  # type: ignore[arg-type]
+    alone = Behaviour(replace(SMALL, dropout=0.0, input_dropout=0.0, accumulate=2)).fit(shoppers(), items(), seed=1)
+    one, other = alone.state(), first.state()
+    assert all(np.allclose(one[name], other[name], atol=1e-5) for name in one)
+
+
+def test_the_loss_falls_and_the_walk_is_learned() -> None:
+    model = Behaviour(replace(SMALL, epochs=40, rate=1e-2)).fit(shoppers(400), items(), seed=1)
+    assert model.curve[-1]["loss"] < 0.5 * model.curve[0]["loss"]
+    listed, _ = model.top(from_lists([[3, 4, 5], [28, 29]]), 1)
+    assert listed[:, 0].tolist() == [6, 0]
+
+
+def test_half_precision_learns_the_walk_too() -> None:
+    model = Behaviour(replace(SMALL, epochs=40, rate=1e-2, bf16=True)).fit(shoppers(400), items(), seed=1)
+    assert model.top(from_lists([[3, 4, 5]]), 1)[0].tolist() == [[6]]
+
+
+def test_what_is_foreseen_beside_the_item_is_learned() -> None:
+    """The category of the next item hangs on the item: its head's loss falls below that of the shares."""
+    config = replace(SMALL, epochs=30, rate=1e-2, also=("category",), also_weight=1.0)
+    model = Behaviour(config).fit(shoppers(400), items(), seed=1)
+    plain = Behaviour(replace(config, also=())).fit(shoppers(400), items(), seed=1)
+    assert "category" in model.network.also and "category" not in plain.network.also
+    assert model.curve[-1]["loss"] - plain.curve[-1]["loss"] < 0.5 * np.log(3)
+
+
+def test_vectors_and_lists_of_one_are_those_beside_others() -> None:
+    model = Behaviour(RICH).fit(shoppers(), items(), seed=1)
+    some = shoppers(20, seed=3)
+    every, listed = model.user_vectors(some), model.top(some, 5)[0]
+    assert every.shape == (20, 16) and np.allclose(np.linalg.norm(every[:, :8], axis=1), 1)
+    for place in range(20):
+        one = some.take(np.array([place]))
+        assert np.allclose(model.user_vectors(one)[0], every[place], atol=1e-5)
+        assert model.top(one, 5)[0][0].tolist() == listed[place].tolist()
+    assert not model.user_vectors(from_lists([[]])).any()
+
+
+def test_what_a_customer_had_is_listed_only_where_asked() -> None:
+    model = Behaviour(SMALL).fit(shoppers(), items(), seed=1)
+    history = from_lists([[1, 2, 3]])
+    assert not set(model.top(history, ITEMS - 3)[0][0]) & {1, 2, 3}
+    assert {1, 2, 3} <= set(model.top(history, ITEMS, seen=True)[0][0].tolist())
+
+
+def test_a_new_item_is_known_by_its_content() -> None:
+    """Item 29 was never taken; its content vector is that of item 5, so it is scored beside it."""
+    chance = np.random.default_rng(1)
+    content = chance.normal(size=(ITEMS, 6)).astype(np.float32)
+    content[29] = content[5]
+    every = from_lists([[int((a + k) % 29) for k in range(6)] for a in chance.integers(0, 29, 300)])
+    about = replace(items(), content=content)
+    config = replace(SMALL, tags=True, epochs=30, rate=1e-2, id_dropout=0.5)
+    model = Behaviour(config).fit(every, about, seed=1)
+    scores = model.score(from_lists([[2, 3, 4]]))[0]
+    assert scores[29] > np.quantile(scores, 0.8)
+    assert json.dumps({"curve": model.curve})
+
+
+def test_gradients_of_several_batches_make_one_step() -> None:
+    one = Behaviour(replace(SMALL, accumulate=3)).fit(shoppers(), items(), seed=1)
+    assert np.isfinite(one.score(from_lists([[1]]))).all()
+    assert torch.isfinite(one.network.ids.weight).all()

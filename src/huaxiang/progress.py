@@ -9,12 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Advance = Callable[[float], None]
+
+class Advance(Protocol):
+    def __call__(self, steps: float, note: str = "") -> None:
+        """`steps` more are done; `note`: how it stands, in a few words."""
 
 
 class Progress:
@@ -23,7 +26,7 @@ class Progress:
     @contextmanager
     def task(self, stage: str, label: str, total: float | None = None) -> Iterator[Advance]:
         """A piece of work of `total` steps (None: unknown); the value is called with the steps done since."""
-        yield lambda steps: None
+        yield lambda steps, note="": None
 
 
 class LineProgress(Progress):
@@ -34,9 +37,14 @@ class LineProgress(Progress):
 
     @contextmanager
     def task(self, stage: str, label: str, total: float | None = None) -> Iterator[Advance]:
-        start = time.perf_counter()
-        yield lambda steps: None
-        self.write(f"{stage:<9} {label}  {time.perf_counter() - start:.1f} s")
+        start, last = time.perf_counter(), ""
+
+        def advance(steps: float, note: str = "") -> None:
+            nonlocal last
+            last = note
+
+        yield advance
+        self.write(f"{stage:<9} {label}  {time.perf_counter() - start:.1f} s{f'  {last}' if last else ''}")
 
 
 class BarProgress(Progress):
@@ -59,7 +67,11 @@ class BarProgress(Progress):
             console=self.console,
         ) as bars:
             task = bars.add_task(label, total=total, stage=stage)
-            yield lambda steps: bars.advance(task, steps)
+
+            def advance(steps: float, note: str = "") -> None:
+                bars.update(task, advance=steps, description=f"{label}  [dim]{note}[/]" if note else label)
+
+            yield advance
             done = bars.tasks[0].completed or 1
             bars.update(task, total=total or done, completed=total or done)
 

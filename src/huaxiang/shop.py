@@ -162,8 +162,12 @@ class Shop:
                 return train_outcomes(places.step, self.settings, folder=folder, scorer=scorer, progress=self.progress)
         if not self.lake.has("features"):
             self.lake.table("features")  # raises: nothing is built yet
+        from huaxiang.models.pretrain import pretrain
+
+        folder = self.folder / "models"
         with self._step("train") as step:
-            return train_outcomes(step, self.settings, folder=self.folder / "models", progress=self.progress)
+            pretrain(step, self.settings, folder=folder, progress=self.progress)
+            return train_outcomes(step, self.settings, folder=folder, progress=self.progress)
 
     def compare(self, *, seeds: int = 1, only: Sequence[str] = ()) -> Leaderboard:
         """Put every next-item model through the exam, on both splits; the leaderboard stands in the next report."""

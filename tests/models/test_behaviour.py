@@ -11,11 +11,13 @@ from torch.nn.functional import cross_entropy
 
 from huaxiang.errors import ModelError
 from huaxiang.models.behaviour.batches import deal, training_batch
+from huaxiang.models.behaviour.begin import pair_vectors
 from huaxiang.models.behaviour.blocks import BLOCKS, Layout
 from huaxiang.models.behaviour.config import BehaviourConfig, size_for, sized
 from huaxiang.models.behaviour.context import Context, learn_context
 from huaxiang.models.behaviour.contrast import contrast_loss, two_pieces
 from huaxiang.models.behaviour.loss import PIECE, full_softmax, sampled_softmax
+from huaxiang.models.behaviour.source import InMemory
 from huaxiang.models.next_item.sequences import from_lists
 
 
@@ -174,3 +176,16 @@ def test_bad_settings_say_the_mend() -> None:
         BehaviourConfig(also=("colour",))
     with pytest.raises(ModelError, match="multiple of twice the heads"):
         BehaviourConfig(width=10, heads=4)
+
+
+def test_item_vectors_begin_near_those_of_items_taken_together() -> None:
+    """Two circles of ten items that are never mixed; item 20 was never taken."""
+    chance = np.random.default_rng(1)
+    every = from_lists([(chance.integers(10, size=8) + 10 * (user % 2)).tolist() for user in range(200)])
+    found = pair_vectors(InMemory(every), 21, 8, seed=1)
+    scaled = found / np.linalg.norm(found, axis=1, keepdims=True)
+    alike = scaled @ scaled.T
+    assert alike[:10, :10].mean() > alike[:10, 10:20].mean() + 0.5
+    assert np.linalg.norm(found[20]) == pytest.approx(0.3)
+    np.testing.assert_array_equal(found, pair_vectors(InMemory(every), 21, 8, seed=1))
+    assert np.isfinite(pair_vectors(InMemory(from_lists([[0], [0]])), 1, 8, seed=1)).all()

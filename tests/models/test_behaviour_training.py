@@ -15,6 +15,7 @@ import torch
 
 from huaxiang.models.behaviour import Behaviour, BehaviourConfig, Run
 from huaxiang.models.behaviour.source import InMemory, Stored, write_sequences
+from huaxiang.models.behaviour.train import stretches
 from huaxiang.models.next_item.sequences import Items, Sequences, from_lists
 
 ITEMS = 30
@@ -213,3 +214,13 @@ def test_gradients_of_several_batches_make_one_step() -> None:
     one = Behaviour(replace(SMALL, accumulate=3)).fit(shoppers(), items(), seed=1)
     assert np.isfinite(one.score(from_lists([[1]]))).all()
     assert torch.isfinite(one.network.ids.weight).all()
+
+
+def test_long_histories_are_cut_so_that_every_event_is_a_target_once() -> None:
+    every = from_lists([list(range(23)), [50], list(range(60, 65)), [70, 71]])
+    for seed in range(20):
+        found = stretches(every, 6, np.random.default_rng(seed))
+        assert found.lengths.max() <= 6 and found.lengths.min() >= 2
+        targets = [item for k in range(len(found)) for item in found.take(np.array([k])).item[1:].tolist()]
+        assert sorted(targets) == [*range(1, 23), *range(61, 65), 71]
+        assert all((np.diff(found.take(np.array([k])).item) == 1).all() for k in range(len(found)))

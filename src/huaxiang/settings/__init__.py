@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from huaxiang.errors import SettingsError
 from huaxiang.settings.base import Section
+from huaxiang.settings.behaviour import BehaviourSettings
 from huaxiang.settings.clean import CleanSettings
 from huaxiang.settings.collect import ColumnFrom, DoorSettings, SourceSettings, TableFrom
 from huaxiang.settings.features import FeatureSettings, FeaturesSection, OutcomeSettings
@@ -25,6 +26,7 @@ from huaxiang.settings.spark import SparkSettings, SparkTables
 from huaxiang.settings.train import TrainSettings
 
 __all__ = [
+    "BehaviourSettings",
     "CleanSettings",
     "ColumnFrom",
     "DoorSettings",
@@ -52,6 +54,7 @@ class Settings(Section):
     features: FeaturesSection = FeaturesSection()
     outcomes: dict[str, OutcomeSettings] = Field(default_factory=dict)
     train: TrainSettings = TrainSettings()
+    behaviour: BehaviourSettings = BehaviourSettings()
     profile: ProfileSettings = ProfileSettings()
     spark: SparkSettings = SparkSettings()
 

@@ -6,6 +6,7 @@ context.py     type, gap, hour, weekday and price of an event
 loss.py        the softmax over items          contrast.py pieces of one history belong together
 source.py      sequences from memory or from a file
 train.py       the loop                        checkpoint.py  what a killed run goes on from
+begin.py       where item vectors begin        lesson.py   a training as a folder
 model.py       fit, score, state, vectors, lists
 """
 

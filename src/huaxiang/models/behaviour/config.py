@@ -18,7 +18,8 @@ class BehaviourConfig(NextConfig):
 
     tags: whether items are also known by their tags, and by their content vectors where they have some; kinds, times, prices:
     whether the type of an event, the gap before it with its hour and weekday, and its price are read; id_dropout: how often an
-    item's own vector is left out of its sum in training, so that the tags alone have to do, as for a new item.
+    item's own vector is left out of its sum in training, so that the tags alone have to do, as for a new item. start: where items' own vectors
+    begin: at "random", or by "pairs", near those of the items taken with them.
 
     The next item: temperature: of the softmax over cosines (0: plain products); smoothing: of the labels; negatives: items a step
     draws as rivals, half by how often they were taken and half evenly (0: all items are rivals); window: the target is one of so
@@ -28,7 +29,7 @@ class BehaviourConfig(NextConfig):
 
     batch: events a step on one process; accumulate: batches whose gradients make one step; epochs: the most; minutes: no epoch
     begins after so many (0: however long; the result then hangs on the machine's speed); patience: epochs without a better
-    validation NDCG@10 before it stops; warmup: steps over which the rate rises; decay: whether it then falls to nothing over the
+    validation NDCG@10 before it stops (repeats: items that were had already count there); warmup: steps over which the rate rises; decay: whether it then falls to nothing over the
     epochs (half a cosine). bf16: half precision where the processor has it; device: cpu, cuda, or auto (cuda where there is one).
     """
 
@@ -44,6 +45,7 @@ class BehaviourConfig(NextConfig):
     times: bool = False
     prices: bool = False
     id_dropout: float = 0.0
+    start: Literal["random", "pairs"] = "pairs"
     temperature: float = 0.07
     smoothing: float = 0.0
     negatives: int = 0
@@ -61,6 +63,7 @@ class BehaviourConfig(NextConfig):
     epochs: int = 60
     patience: int = 6
     minutes: float = 0.0
+    repeats: bool = False
     bf16: bool = False
     device: str = "cpu"
     threads: int = 2

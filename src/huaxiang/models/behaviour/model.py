@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from huaxiang.models.behaviour.batches import reading_batch
+from huaxiang.models.behaviour.begin import pair_vectors
 from huaxiang.models.behaviour.config import BehaviourConfig
 from huaxiang.models.behaviour.context import GAPS, Context, learn_context
 from huaxiang.models.behaviour.network import Network
@@ -64,6 +65,11 @@ class Behaviour:
         also = self._also(sample, items)
         sizes = {name: _size(name, codes, self.context, sample) for name, codes in also.items()}
         self.network = Network(config, len(items), self.tags, self.content, self.context.sizes, sizes)
+        if config.start == "pairs":
+            with torch.no_grad():
+                self.network.ids.weight[:-1] = torch.from_numpy(
+                    pair_vectors(source, len(items), config.width, seed=seed)
+                )
         self.network.meet(torch.from_numpy(source.taken(len(items)).astype(np.float32)))
         self.network.to(device_of(config))
         asked = None
@@ -73,7 +79,8 @@ class Behaviour:
         def validate() -> dict[str, float]:
             assert asked is not None
             self._every = None
-            rank = rank_targets(self.score, asked, len(items)).rank
+            ranks = rank_targets(self.score, asked, len(items))
+            rank = ranks.unmasked if config.repeats else ranks.rank
             self._every = None
             return {
                 "ndcg@10": float(((rank <= 10) / np.log2(rank + 1)).mean()),

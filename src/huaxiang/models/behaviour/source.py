@@ -6,7 +6,6 @@ so that a piece is a fair sample.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -54,9 +53,8 @@ class Stored:
         self.path = path
         with pq.ParquetFile(path) as file:
             self.pieces, self.users = file.num_row_groups, file.metadata.num_rows
-            said: Mapping[bytes, bytes] = file.schema_arrow.metadata or {}
         self._counts: Ints | None = None
-        self.events = int(said[b"events"]) if b"events" in said else int(self._count().sum())
+        self.events = int(self._count().sum())
 
     def piece(self, number: int) -> Sequences:
         with pq.ParquetFile(self.path) as file:
@@ -95,6 +93,11 @@ def from_lists_of(table: pa.Table) -> Sequences:
 
 def write_sequences(every: Sequences, path: Path, users: int = 50_000) -> None:
     """Writes `every` in pieces of so many customers."""
+    pq.write_table(sequence_table(every), path, row_group_size=max(users, 1), compression="zstd")
+
+
+def sequence_table(every: Sequences) -> pa.Table:
+    """A row a customer."""
 
     def lists(values: np.ndarray | None, kind: pa.DataType) -> pa.Array | None:
         if values is None:
@@ -107,6 +110,4 @@ def write_sequences(every: Sequences, path: Path, users: int = 50_000) -> None:
         "kind": lists(every.kind, pa.int64()),
         "price": lists(every.price, pa.float64()),
     }
-    table = pa.table({name: column for name, column in columns.items() if column is not None})
-    table = table.replace_schema_metadata({"events": str(len(every.item))})
-    pq.write_table(table, path, row_group_size=users, compression="zstd")
+    return pa.table({name: column for name, column in columns.items() if column is not None})

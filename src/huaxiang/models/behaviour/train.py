@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -67,7 +68,8 @@ def train_network(
     """Trains `network` in place and leaves it at its best epoch; gives for each epoch loss, seconds and what `watch` found."""
     config, source = network.config, lesson.source
     optimiser = _optimiser(network)
-    about = {"config": _plain(config), "seed": seed, "users": source.users, "events": source.events, "of": world()[1]}
+    mark = zlib.crc32(np.ascontiguousarray(source.taken(network.items)).tobytes())  # of the data, about
+    about = {"config": _plain(config), "seed": seed, "users": source.users, "mark": mark, "of": world()[1]}
     standing = None
     if run.checkpoint is not None:
         standing = load_checkpoint(run.checkpoint, network, optimiser, about)
@@ -124,8 +126,7 @@ def _learn_piece(
     config, (rank, processes) = network.config, world()
     chance = np.random.default_rng([seed, standing.epoch, number])
     torch.manual_seed(int(np.random.default_rng([seed, standing.epoch, number, rank]).integers(2**62)))
-    read = lesson.source.piece(number).last(config.length + 1)
-    read = read.take(np.flatnonzero(read.lengths >= 2))
+    read = stretches(lesson.source.piece(number), config.length + 1, chance)
     if not len(read):
         return
     dealt = deal(read.lengths, config.batch, chance)
@@ -225,6 +226,21 @@ def _progress(standing: Standing, source: Source, config: BehaviourConfig) -> di
         "events_per_s": speed,
         "left_s": left,
     }
+
+
+def stretches(every: Sequences, most: int, chance: np.random.Generator) -> Sequences:
+    """Histories cut into stretches of at most `most` events that share their ends, so that every event but a history's first is
+    a target once; where the first cut of a long one falls is chance. Histories of one event teach nothing and are left out."""
+    every = every.take(np.flatnonzero(every.lengths >= 2))
+    step = most - 1
+    steps = every.lengths - 1  # targets of each history
+    first = np.where(steps > step, chance.integers(1, step + 1, len(every)), steps)  # targets of its first stretch
+    count = 1 + -(-(steps - first) // step)
+    owner = np.repeat(np.arange(len(every)), count)
+    place = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)  # of the stretch in its history
+    begin = np.where(place > 0, first[owner] + (place - 1) * step, 0)
+    end = np.minimum(first[owner] + place * step, steps[owner])
+    return every.pick(every.starts[:-1][owner] + begin, end - begin + 1)
 
 
 def batches_of(lengths: Ints, events: int) -> Iterator[Ints]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from huaxiang.engine import Lake
 from huaxiang.errors import ModelError
+from huaxiang.models.next_item.again import AgainConfig
 from huaxiang.models.next_item.als import AlsConfig
 from huaxiang.models.next_item.base import NextConfig
 from huaxiang.models.next_item.board import Row, choose, enter, fuse
@@ -113,7 +114,11 @@ def compare_next(
 
 def grids(every: Sequences, items: Items) -> dict[str, tuple[NextConfig, ...]]:
     """The models by name, with the settings that validation chooses between: fewer than bench/next_item.py tries."""
-    found: dict[str, tuple[NextConfig, ...]] = {"popular": (PopularConfig(),), "popular_7d": (PopularConfig(days=7),)}
+    found: dict[str, tuple[NextConfig, ...]] = {
+        "popular": (PopularConfig(),),
+        "popular_7d": (PopularConfig(days=7),),
+        "again": (AgainConfig(),),
+    }
     if items.tags is not None:
         found["content"] = (ContentConfig(),)
     found["neighbours"] = (
@@ -185,7 +190,11 @@ def _entry(row: Row) -> Entry:
             for metric, values in found.items()
         }
 
-    config = asdict(row.config) if row.config is not None else {"weights": [list(one.weights) for one in row.models]}
+    config = (
+        json.loads(json.dumps(asdict(row.config)))
+        if row.config is not None
+        else {"weights": [list(one.weights) for one in row.models]}
+    )
     return Entry(
         row.name,
         row.needs,

@@ -1,7 +1,7 @@
 """Several next-item models as one: a weighed sum of what each says in logarithms, the weights chosen on validation questions.
 
 Each model's scores become shares of the customer's attention: softmax where they are logits, else score / sum. A share of zero
-counts as `FLOOR`. The weights are found by going up one coordinate after the other on NDCG@10 over the candidates that any of the
+counts as `floor`. The weights are found by going up one coordinate after the other on NDCG@10 over the candidates that any of the
 models lists.
 """
 
@@ -22,15 +22,24 @@ STEPS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5)
 FLOORS = (1e-5, 1e-4, 1e-3)
 
 
-def log_shares(model: Scorer, history: Sequences) -> Floats:
-    """(B, V) the logarithm of the share each item has of the model's scores (−inf: none)."""
+def shares(model: Scorer, history: Sequences) -> Floats:
+    """(B, V) float32 the share each item has of the model's scores."""
     scores = np.asarray(model.score(history), dtype=np.float32)
     if getattr(model, "logits", False):
-        scores = scores - scores.max(axis=1, keepdims=True)
-        return np.asarray(scores - np.log(np.exp(scores).sum(axis=1, keepdims=True)))
-    scores = np.maximum(scores, 0.0)
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-12)))
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+    else:
+        scores = np.maximum(scores, 0.0)
+    return np.asarray(scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-12))
+
+
+def weighed(share: Floats, weight: float, floor: float) -> Floats:
+    """weight · log(share + floor), the logarithm taken only where there is a share."""
+    has = share > 0
+    if has.mean() > 0.5:
+        return np.asarray(np.float32(weight) * np.log(share + np.float32(floor)))
+    found = np.full(share.shape, weight * np.log(floor), dtype=np.float32)
+    found[has] = np.float32(weight) * np.log(share[has] + np.float32(floor))
+    return found
 
 
 @dataclass(frozen=True)
@@ -46,15 +55,18 @@ class Fusion:
         for part, weight, floor in zip(self.parts, self.weights, self.floors, strict=True):
             if not weight:
                 continue
-            share = weight * np.logaddexp(log_shares(part, history), np.float32(np.log(floor)))
-            found = share if found is None else found + share
+            said = weighed(shares(part, history), weight, floor)
+            found = said if found is None else np.add(found, said, out=found)
         assert found is not None
         return found
 
 
-def fit_fusion(parts: Sequence[Scorer], valid: Questions, items: int) -> tuple[Fusion, float]:
-    """The fusion of `parts` that does best on `valid`, and its NDCG@10 there among the candidates."""
-    seen = _candidates(parts, valid, items)
+def fit_fusion(parts: Sequence[Scorer], valid: Questions, items: int, *, masked: bool = True) -> tuple[Fusion, float]:
+    """The fusion of `parts` that does best on `valid`, and its NDCG@10 there among the candidates.
+
+    masked: whether what a customer had already is out of the question
+    """
+    seen = _candidates(parts, valid, items, masked)
     weights, floors = [1.0] + [0.3] * (len(parts) - 1), [1e-4] * len(parts)
     reached = _ndcg(seen, weights, floors)
     for _ in range(3):
@@ -75,22 +87,22 @@ def fit_fusion(parts: Sequence[Scorer], valid: Questions, items: int) -> tuple[F
 
 @dataclass(frozen=True)
 class _Seen:
-    """shares: (models, Q, C) log shares of the candidates; the first is the target. left: (Q, C) whether it is no repeat, nor had."""
+    """shares: (models, Q, C) of the candidates; the first is the target. left: (Q, C) whether it is no repeat, nor had."""
 
     shares: Floats
     left: np.ndarray
 
 
-def _candidates(parts: Sequence[Scorer], valid: Questions, items: int) -> _Seen:
+def _candidates(parts: Sequence[Scorer], valid: Questions, items: int, masked: bool) -> _Seen:
     size = max(1, AT_ONCE // max(items * len(parts), 1))
     count = min(CANDIDATES, items)
-    shares, left = [], []
+    found, left = [], []
     for low in range(0, len(valid), size):
         part = valid.take(np.arange(low, min(low + size, len(valid))))
         rows = np.arange(len(part))
-        every = np.stack([log_shares(model, part.history) for model in parts])  # (models, B, V)
+        every = np.stack([shares(model, part.history) for model in parts])  # (models, B, V)
         had = np.zeros(every.shape[1:], dtype=bool)
-        had[part.history.user, part.history.item] = True
+        had[part.history.user, part.history.item] = masked
         listed = [part.target[:, None]] + [best(np.where(had, -np.inf, one), count) for one in every]
         places = np.concatenate(listed, axis=1)
         kept = ~np.take_along_axis(had, places, axis=1)
@@ -100,15 +112,15 @@ def _candidates(parts: Sequence[Scorer], valid: Questions, items: int) -> _Seen:
         np.put_along_axis(repeat, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], axis=1)
         kept &= ~repeat
         kept[:, 0] = ~had[rows, part.target]
-        shares.append(np.take_along_axis(every, np.broadcast_to(places, (len(parts), *places.shape)), axis=2))
+        found.append(np.take_along_axis(every, np.broadcast_to(places, (len(parts), *places.shape)), axis=2))
         left.append(kept)
-    return _Seen(np.concatenate(shares, axis=1), np.concatenate(left))
+    return _Seen(np.concatenate(found, axis=1), np.concatenate(left))
 
 
 def _ndcg(seen: _Seen, weights: Sequence[float], floors: Sequence[float]) -> float:
     total = np.zeros(seen.shares.shape[1:], dtype=np.float32)
     for share, weight, floor in zip(seen.shares, weights, floors, strict=True):
         if weight:
-            total += np.float32(weight) * np.logaddexp(share, np.float32(np.log(floor)))
+            total += np.float32(weight) * np.log(share + np.float32(floor))
     rank = ((total >= total[:, :1]) & seen.left).sum(axis=1)
     return float(np.where((rank <= 10) & seen.left[:, 0], 1 / np.log2(np.maximum(rank, 1) + 1), 0.0).mean())

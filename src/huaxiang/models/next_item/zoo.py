@@ -12,6 +12,7 @@ import numpy as np
 
 from huaxiang.engine.lake import write_atomically
 from huaxiang.errors import ModelError
+from huaxiang.models.next_item.again import Again, AgainConfig
 from huaxiang.models.next_item.als import Als, AlsConfig
 from huaxiang.models.next_item.base import NextConfig, NextItem
 from huaxiang.models.next_item.content import Content, ContentConfig
@@ -23,6 +24,7 @@ from huaxiang.models.next_item.sequences import Items, Sequences
 FORMAT = "huaxiang.next_item/1"
 _CLASSES: dict[str, tuple[Any, Any]] = {
     "popular": (PopularConfig, Popular),
+    "again": (AgainConfig, Again),
     "content": (ContentConfig, Content),
     "neighbours": (NeighboursConfig, Neighbours),
     "ease": (EaseConfig, Ease),

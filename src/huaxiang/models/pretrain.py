@@ -1,0 +1,385 @@
+"""Part of journey step "train": the behaviour model learns from every customer's events, without labels, and speaks of every customer.
+
+sequences, piece by piece, into a file → training, stopped by customers whose last item is held out → the simple models and the fusion
+→ the one that foresees best on other customers held out → table `behaviour`: a vector, the items likely next, the customers
+most alike.
+
+It takes part only where it can: without PyTorch, without items, or with too few customers, `behaviour` is empty and the note says why.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from huaxiang.engine import Step
+from huaxiang.errors import ModelError
+from huaxiang.models.card import Texts, say
+from huaxiang.models.next_item.again import Again, AgainConfig
+from huaxiang.models.next_item.base import Scorer
+from huaxiang.models.next_item.fusion import fit_fusion
+from huaxiang.models.next_item.lake import ShopItems, pieces_of, read_items, read_pieces
+from huaxiang.models.next_item.neighbours import Neighbours, NeighboursConfig
+from huaxiang.models.next_item.popular import Popular, PopularConfig
+from huaxiang.models.next_item.ranking import rank_targets
+from huaxiang.models.next_item.sequences import Floats, Items, Sequences
+from huaxiang.models.next_item.splits import Questions
+from huaxiang.progress import SILENT, Progress
+from huaxiang.settings import BehaviourSettings, Settings
+from huaxiang.words import Words
+
+log = logging.getLogger(__name__)
+
+TABLE = "behaviour"
+SCHEMA = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("embedding", pa.list_(pa.float32())),
+        ("next_items", pa.list_(pa.struct([("item_id", pa.string()), ("share", pa.float64())]))),
+        ("similar", pa.list_(pa.struct([("user_id", pa.string()), ("similarity", pa.float64())]))),
+        ("version", pa.string()),
+    ]
+)
+LEAST_USERS = 20  # with three events at least: fewer cannot be held out
+ASKED = 4_000  # customers held out, at most; half stop the training, half judge
+SHARE = 0.2  # of the customers held out, at most
+LEARNED = 1_000  # events of a customer that are learned from, the last ones
+SIMPLE_EVENTS = 1_000_000  # the simple models learn from so many, about
+COMPARED = 100_000  # customers among whom the most alike are sought; a random part where there are more
+FEWEST_EPOCHS = 2
+
+
+@dataclass(frozen=True)
+class Held:
+    """Customers whose last item is asked: `stop` ends the training and weighs the fusion, `judge` chooses."""
+
+    stop: Questions
+    judge: Questions
+
+
+def pretrain(step: Step, settings: Settings, *, folder: Path, progress: Progress = SILENT) -> str:
+    """Trains, and writes the table `behaviour`; gives the version of what was learned ("" where nothing was)."""
+    start = time.perf_counter()
+    step.replace(TABLE, SCHEMA.empty_table())
+    why = why_not(step, settings)
+    if why is None:
+        try:
+            return _pretrain(step, settings, folder, progress, start)
+        except TooFewError:
+            why = say("models.behaviour.why.few", need=LEAST_USERS)
+    step.note[TABLE] = {"status": "skipped", "why": why}
+    log.info("behaviour model: skipped: %s", why["en"])
+    return ""
+
+
+class TooFewError(Exception):
+    """Too few customers can be held out."""
+
+
+def why_not(step: Step, settings: Settings) -> Texts | None:
+    """Why a shop's behaviour model is not trained, or None."""
+    if settings.behaviour.size == "off":
+        return say("models.behaviour.why.off")
+    if find_spec("torch") is None:
+        return say("models.behaviour.why.no_torch")
+    if not step.has("ready.events"):
+        return say("models.behaviour.why.no_events")
+    events = step.lake.engine.sql(step.table("ready.events"))
+    items = int(step.lake.engine.value(f"SELECT count(DISTINCT item_no) FROM ({events})"))
+    return say("models.behaviour.why.no_items", items=items) if items < 2 else None
+
+
+def _pretrain(step: Step, settings: Settings, folder: Path, progress: Progress, start: float) -> str:
+    from huaxiang.models.foresight import HOME, Foresight, save_foresight
+
+    met = read_items(step)
+    lesson = folder / HOME / "lesson"
+    model, curve, held, simple, said = train_on(step, settings, met, lesson, progress)
+    parts: dict[str, Scorer] = {"behaviour": model} | simple
+    fusion, _ = fit_fusion(list(parts.values()), held.stop, len(met.items), masked=False)
+    judged = {name: _judge(part, held, met.items) for name, part in parts.items()} | {
+        "fusion": _judge(fusion, held, met.items)
+    }
+    chosen = max(judged, key=lambda name: judged[name]["valid_ndcg@10"])
+    found = Foresight(parts, fusion.weights, fusion.floors, chosen, met.items.ids, judged, tuple(curve), said)
+    version = save_foresight(found, folder)
+    shutil.rmtree(lesson)
+    _sweep(folder / HOME, {version, step.lake.note("train").get(TABLE, {}).get("version", "")})
+    with progress.task(
+        "train", Words(settings.shop.language)("models.behaviour.task.score"), pieces_of(step)
+    ) as advance:
+        users = write_table(step, found, met, settings.behaviour, version, advance)
+    step.note[TABLE] = {
+        "status": "trained", "version": version, "chosen": chosen, "exam": judged, "weights": dict(zip(parts, fusion.weights, strict=True)),
+        "curve": curve, "users": users, "items": len(met.items), "seconds": round(time.perf_counter() - start, 1), "asked": len(held.judge),
+    } | said  # fmt: skip
+    log.info(
+        "behaviour model: %d customers, %d items, %s chosen, %.1f s",
+        users,
+        len(met.items),
+        chosen,
+        time.perf_counter() - start,
+    )
+    return version
+
+
+def train_on(
+    step: Step, settings: Settings, met: ShopItems, lesson: Path, progress: Progress, *, before: date | None = None
+) -> tuple[Any, list[dict[str, float]], Held, dict[str, Scorer], dict[str, Any]]:
+    """The behaviour model, its curve, who was held out, the simple models, and what is to be said of the training.
+
+    before: learn only from what was known before that day
+    """
+    from huaxiang.models.behaviour.lesson import learn, learn_in_processes, load_lesson, write_lesson
+
+    lesson.mkdir(parents=True, exist_ok=True)
+    held, sample, events = _write_sequences(step, met, lesson / "sequences.parquet", settings.train.seed, before)
+    config, size = configure(settings.behaviour, met.items, events)
+    write_lesson(lesson, met.items, held.stop, config, settings.train.seed)
+    words = Words(settings.shop.language)
+    label = words(
+        "models.behaviour.task.train" if before is None else "models.behaviour.task.past",
+        size=size,
+        events=f"{events:,}",
+    )
+    with progress.task("train", label, 1.0) as advance:
+        if settings.behaviour.processes > 1:
+            learn_in_processes(lesson, settings.behaviour.processes)
+        else:
+            learn(lesson, _teller(advance, words, config.epochs))
+    model, curve = load_lesson(lesson)
+    simple: dict[str, Scorer] = {
+        "neighbours": Neighbours(NeighboursConfig(window=10, keep=200)).fit(
+            sample, met.items, seed=settings.train.seed
+        ),
+        "again": Again(AgainConfig()).fit(sample, met.items, seed=settings.train.seed),
+        "popular": Popular(PopularConfig()).fit(sample, met.items, seed=settings.train.seed),
+    }
+    return model, curve, held, simple, {"size": size, "events": events, "parameters": _count(model)}
+
+
+def configure(settings: BehaviourSettings, items: Items, events: int) -> tuple[Any, str]:
+    """The settings of a shop's behaviour model, and its size."""
+    from dataclasses import replace
+
+    from huaxiang.models.behaviour import BehaviourConfig, fitting, size_for, sized
+
+    size = size_for(events) if settings.size == "auto" else settings.size
+    base = BehaviourConfig(
+        tags=items.tags is not None, kinds=True, times=True, prices=True, id_dropout=0.1, patience=2, repeats=True,
+        dropout=0.2, input_dropout=0.2, rate=2e-3, decay=True, threads=settings.threads,
+    )  # fmt: skip
+    config = fitting(sized(base, size), events, len(items))  # type: ignore[arg-type]
+    epochs = max(min(settings.reads // max(events, 1), settings.epochs), min(FEWEST_EPOCHS, settings.epochs))
+    negatives = 1024 if len(items) > 5_000 else 0
+    return replace(config, epochs=epochs, negatives=negatives), str(size)
+
+
+def _teller(advance: Any, words: Words, epochs: int) -> Any:
+    """Shows where training stands: epoch, loss, speed, time left."""
+    done = 0.0
+
+    def told(said: Mapping[str, float]) -> None:
+        nonlocal done
+        note = words(
+            "models.behaviour.task.stands", epoch=int(said["epoch"]), epochs=epochs, loss=f"{said['loss']:.3f}",
+            speed=f"{said['events_per_s']:,.0f}", left=f"{said['left_s']:.0f}",
+        )  # fmt: skip
+        advance(said["done"] - done, note)
+        done = said["done"]
+
+    return told
+
+
+def _write_sequences(
+    step: Step, met: ShopItems, path: Path, seed: int, before: date | None
+) -> tuple[Held, Sequences, int]:
+    """Writes what is learned from, customer by customer; gives those held out, what the simple models learn from, and the events."""
+    from huaxiang.models.behaviour.lesson import ask_last
+    from huaxiang.models.behaviour.source import sequence_table
+
+    pieces = pieces_of(step)
+    asked: list[Sequences] = []
+    sample: list[Sequences] = []
+    events, held_events = 0, 0
+    writer: pq.ParquetWriter | None = None
+    try:
+        for number, (every, _) in enumerate(read_pieces(step, met, pieces=pieces, before=before, last=LEARNED)):
+            able = np.flatnonzero(every.lengths >= 3)
+            most = min(-(-ASKED // pieces), int(SHARE * len(every)) + 1)
+            picked = np.sort(np.random.default_rng([seed, number]).permutation(able)[:most])
+            lengths = every.lengths.copy()
+            lengths[picked] -= 1
+            learned = every.first(lengths)
+            asked.append(every.take(picked))
+            table = sequence_table(learned)
+            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+            writer.write_table(table, row_group_size=max(len(learned), 1))
+            events += len(learned.item)
+            if held_events < SIMPLE_EVENTS:
+                sample.append(learned)
+                held_events += len(learned.item)
+    finally:
+        if writer is not None:
+            writer.close()
+    together = joined(asked)
+    if len(together) < LEAST_USERS // 5 or sum(int((one.lengths >= 3).sum()) for one in sample) < LEAST_USERS:
+        raise TooFewError
+    order = np.random.default_rng(seed).permutation(len(together))
+    halves = [np.sort(part) for part in np.array_split(order, 2)]
+    stop, judge = (ask_last(together.take(part)) for part in halves)
+    return Held(stop, judge), joined(sample), events
+
+
+def joined(parts: Sequence[Sequences]) -> Sequences:
+    """One after another."""
+    if not parts:
+        return Sequences(np.zeros(1, np.int64), np.zeros(0, np.int64))
+    offsets = np.concatenate([[0], np.cumsum([len(part.item) for part in parts])])
+    starts = np.concatenate(
+        [part.starts[:-1] + offset for part, offset in zip(parts, offsets, strict=False)] + [offsets[-1:]]
+    )
+
+    def every(name: str) -> Any:
+        values = [getattr(part, name) for part in parts]
+        return None if values[0] is None else np.concatenate(values)
+
+    return Sequences(starts, every("item"), every("ts"), every("kind"), every("price"))
+
+
+def _judge(part: Scorer, held: Held, items: Items) -> dict[str, float]:
+    """How well a model foresees, what was had already included: on those who stopped the training, and on the others."""
+    found: dict[str, float] = {}
+    for name, asked in (("valid_", held.stop), ("", held.judge)):
+        rank = rank_targets(part.score, asked, len(items)).unmasked
+        found[f"{name}recall@10"] = float((rank <= 10).mean())
+        found[f"{name}ndcg@10"] = float(((rank <= 10) / np.log2(rank + 1)).mean())
+    return found
+
+
+def write_table(step: Step, found: Any, met: ShopItems, settings: BehaviourSettings, version: str, advance: Any) -> int:
+    """`behaviour`, a row a customer with an event of an item; gives the customers."""
+    pieces = pieces_of(step)
+    names, vectors = _compared(step, found, met, pieces)
+    users = 0
+    ids = np.array(met.items.ids, dtype=object)
+    for every, who in read_pieces(step, met, pieces=pieces):
+        made: list[pa.Table] = []
+        for rows in _few(len(every), len(ids)):
+            some = every.take(rows)
+            own = found.model.user_vectors(some)
+            listed, share = found.lists(some, settings.next_items)
+            mine = [who[row] for row in rows]
+            other, alike = nearest(own, mine, vectors, names, settings.similar)
+            made.append(_rows(mine, own, ids[listed], share, other, alike, version))
+        step.append(TABLE, pa.concat_tables(made))
+        users += len(every)
+        advance(1)
+    return users
+
+
+def _compared(step: Step, found: Any, met: ShopItems, pieces: int) -> tuple[list[str], Floats]:
+    """The customers among whom the most alike are sought, and their vectors."""
+    names: list[str] = []
+    vectors: list[Floats] = []
+    for every, who in read_pieces(step, met, pieces=pieces):
+        kept = min(len(every), -(-COMPARED // pieces))
+        vectors.append(found.model.user_vectors(every.take(np.arange(kept))))
+        names += who[:kept]
+    return names, np.concatenate(vectors)
+
+
+def _few(users: int, items: int) -> Iterator[np.ndarray]:
+    """Customers in batches whose scores of all items fit memory."""
+    size = max(1, min(4_096, 32_000_000 // max(items, 1)))
+    for low in range(0, users, size):
+        yield np.arange(low, min(low + size, users))
+
+
+def nearest(
+    own: Floats, mine: Sequence[str], vectors: Floats, names: Sequence[str], count: int
+) -> tuple[list[list[str]], list[list[float]]]:
+    """Of each customer the `count` others of the highest cosine (both halves of norm 1: half their product), and that cosine."""
+    alike = own @ vectors.T / 2
+    place = {name: at for at, name in enumerate(names)}
+    at = np.array([place.get(name, -1) for name in mine])
+    alike[np.flatnonzero(at >= 0), at[at >= 0]] = -np.inf
+    count = min(count, max(len(names) - 1, 0))
+    if not count:
+        return [[] for _ in mine], [[] for _ in mine]
+    top = np.argpartition(-alike, count - 1, axis=1)[:, :count]
+    cosine = np.take_along_axis(alike, top, axis=1)
+    order = np.argsort(-cosine, axis=1, kind="stable")
+    top, cosine = np.take_along_axis(top, order, axis=1), np.take_along_axis(cosine, order, axis=1)
+    listed = np.array(names, dtype=object)[top]
+    good = np.isfinite(cosine)
+    return (
+        [row[ok].tolist() for row, ok in zip(listed, good, strict=True)],
+        [row[ok].round(4).tolist() for row, ok in zip(cosine.astype(float), good, strict=True)],
+    )
+
+
+def _rows(
+    users: Sequence[str],
+    vectors: Floats,
+    items: Any,
+    share: Floats,
+    other: list[list[str]],
+    alike: list[list[float]],
+    version: str,
+) -> pa.Table:
+    count, width = vectors.shape
+    listed = items.shape[1]
+    embedding = pa.ListArray.from_arrays(
+        pa.array(np.arange(count + 1, dtype=np.int32) * width), pa.array(vectors.ravel(), pa.float32())
+    )
+    struct = pa.StructArray.from_arrays(
+        [pa.array(items.ravel(), pa.string()), pa.array(share.ravel().astype(float))], names=["item_id", "share"]
+    )
+    offsets = np.concatenate([[0], np.cumsum([len(one) for one in other])]).astype(np.int32)
+    near = pa.StructArray.from_arrays(
+        [
+            pa.array([one for row in other for one in row], pa.string()),
+            pa.array([one for row in alike for one in row], pa.float64()),
+        ],
+        names=["user_id", "similarity"],
+    )
+    return pa.table(
+        [
+            pa.array(users, pa.string()),
+            embedding,
+            pa.ListArray.from_arrays(pa.array(np.arange(count + 1, dtype=np.int32) * listed), struct),
+            pa.ListArray.from_arrays(pa.array(offsets), near),
+            pa.repeat(version, count),
+        ],
+        schema=SCHEMA,
+    )
+
+
+def _count(model: Any) -> int:
+    return sum(parameter.numel() for parameter in model.network.parameters())
+
+
+def _sweep(home: Path, kept: set[str]) -> None:
+    for place in home.iterdir():
+        if place.is_dir() and place.name not in kept:
+            shutil.rmtree(place)
+
+
+def check_version(note: Mapping[str, Any]) -> str:
+    """The version of the behaviour model of the last training; raises ModelError where there is none."""
+    said = note.get(TABLE, {})
+    if said.get("status") != "trained":
+        raise ModelError("models.behaviour.none", why=said.get("why", {}).get("en", "-"))
+    return str(said["version"])

@@ -1,0 +1,24 @@
+"""[behaviour]: the model that is pre-trained on every customer's events."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from huaxiang.settings.base import Section
+
+
+class BehaviourSettings(Section):
+    size: Literal["auto", "off", "tiny", "small", "base", "large"] = Field(
+        default="auto",
+        description="off: no pre-training; auto: tiny below 50,000 events, base from 10 million on, small between; large needs a GPU",
+    )
+    reads: int = Field(
+        default=2_000_000, ge=1, description="events read in all epochs together, about; two epochs at least"
+    )
+    epochs: int = Field(default=20, ge=1, description="epochs at most")
+    processes: int = Field(default=1, ge=1, description="training processes on this machine (torchrun); one a GPU")
+    threads: int = Field(default=2, ge=1, description="processor threads of each training process")
+    next_items: int = Field(default=10, ge=1, le=100, description="items a profile lists as likely next")
+    similar: int = Field(default=5, ge=1, le=100, description="customers a profile names as most alike")

@@ -62,10 +62,20 @@ class Foresight:
         """(B, count) the items most likely next, what was had already too, and the share of attention each gets."""
         scores = np.asarray(self.lister.score(history), np.float32)
         found = best(scores, min(count, len(self.ids)))
-        if self.chosen == "fusion" or getattr(self.lister, "logits", False):
+        if self._logs:
             scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         share = np.take_along_axis(scores, found, axis=1) / np.maximum(scores.sum(axis=1, keepdims=True), 1e-12)
         return found, share
+
+    @property
+    def _logs(self) -> bool:
+        """Whether what makes the lists scores in logarithms."""
+        return self.chosen == "fusion" or bool(getattr(self.lister, "logits", False))
+
+    def log_scores(self, history: Sequences) -> Floats:
+        """(B, V) what makes the lists, in logarithms."""
+        scores = np.asarray(self.lister.score(history), np.float64)
+        return scores if self._logs else np.log(np.maximum(scores, 1e-12))
 
     def because(self, history: Sequences, item: int) -> tuple[Ints, Floats]:
         """Of one customer: the places (in `history`) of the events that speak most for `item`, strongest first, and how far its
@@ -81,9 +91,7 @@ class Foresight:
             return None if values is None else values[at]
 
         asked = Sequences(starts, history.item[at], picked(history.ts), picked(history.kind), picked(history.price))
-        scores = np.asarray(self.lister.score(asked), np.float64)
-        if not (self.chosen == "fusion" or getattr(self.lister, "logits", False)):
-            scores = np.log(np.maximum(scores, 1e-12))
+        scores = self.log_scores(asked)
         fall = scores[0, item] - scores[1:, item]
         order = np.argsort(-fall, kind="stable")[:CITED]
         order = order[fall[order] > 0]

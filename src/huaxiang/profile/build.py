@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from huaxiang.engine import Engine, Lake, Step
 from huaxiang.errors import ShopError
 from huaxiang.features.filters import compile_filter
+from huaxiang.profile.foreseen import COLUMNS, behaviour_join
 from huaxiang.profile.lifecycle import Basis, comeback_sql, find_basis, lifecycle_sql, limits_sql, tier_sql
 from huaxiang.profile.predicted import Outcome, find_kinds, find_outcomes, name_sql, pivot_sql, thresholds
 from huaxiang.profile.say import both
@@ -64,6 +65,7 @@ class Parts:
     outcomes: tuple[Outcome, ...]
     as_of: datetime
     ties: bool
+    behaviour: str = ""  # SQL of the table `behaviour`, where it has rows
 
 
 def build_profiles(step: Step, settings: Settings, *, progress: Progress = SILENT) -> ProfileReport:
@@ -152,7 +154,8 @@ def _find_parts(step: Step, settings: Settings) -> Parts:
         predictions = engine.sql(step.table("predictions"))
         outcomes = used_outcomes(step.lake, find_kinds(step.lake, predictions), columns, declared)
     as_of = as_of_moment(engine.value(f"SELECT max(as_of) FROM ({features})"), settings.shop.timezone)
-    return Parts(features, columns, declared, users, numbered, predictions, outcomes, as_of, ties)
+    behaviour = engine.sql(step.table("behaviour")) if step.rows("behaviour") else ""
+    return Parts(features, columns, declared, users, numbered, predictions, outcomes, as_of, ties, behaviour)
 
 
 def used_outcomes(
@@ -186,6 +189,10 @@ def _wide_sql(step: Step, parts: Parts, basis: Basis, levels: dict[str, float], 
         joins.append(f"LEFT JOIN ({pivot_sql(parts.predictions, parts.outcomes)}) p ON p.user_id = {user_id}")
         for outcome in parts.outcomes:
             picked += [f"p.{name_sql(outcome.column)}", f"p.{name_sql(outcome.column + '_confidence')}"]
+    if parts.behaviour:
+        join, more = behaviour_join(parts.behaviour, user_id)
+        joins.append(join)
+        picked += more
     base = f"SELECT {user_id} AS user_id, {as_of} AS as_of, {', '.join(picked)} FROM ({parts.features}) f {' '.join(joins)}"
     lines = thresholds(step.lake, parts.predictions) if parts.outcomes else {}
     made = finish_sql(step.lake.engine, base, known, parts, basis, levels, lines, settings)
@@ -223,6 +230,7 @@ def finish_sql(
     ]
     for outcome in parts.outcomes:
         out += [outcome.column, f"{outcome.column}_confidence"]
+    out += COLUMNS if parts.behaviour else ()
     tags = _tags(engine, set(known), parts.outcomes, staged, levels, lines, settings)
     return f"SELECT {_list(tuple(out))} FROM (SELECT *, {tags} AS tags FROM ({staged}))"
 

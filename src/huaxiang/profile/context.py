@@ -31,6 +31,7 @@ class Context:
     mine: tuple[str, ...]  # the shop's own features among the traits
     third_parties: frozenset[str]
     rules: str  # the [profile] settings as text: what this room makes changes with them
+    behaviour: Row  # what the training says of the behaviour model ({}: there is none)
 
     @classmethod
     def of(cls, lake: Lake, settings: Settings) -> Context:
@@ -39,6 +40,7 @@ class Context:
         definitions = {feature["name"]: feature for feature in lake.note("build").get("features", [])}
         as_of = datetime.fromisoformat(note["as_of"].removesuffix("Z"))
         unused = set(note.get("unused", []))
+        about = lake.note("train").get("behaviour", {})
         mine = [
             Trait(
                 name,
@@ -65,6 +67,7 @@ class Context:
             mine=tuple(trait.name for trait in mine if trait.name not in unused),
             third_parties=frozenset(source.name for source in settings.collect if source.third_party),
             rules=json.dumps(settings.profile.model_dump(mode="json"), sort_keys=True),
+            behaviour=about if about.get("status") == "trained" and "embedding" in table.columns else {},
         )
 
     @property

@@ -14,6 +14,7 @@ from huaxiang.errors import ShopError, UnknownUserError
 from huaxiang.features.users import bucket_of
 from huaxiang.profile.because import Behind, Past, finite, pick_users, read_pasts, write_time
 from huaxiang.profile.context import Context
+from huaxiang.profile.foreseen import embedding_of, foreseen_traits, read_titles
 from huaxiang.profile.persona import write_persona
 from huaxiang.profile.say import both
 from huaxiang.profile.tags import describe_tag, explain_tag
@@ -77,14 +78,21 @@ def profile_documents(
         predictions = _predictions(lake, wanted)
         mine = _mine(lake, context, wanted)
         known = [user_id for user_id in wanted if user_id in rows]
+        titles = read_titles(lake, rows.values())
         for user_id, past in read_pasts(lake, known, numbers, context.as_of, settings.shop.timezone) if known else ():
             said = (people.get(user_id, {}), predictions.get(user_id, []), mine.get(user_id, {}))
-            document = _document(context, rows[user_id], *said, past)
+            document = _document(context, rows[user_id], *said, past, titles)
             yield Profile(user_id, document)
 
 
 def _document(
-    context: Context, row: Row, person: Row, predictions: Sequence[Row], mine: Mapping[str, Behind], past: Past
+    context: Context,
+    row: Row,
+    person: Row,
+    predictions: Sequence[Row],
+    mine: Mapping[str, Behind],
+    past: Past,
+    titles: Mapping[str, str],
 ) -> Row:
     row = {name: finite(value) for name, value in row.items()}
     sections: dict[str, list[Row]] = {name: [] for name in SECTIONS}
@@ -92,6 +100,7 @@ def _document(
         computed_traits(context, row, past, mine),
         declared_traits(context, row, person),
         predicted_traits(context, row, predictions),
+        foreseen_traits(context, row, titles),
     ):
         sections[section].append(trait)
     sections["basic"].sort(key=lambda trait: trait["name"] not in ("lifecycle", "value_tier"))
@@ -127,6 +136,7 @@ def _document(
         },
         "tags": tags,
         "persona": persona,
+        "embedding": embedding_of(context, row),
         "timeline": past.timeline(),
         "spending": past.spending(),
     }

@@ -49,7 +49,7 @@ def _computed(context: Context, trait: Trait, value: Any, row: Row, behind: Behi
         meaning = explain_tier(context)
     elif trait.name == "ties":
         meaning = both("profile.meaning.ties")
-    return _trait(
+    return made(
         context,
         trait.name,
         value,
@@ -59,16 +59,16 @@ def _computed(context: Context, trait: Trait, value: Any, row: Row, behind: Behi
         if fact
         else grow_confidence((row.get(trait.orders) or 0) if trait.orders else behind.count, half),
         days=trait.days,
-        evidence=_evidence(context, trait.name, meaning, behind.count, behind.latest),
+        evidence=evidence(context, trait.name, meaning, behind.count, behind.latest),
     )
 
 
 def _rhythm(context: Context, shares: list[list[float]], count: int, row: Row) -> Row:
     hours = [sum(day[hour] for day in shares) for hour in range(24)]
     said = say(row.get("hour_hist") or hours, "hours", "shares", context.currency)
-    evidence = _evidence(context, "rhythm", both("profile.meaning.rhythm"), count, [])
+    behind = evidence(context, "rhythm", both("profile.meaning.rhythm"), count, [])
     confidence = grow_confidence(count, context.settings.profile.confidence_events)
-    return _trait(context, "rhythm", shares, said, unit="shares", confidence=confidence, days=0, evidence=evidence)
+    return made(context, "rhythm", shares, said, unit="shares", confidence=confidence, days=0, evidence=behind)
 
 
 def declared_traits(context: Context, row: Row, person: Row) -> Placed:
@@ -88,7 +88,7 @@ def declared_traits(context: Context, row: Row, person: Row) -> Placed:
         kind = "third_party" if third else "declared"
         yield (
             "basic",
-            _trait(
+            made(
                 context,
                 name,
                 shown,
@@ -98,7 +98,7 @@ def declared_traits(context: Context, row: Row, person: Row) -> Placed:
                 days=None,
                 source=kind,
                 origin=origin,
-                evidence=_evidence(context, name, both(f"profile.meaning.{kind}"), 0, []),
+                evidence=evidence(context, name, both(f"profile.meaning.{kind}"), 0, []),
             ),
         )
 
@@ -143,7 +143,7 @@ def _predicted(context: Context, outcome: Outcome, prediction: Row, value: Any) 
         if outcome.kind == "class"
         else {lang: said[:1].upper() + said[1:] for lang, said in outcome.meaning.items()}
     )
-    return _trait(
+    return made(
         context,
         outcome.column,
         value,
@@ -154,7 +154,7 @@ def _predicted(context: Context, outcome: Outcome, prediction: Row, value: Any) 
         days=outcome.within_days,
         source="predicted",
         origin=str(prediction.get("model") or ""),
-        evidence=_evidence(context, outcome.name, outcome.meaning, 0, [])
+        evidence=evidence(context, outcome.name, outcome.meaning, 0, [])
         | about
         | ({"version": outcome.version} if outcome.version else {}),
     )
@@ -182,11 +182,11 @@ def _label(context: Context, name: str) -> Text:
 
 def made_trait(context: Context, name: str, value: Any, text: Text) -> Row:
     """A trait that this room makes of the other traits: the tags, the persona."""
-    evidence = _evidence(context, name, both(f"profile.meaning.{name}"), 0, [])
-    return _trait(context, name, value, text, confidence=1.0, days=0, evidence=evidence)
+    behind = evidence(context, name, both(f"profile.meaning.{name}"), 0, [])
+    return made(context, name, value, text, confidence=1.0, days=0, evidence=behind)
 
 
-def _trait(
+def made(
     context: Context,
     name: str,
     value: Any,
@@ -200,7 +200,7 @@ def _trait(
     origin: str = HUAXIANG,
     label: Text | None = None,
 ) -> Row:
-    """days: the trait's window (0: all history; None: it does not expire)."""
+    """A trait as the document holds it. days: its window (0: all history; None: it does not expire)."""
     expires = None if days is None else write_time(expire(context.as_of, days, context.settings.profile.expiry_days))
     return {
         "name": name,
@@ -217,7 +217,8 @@ def _trait(
     }
 
 
-def _evidence(context: Context, name: str, meaning: Text, count: int, events: list[Row]) -> Row:
+def evidence(context: Context, name: str, meaning: Text, count: int, events: list[Row]) -> Row:
+    """What a trait rests on."""
     return {
         "definition": name,
         "version": context.version(name),

@@ -1,0 +1,222 @@
+"""`huaxiang train` pre-trains the behaviour model: what it leaves in the lake and in profiles, and what odd shops get."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+from huaxiang import Shop
+from huaxiang.models.foresight import HOME, load_foresight
+from huaxiang.models.next_item.lake import read_items, read_pieces
+from huaxiang.models.next_item.sequences import Sequences, from_lists
+from huaxiang.models.pretrain import check_version, joined, nearest
+from huaxiang.profile import profile_schema
+
+from .test_compare import make_shop
+
+Row = tuple[object, ...]
+
+
+def walkers(users: int = 80, *, seed: int = 4, long: int = 0) -> list[Row]:
+    """Orders of customers that walk up the items of one of three categories; the first has `long` events more."""
+    random = np.random.default_rng(seed)
+    rows: list[Row] = []
+    for user in range(users):
+        item = int(random.integers(30))
+        for step in range(int(random.integers(4, 10)) + (long if user == 0 else 0)):
+            when = np.datetime64("2025-01-01T10:00:00") + np.timedelta64(60 * 24 * 9 * (step % 40) + user + step, "m")
+            price = "" if random.random() < 0.2 else 5 + item
+            rows.append(
+                (f"o{len(rows)}", f"u{user}", f"i{item}", f"C{item // 10}", 1, price, str(when).replace("T", " "))
+            )
+            item = item // 10 * 10 + (item + 1) % 10
+    return rows
+
+
+def train(folder: Path, rows: list[Row], settings: str = "") -> Shop:
+    shop = make_shop(folder, rows)
+    if settings:
+        path = shop.folder / "huaxiang.toml"
+        path.write_text(f"{path.read_text(encoding='utf-8')}\n[behaviour]\n{settings}\n", encoding="utf-8")
+        shop.close()
+        shop = Shop.open(shop.folder)
+    shop.train()
+    return shop
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    found = train(tmp_path_factory.mktemp("pretrain"), walkers())
+    found.profiles()
+    return found
+
+
+def copied(shop: Shop, folder: Path) -> Shop:
+    """The same shop, keys and all."""
+    return Shop.open(shutil.copytree(shop.folder, folder / "copy"))
+
+
+def behaviour(shop: Shop) -> list[dict[str, Any]]:
+    return shop.engine.rows(shop.engine.sql(shop.lake.table("behaviour")))
+
+
+def numbers(value: Any) -> list[float]:
+    """Every number within a document."""
+    if isinstance(value, dict):
+        return [one for inner in value.values() for one in numbers(inner)]
+    if isinstance(value, list):
+        return [one for inner in value for one in numbers(inner)]
+    return [value] if isinstance(value, float) else []
+
+
+def test_every_customer_has_a_vector_items_and_others_alike(shop: Shop) -> None:
+    rows = behaviour(shop)
+    assert len(rows) == 80
+    users = {row["user_id"] for row in rows}
+    for row in rows:
+        assert len(row["embedding"]) == 64 and np.isfinite(row["embedding"]).all()
+        assert len(row["next_items"]) == 10 and all(0 <= one["share"] <= 1 for one in row["next_items"])
+        assert len(row["similar"]) == 5 and row["user_id"] not in {one["user_id"] for one in row["similar"]}
+        assert {one["user_id"] for one in row["similar"]} <= users
+        cosines = [one["similarity"] for one in row["similar"]]
+        assert cosines == sorted(cosines, reverse=True) and min(cosines) >= -1 and max(cosines) <= 1.0001
+
+
+def test_the_walk_is_foreseen_and_the_exam_is_told(shop: Shop) -> None:
+    note = shop.lake.note("train")["behaviour"]
+    assert note["status"] == "trained" and note["chosen"] in note["exam"] and note["curve"]
+    assert note["exam"][note["chosen"]]["recall@10"] > note["exam"]["popular"]["recall@10"]
+
+
+def test_profiles_say_what_comes_next_and_who_is_alike(shop: Shop) -> None:
+    for user in shop.examples():
+        profile = shop.profile(user)
+        jsonschema.validate(profile.document, profile_schema())
+        following, alike = profile.trait("next_items"), profile.trait("similar_customers")
+        assert following is not None and alike is not None
+        version = shop.lake.note("train")["behaviour"]["version"]
+        assert following["evidence"]["model"]["version"] == version == profile.document["embedding"]["version"]
+        assert following["source"] == "predicted" and following["text"]["zh"]
+        assert all(math.isfinite(one) for one in numbers(profile.document))
+
+
+def test_a_second_training_on_the_same_events_is_the_same_model(shop: Shop, tmp_path: Path) -> None:
+    with copied(shop, tmp_path) as again:
+        again.train()
+        assert again.lake.note("train")["behaviour"]["version"] == shop.lake.note("train")["behaviour"]["version"]
+
+
+def test_what_is_cited_for_an_item_lowers_it_when_taken_away(shop: Shop) -> None:
+    found = load_foresight(shop.folder / "models", check_version(shop.lake.note("train")))
+    met = read_items(shop.lake)
+    every, _ = next(iter(read_pieces(shop.lake, met)))
+    cited = 0
+    for user in range(10):
+        history = every.take(np.array([user]))
+        item = int(found.lists(history, 1)[0][0, 0])
+        places, falls = found.because(history, item)
+        scores = found.log_scores(history)[0]
+        for place, fall in zip(places, falls, strict=True):
+            kept = np.delete(np.arange(len(history.item)), place)
+            less = Sequences(
+                np.array([0, len(kept)]), history.item[kept],
+                *(None if part is None else part[kept] for part in (history.ts, history.kind, history.price)),
+            )  # fmt: skip
+            assert found.log_scores(less)[0, item] == pytest.approx(scores[item] - fall, abs=1e-4)
+            assert fall > 0
+            cited += 1
+    assert cited
+
+
+def test_items_and_customers_never_met_get_an_answer(shop: Shop) -> None:
+    found = load_foresight(shop.folder / "models", check_version(shop.lake.note("train")))
+    for history in (from_lists([[]]), from_lists([[29, 3]])):
+        listed, share = found.lists(history, 5)
+        assert listed.shape == (1, 5) and np.isfinite(share).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "settings", "why"),
+    [
+        (lambda: walkers(3), "", "customers"),
+        (lambda: [(*row[:2], "i1", *row[3:]) for row in walkers(40)], "", "two are the least"),
+        (lambda: walkers(40), 'size = "off"', "switched off"),
+    ],
+    ids=["three customers", "one item", "off"],
+)
+def test_shops_it_cannot_learn_from_say_so_and_go_on(
+    make: Callable[[], list[Row]], settings: str, why: str, tmp_path: Path
+) -> None:
+    with train(tmp_path, make(), settings) as opened:
+        note = opened.lake.note("train")["behaviour"]
+        assert note["status"] == "skipped" and why in note["why"]["en"] and note["why"]["zh"]
+        assert not behaviour(opened)
+        opened.profiles()
+        profile = opened.profile(opened.examples(1)[0])
+        assert profile.trait("next_items") is None and profile.document["embedding"] is None
+
+
+def test_a_customer_with_a_hundred_thousand_events_is_one_customer(tmp_path: Path) -> None:
+    """Prices are missing here and there, as they are in every shop of this file."""
+    with train(tmp_path, walkers(40, long=100_000)) as opened:
+        assert opened.lake.note("train")["behaviour"]["events"] < 2_000
+        assert len(behaviour(opened)) == 40
+
+
+def test_training_killed_within_the_step_goes_on(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huaxiang.models.behaviour import train as loop
+
+    stopped = copied(shop, tmp_path)
+    real = loop.save_checkpoint
+
+    def die(*args: Any) -> None:
+        real(*args)
+        if args[3].epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "save_checkpoint", die)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train()
+    monkeypatch.setattr(loop, "save_checkpoint", real)
+    began: list[int] = []
+    close = loop._close_epoch
+
+    def count(network: Any, standing: Any, *rest: Any) -> None:
+        began.append(standing.epoch)
+        close(network, standing, *rest)
+
+    monkeypatch.setattr(loop, "_close_epoch", count)
+    with stopped:
+        stopped.train()
+        assert began[0] == 2
+        assert stopped.lake.note("train")["behaviour"]["version"] == shop.lake.note("train")["behaviour"]["version"]
+        assert not (stopped.folder / "models" / HOME / "lesson").exists()
+
+
+def test_two_processes_train_a_shop_too(tmp_path: Path) -> None:
+    with train(tmp_path, walkers(), "processes = 2\nepochs = 2") as opened:
+        note = opened.lake.note("train")["behaviour"]
+        assert note["status"] == "trained" and len(note["curve"]) == 2
+        assert json.dumps(note)
+
+
+def test_nearest_leaves_the_customer_out() -> None:
+    vectors = np.array([[1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 0, 1]], dtype=float)
+    other, cosine = nearest(vectors, ["a", "b", "c"], vectors, ["a", "b", "c"], 2)
+    assert other == [["b", "a"] if name == "c" else ["b", "c"] if name == "a" else other[1] for name in "abc"]
+    assert cosine[0] == [0.5, 0.0] and sorted(other[1]) == ["a", "c"]
+    assert nearest(vectors[:1], ["a"], vectors[:1], ["a"], 2) == ([[]], [[]])
+
+
+def test_sequences_are_joined_one_after_another() -> None:
+    found = joined([from_lists([[1, 2], [3]]), from_lists([[4]])])
+    assert found.starts.tolist() == [0, 2, 3, 4] and found.item.tolist() == [1, 2, 3, 4]
+    assert len(joined([])) == 0

@@ -62,7 +62,7 @@ def list_(shop: Folder, as_json: Annotated[bool, typer.Option("--json", help=hel
 
 
 @model.command(help=WORDS("cli.model_remove"))
-def remove(shop: Folder, name: Annotated[str, typer.Argument(metavar="NAME", help=help_of("model_name"))]) -> None:
+def remove(shop: Folder, name: Annotated[str, typer.Argument(metavar="NAME", help=help_of("model_named"))]) -> None:
     with open_shop(shop) as opened:
         opened.remove_model(name)
     say("model_removed", name=name)

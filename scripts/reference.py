@@ -119,7 +119,11 @@ COMMANDS = """
 import json, typer
 from huaxiang.cli import app
 found = []
+commands = []
 for name, command in typer.main.get_command(app).commands.items():
+    below = getattr(command, "commands", None)
+    commands += [(name, command)] if below is None else [(f"{name} {inner}", one) for inner, one in below.items()]
+for name, command in commands:
     params = [
         (param.opts[0] if param.opts[0].startswith("-") else param.metavar or param.name.upper(),
          "" if param.required or param.default in (None, "", False) else str(param.default),

@@ -14,10 +14,12 @@ from typing import Any
 import psutil
 import pyarrow as pa
 import pytest
+from tests.models import onnx_files
 
 from huaxiang.engine.spark import SparkEngine
 from huaxiang.engine.spark_tables import Places
 from huaxiang.errors import ShopError
+from huaxiang.models.brought import brought_grids
 from huaxiang.models.labelled import read_labelled
 from huaxiang.models.outcomes import LakeScorer
 from huaxiang.models.predictor import finish_predictor
@@ -81,6 +83,32 @@ def test_every_customer_is_scored_as_on_duckdb(copied: Shop, spark: SparkEngine)
     assert found.keys() == wanted.keys()
     for key, row in wanted.items():
         assert like(found[key], row), f"{key}: {found[key]} is not {row}"
+
+
+def test_brought_file_travels_to_the_executors(copied: Shop, spark: SparkEngine, tmp_path: Path) -> None:
+    """They have no models folder: the file goes with the predictor."""
+    content = onnx_files.from_keras({"recency_days": 0.05, "orders_90d": -0.4})
+    (tmp_path / "mine.onnx").write_bytes(content)
+    copied.add_model(tmp_path / "mine.onnx", "churn_30d")
+    outcome = next(one for one in copied.lake.note("build")["outcomes"] if one["name"] == "churn_30d")
+    with copied.lake.step("train") as step:
+        data = read_labelled(step, "churn_30d", "binary", max_rows=10_000, seed=1)
+        entered = brought_grids(data, "churn_30d", copied.settings.models, copied.folder / "models")
+        predictor = finish_predictor(
+            "churn_30d", "mine", entered["mine"][0], data, method="none", threshold=0.3, folds=2, level=0.9, seed=1
+        )
+        here = LakeScorer(step, copied.settings)
+        here.add(outcome, predictor, "v1")
+        wanted = by_user(copied.lake.engine.rows(step.table("predictions")))
+        there = SparkScorer(Places(spark, step, SparkSettings()), copied.settings)
+        there.add(outcome, predictor, "v1")
+        there.finish()
+        found = by_user(copied.lake.engine.rows(step.table("predictions")))
+    assert len(wanted) > 10
+    assert {key: row["value"] for key, row in found.items()} == pytest.approx(
+        {key: row["value"] for key, row in wanted.items()}, abs=1e-6
+    )
+    assert all(row["reasons"] and row["model"] == "mine" for row in found.values())
 
 
 def test_the_journey_runs_over_tables_of_the_cluster(

@@ -27,7 +27,7 @@ from huaxiang.engine import Engine, Lake, Step
 from huaxiang.engine.lake import write_atomically
 from huaxiang.errors import ShopError
 from huaxiang.progress import SILENT, Progress
-from huaxiang.settings import Settings, add_entry, load_settings
+from huaxiang.settings import Settings, add_entry, drop_entry, load_settings
 from huaxiang.words import Lang
 
 if TYPE_CHECKING:
@@ -332,6 +332,63 @@ class Shop:
         check_definitions(declared_now)
         write_atomically(path, text)
         self.settings = self.settings.model_copy(update={"features": declared_now.features})
+
+    def add_model(
+        self,
+        file: str | Path,
+        outcome: str,
+        *,
+        name: str = "",
+        features: Sequence[str] = (),
+        labels: Sequence[str] = (),
+        output: str = "",
+        nan: bool = False,
+    ) -> str:
+        """Bring a model made elsewhere, an ONNX file, as a predictor of an outcome; the next train lets it take the exam. Gives its name.
+
+            shop.add_model("mine.onnx", "churn_30d", features=["recency_days", "orders_90d", "spend_90d"])
+
+        name: default: the file's; features: in the order the file takes them (default: its metadata "features", or its inputs' names);
+        labels: of an outcome with classes, in the order the file gives them (default: its metadata "labels");
+        output: probability, logit or number, what it answers; nan: it takes missing values itself
+        raises: ModelError where the file does not run on this shop's rows; nothing is written then
+        """
+        from huaxiang.models.brought import bring_model
+
+        added, entry = bring_model(
+            self.lake,
+            self.settings,
+            self.folder / "models",
+            Path(file),
+            outcome=outcome,
+            name=name,
+            features=features,
+            labels=labels,
+            output=output,
+            nan=nan,
+        )
+        self._write_models(lambda text: add_entry(text, ("models", added), entry))
+        return added
+
+    def models(self) -> list[dict[str, Any]]:
+        """The models brought with `add_model`: their entries, bytes, figure on the last score card, and whether they predict."""
+        from huaxiang.models.brought import list_models
+
+        return list_models(self.settings.models, self.cards(), self.folder / "models")
+
+    def remove_model(self, name: str) -> None:
+        """Take a brought model out of huaxiang.toml; what it predicted stays until the next train."""
+        from huaxiang.models.brought import check_named
+
+        check_named(name, self.settings.models)
+        self._write_models(lambda text: drop_entry(text, ("models", name)))
+
+    def _write_models(self, change: Callable[[str], str]) -> None:
+        path = self.folder / SETTINGS
+        text = change(path.read_text(encoding="utf-8"))
+        declared_now = load_settings(path, {}, text=text)
+        write_atomically(path, text)
+        self.settings = self.settings.model_copy(update={"models": declared_now.models})
 
     def export(self, path: str | Path, *, what: str = "traits") -> int:
         """Write all profiles to a .parquet, .csv or .jsonl file; gives the customers written."""

@@ -2,6 +2,7 @@
 
 run.py       the process and how it ends      terminal.py   language, terminal, what commands share
 journey.py   init, collect … run, demo        look.py       table, features, stream
+brought.py   model add, list, remove
 """
 
 from huaxiang.cli.run import main, run_words

@@ -13,8 +13,9 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+import huaxiang.cli.brought
 import huaxiang.cli.journey
-import huaxiang.cli.look  # noqa: F401  both declare their commands
+import huaxiang.cli.look  # noqa: F401  they declare their commands
 from huaxiang.cli.terminal import LANG, app, err
 from huaxiang.errors import HuaxiangError
 

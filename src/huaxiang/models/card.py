@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from huaxiang.models.metrics import Task
-from huaxiang.words import LANGS, Words
+from huaxiang.words import LANGS, Lang, Words
 
 Texts = dict[str, str]  # language -> text
 FORMAT = "huaxiang.card/1"
@@ -30,6 +30,7 @@ class ModelScore:
     seconds: float
     bytes: int
     ms_per_user: float
+    brought: bool = False  # made elsewhere: nobody here knows which rows it was learned from
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ class ScoreCard:
     @classmethod
     def from_json(cls, text: str) -> ScoreCard:
         return cls.from_dict(json.loads(text))
+
+    def brought_note(self, lang: Lang) -> str:
+        """What to know of the brought models' figures; empty where there are none."""
+        names = [one.name for one in self.models if one.brought]
+        return Words(lang)("models.brought.seen", names=", ".join(names)) if names else ""
 
     def score_of(self, name: str) -> ModelScore | None:
         return next((one for one in self.models if one.name == name), None)

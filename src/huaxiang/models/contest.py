@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from huaxiang.models.exam import (
 )
 from huaxiang.models.labelled import SPLITS, Labelled
 from huaxiang.models.metrics import Floats, measure, row_losses
-from huaxiang.models.zoo import BASELINE, grids
+from huaxiang.models.zoo import BASELINE, Config
 from huaxiang.settings import TrainSettings
 from huaxiang.words import LANGS, Words
 
@@ -81,12 +81,21 @@ def why_not(data: Labelled, settings: TrainSettings) -> Texts | None:
     return None
 
 
-def hold_contest(data: Labelled, outcome: dict[str, Any], settings: TrainSettings, done: Callable[[], None]) -> Contest:
-    """Every model of the zoo: settings, calibration and threshold on validation, k-fold by user on training, then the test."""
+def hold_contest(
+    data: Labelled,
+    outcome: dict[str, Any],
+    entered: Mapping[str, Sequence[Config]],
+    settings: TrainSettings,
+    done: Callable[[], None],
+) -> Contest:
+    """Every model entered: settings, calibration and threshold on validation, k-fold by user on training, then the test.
+
+    entered: name -> the settings validation chooses between; the baseline is among them
+    """
     business = data.task == "binary" and outcome.get("value") is not None and outcome.get("cost") is not None
     money = (float(outcome["value"]), float(outcome["cost"])) if business else None
     entries: dict[str, Entry] = {}
-    for name, grid in grids(data.task).items():
+    for name, grid in entered.items():
         entries[name] = _enter(name, grid, data, settings.seed, money)
         done()
     baseline = entries[BASELINE[data.task]]
@@ -105,7 +114,7 @@ def hold_contest(data: Labelled, outcome: dict[str, Any], settings: TrainSetting
     return Contest(data, entries, winner, baseline, skill, "business" if business else "f1")
 
 
-def _enter(name: str, grid: Any, data: Labelled, seed: int, money: tuple[float, float] | None) -> Entry:
+def _enter(name: str, grid: Sequence[Config], data: Labelled, seed: int, money: tuple[float, float] | None) -> Entry:
     train, valid, test = (data.part(data.rows(split)) for split in SPLITS)
     chosen = choose_settings(name, grid, train, valid, seed=seed, classes=max(2, len(data.classes)))
     start = time.perf_counter()

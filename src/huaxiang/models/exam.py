@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from huaxiang.models.curves import best_threshold
 from huaxiang.models.metrics import LOSS, Floats, Task, measure, row_losses
-from huaxiang.models.zoo import Config, Matrix, Model, make_model, save_model
+from huaxiang.models.zoo import Config, Matrix, Model, config_to_json, file_bytes, make_model, save_model
 
 Index = NDArray[np.int64]
 BOOTSTRAPS = 200
@@ -74,7 +74,7 @@ def choose_settings(
         model = make_model(config).fit(*train, seed=seed, classes=classes, watch=valid)
         scored = model.score(valid[0])
         loss = float(row_losses(config.task, valid[1], scored).mean())
-        tried.append({"config": vars(model.config) | {}, "loss": loss})
+        tried.append({"config": config_to_json(model.config), "loss": loss})
         if best is None or loss < best[0]:
             best = (loss, model, scored)
     assert best is not None, "an empty grid"
@@ -165,5 +165,5 @@ def loss_of(task: Task, metrics: dict[str, float]) -> float:
 
 
 def size_bytes(model: Model) -> int:
-    """Bytes of the saved model."""
-    return len(json.dumps(save_model(model)).encode())
+    """Bytes of the saved model, a brought file among them."""
+    return len(json.dumps(save_model(model)).encode()) + file_bytes(model.config)

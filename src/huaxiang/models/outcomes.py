@@ -19,6 +19,7 @@ import pyarrow as pa
 from huaxiang.engine import Step
 from huaxiang.engine.duck import quote
 from huaxiang.engine.lake import write_atomically
+from huaxiang.models.brought import brought_grids, check_outcomes, sweep_brought
 from huaxiang.models.card import ScoreCard, Texts, learner_versions, say
 from huaxiang.models.contest import Contest, hold_contest, why_not
 from huaxiang.models.labelled import feature_matrix, numeric_features, read_labelled
@@ -56,13 +57,16 @@ def train_outcomes(
     unbuilt: dict[str, str] = built.get("skipped_outcomes", {})
     if not outcomes and not unbuilt:
         log.info("train: the shop declares no outcome")
+    wanted = {name: model.outcome for name, model in settings.models.items()}
+    check_outcomes(wanted, [*(str(one["name"]) for one in outcomes), *unbuilt])
     scorer = scorer or LakeScorer(step, settings)
     cards: list[ScoreCard] = []
     places: dict[str, str] = {}
     for name in unbuilt:
         cards.append(_unbuilt_card(name, settings))
     for outcome in outcomes:
-        pieces = len(grids(outcome["kind"])) * (1 + settings.train.folds) + 2
+        brought = sum(one.outcome == outcome["name"] for one in settings.models.values())
+        pieces = (len(grids(outcome["kind"])) + brought) * (1 + settings.train.folds) + 2
         with progress.task("train", str(outcome["name"]), total=pieces) as advance:
             card = _train_one(step, outcome, settings, folder, scorer, lambda: advance(1))
         cards.append(card)
@@ -74,6 +78,7 @@ def train_outcomes(
         write_atomically(folder / place / "card.json", card.to_json())
         places[card.outcome] = str(place / "card.json")
     _sweep(folder, step.lake.note("train").get("cards", {}), places)
+    sweep_brought(folder, settings.models)
     step.note["cards"] = places
     return cards
 
@@ -90,7 +95,8 @@ def _train_one(
     why = why_not(data, train)
     if why is not None:
         return make_card(outcome, data, None, None, None, why=why, settings=train, seconds=time.perf_counter() - start)
-    contest = hold_contest(data, outcome, train, done)
+    entered = grids(data.task) | brought_grids(data, outcome["name"], settings.models, folder)
+    contest = hold_contest(data, outcome, entered, train, done)
     done()
     predictor = version = None
     if contest.skill["beats"]:

@@ -17,7 +17,7 @@ from huaxiang.models.exam import cross_scores, grouped_folds
 from huaxiang.models.intervals import Intervals, fit_intervals
 from huaxiang.models.labelled import Labelled
 from huaxiang.models.metrics import Floats, Task
-from huaxiang.models.zoo import Config, Matrix, Model, load_model, make_model, save_model
+from huaxiang.models.zoo import Config, Files, Matrix, Model, OnnxConfig, load_model, make_model, save_model
 
 REASONS = 5
 FORMAT = "huaxiang.predictor/1"
@@ -118,18 +118,25 @@ class Predictor:
         return json.dumps(saved, ensure_ascii=False, allow_nan=False)
 
     @classmethod
-    def from_json(cls, text: str) -> Predictor:
+    def from_json(cls, text: str, files: Files | None = None) -> Predictor:
+        """The saved predictor. files: where a brought model's file is found by its hash."""
         saved = json.loads(text)
         return cls(
             saved["outcome"],
             saved["task"],
             saved["name"],
-            load_model(saved["model"]),
+            load_model(saved["model"], files),
             Calibration.from_state(saved["calibration"]),
             Intervals.from_state(saved["intervals"]),
             saved["threshold"],
             tuple(saved["classes"]),
         )
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Files that lie beside the JSON, by their SHA-256."""
+        config = self.model.config
+        return {config.sha256: config.content} if isinstance(config, OnnxConfig) else {}
 
     @property
     def version(self) -> str:

@@ -14,6 +14,7 @@ from huaxiang.models.judge import judge_business, judge_curves, judge_importance
 from huaxiang.models.labelled import SPLITS, Labelled
 from huaxiang.models.metrics import LOSS, measure
 from huaxiang.models.predictor import Predictor
+from huaxiang.models.zoo import OnnxConfig, config_to_json, file_bytes
 from huaxiang.settings import TrainSettings
 from huaxiang.words import LANGS, Words
 
@@ -69,7 +70,7 @@ def make_card(
         business=_business(outcome, contest, settings),
         interval=_interval(contest, settings.interval),
         importance=judge_importance(model, recent, seed=seed),
-        bytes=len(predictor.to_json().encode()) if predictor is not None else size_bytes(model),
+        bytes=len(predictor.to_json().encode()) + file_bytes(model.config) if predictor else size_bytes(model),
     )
 
 
@@ -100,7 +101,7 @@ def _score(entry: Entry, contest: Contest) -> ModelScore:
     task = contest.data.task
     return ModelScore(
         name=entry.chosen.name,
-        settings=vars(entry.chosen.config) | {},
+        settings=config_to_json(entry.chosen.config),
         tried=entry.chosen.tried,
         cv=entry.cv,
         valid=dict(measure(task, contest.truth("valid"), entry.valid, threshold=entry.threshold)),
@@ -110,6 +111,7 @@ def _score(entry: Entry, contest: Contest) -> ModelScore:
         seconds=entry.chosen.seconds,
         bytes=size_bytes(entry.chosen.model),
         ms_per_user=entry.ms_per_user,
+        brought=isinstance(entry.chosen.config, OnnxConfig),
     )
 
 
@@ -159,7 +161,7 @@ def _why(contest: Contest) -> Texts:
         words = Words(lang)
         texts[lang] = words(
             "models.why.won" if skill["beats"] else "models.why.fell" if skill["won"] else "models.why.null",
-            model=words(f"models.name.{winner}"),
+            model=words.either(f"models.name.{winner}", winner),
             baseline=words(f"models.name.{baseline}"),
             loss=words(f"models.metric.{loss}"),
             value=f"{values[0]:.4g}",
@@ -169,4 +171,6 @@ def _why(contest: Contest) -> Texts:
             low=f"{skill['low']:.1%}",
             high=f"{skill['high']:.1%}",
         )
+        if isinstance(contest.winner.chosen.config, OnnxConfig):
+            texts[lang] += words("models.brought.winner", model=winner)
     return texts

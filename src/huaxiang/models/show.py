@@ -41,6 +41,7 @@ def show_card(card: ScoreCard, console: Console, lang: Lang) -> None:
         parts += [
             Text(),
             _models(card, words, console.width),
+            *(Text("• " + line, style="yellow") for line in [card.brought_note(lang)] if line),
             *(Text("• " + line) for line in _rest(card, words, console.width)),
             *_facts(card, words),
             *_drivers(card, words),
@@ -85,7 +86,9 @@ def _models(card: ScoreCard, words: Words, width: int) -> Table:
     for score in card.models:
         mark, style = _standing(card, score)
         cells = [_figure(score, metric) for metric in headlines]
-        table.add_row(mark + words(f"models.name.{score.name}"), *cells, f"{score.seconds:.1f}", style=style)
+        table.add_row(
+            mark + words.either(f"models.name.{score.name}", score.name), *cells, f"{score.seconds:.1f}", style=style
+        )
     return table
 
 
@@ -95,7 +98,9 @@ def _folds(card: ScoreCard, words: Words) -> Table:
     table.add_column("", no_wrap=True)
     for score in card.models:
         mark, style = _standing(card, score)
-        table.add_column(mark.strip() + words(f"models.name.{score.name}"), justify="right", style=style)
+        table.add_column(
+            mark.strip() + words.either(f"models.name.{score.name}", score.name), justify="right", style=style
+        )
     for metric in METRICS[card.kind]:
         table.add_row(words(f"models.metric.{metric}"), *(_figure(score, metric) for score in card.models))
     table.add_row(words("models.show.seconds"), *(f"{score.seconds:.1f}" for score in card.models))
@@ -119,7 +124,7 @@ def _rest(card: ScoreCard, words: Words, width: int) -> list[str]:
         for metric in rest
         if score.test.get(metric, {}).get("value") is not None
     ]
-    return [f"{words(f'models.name.{card.model}')}: {', '.join(figures)}"] if figures else []
+    return [f"{words.either(f'models.name.{card.model}', card.model)}: {', '.join(figures)}"] if figures else []
 
 
 def _figure(score: ModelScore, metric: str) -> str:

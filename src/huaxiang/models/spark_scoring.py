@@ -43,7 +43,7 @@ class SparkScorer:
         people = self._population(outcome)
         as_of = people.as_of.cast("timestamp")
         rows = people.select("user_id", as_of=as_of, **{name: people[name].cast("float64") for name in columns})
-        model = engine.share(predictor.to_json())
+        model = engine.share((predictor.to_json(), predictor.files))
         self._made.append(engine.map_arrow(rows, partial(_score, model, columns, version), SCHEMA))
 
     def finish(self) -> None:
@@ -71,10 +71,14 @@ class SparkScorer:
 
 
 def _score(
-    model: Callable[[], str], columns: tuple[str, ...], version: str, batches: Iterator[pa.RecordBatch]
+    model: Callable[[], tuple[str, dict[str, bytes]]],
+    columns: tuple[str, ...],
+    version: str,
+    batches: Iterator[pa.RecordBatch],
 ) -> Iterator[pa.RecordBatch]:
     """Predictions of a partition's customers, the model read once."""
-    predictor = Predictor.from_json(model())
+    text, files = model()
+    predictor = Predictor.from_json(text, files.__getitem__)
     for batch in batches:
         for start in range(0, batch.num_rows, BATCH):
             part = batch.slice(start, BATCH)

@@ -46,6 +46,7 @@ def card_body(
         status=words(f"report.card.status.{card.status}"),
         in_shop=in_shop,
         note=words("report.card.table_note" if any(model.test for model in card.models) else "report.card.folds_note"),
+        brought=card.brought_note(lang),
         css={"trained": "good", "null": "warn"}.get(card.status, ""),
         why=card.why.get(lang) or "",
         facts=_facts(card, numbers, lang),

@@ -20,6 +20,7 @@ from huaxiang.settings.behaviour import BehaviourSettings
 from huaxiang.settings.clean import CleanSettings
 from huaxiang.settings.collect import ColumnFrom, DoorSettings, SourceSettings, TableFrom
 from huaxiang.settings.features import FeatureSettings, FeaturesSection, OutcomeSettings
+from huaxiang.settings.models import ModelSettings
 from huaxiang.settings.profile import ProfileSettings
 from huaxiang.settings.shop import ShopSettings
 from huaxiang.settings.spark import SparkSettings, SparkTables
@@ -32,6 +33,7 @@ __all__ = [
     "DoorSettings",
     "FeatureSettings",
     "FeaturesSection",
+    "ModelSettings",
     "OutcomeSettings",
     "ProfileSettings",
     "Settings",
@@ -42,6 +44,7 @@ __all__ = [
     "TableFrom",
     "TrainSettings",
     "add_entry",
+    "drop_entry",
     "load_settings",
 ]
 
@@ -53,6 +56,7 @@ class Settings(Section):
     clean: CleanSettings = CleanSettings()
     features: FeaturesSection = FeaturesSection()
     outcomes: dict[str, OutcomeSettings] = Field(default_factory=dict)
+    models: dict[str, ModelSettings] = Field(default_factory=dict)
     train: TrainSettings = TrainSettings()
     behaviour: BehaviourSettings = BehaviourSettings()
     profile: ProfileSettings = ProfileSettings()
@@ -91,6 +95,18 @@ def add_entry(text: str, place: tuple[str, ...], entry: Mapping[str, Any]) -> st
         table = table[part]
     table.clear()
     table.update({name: value for name, value in entry.items() if value not in ("", None, ())})
+    return tomlkit.dumps(document)
+
+
+def drop_entry(text: str, place: tuple[str, ...]) -> str:
+    """The TOML `text` without the table at `place` (and without those around it that are empty then)."""
+    document = tomlkit.parse(text)
+    around: list[Any] = [document]
+    for part in place[:-1]:
+        around.append(around[-1][part])
+    for table, part in zip(reversed(around), reversed(place), strict=True):
+        if part == place[-1] or not table[part]:
+            del table[part]
     return tomlkit.dumps(document)
 
 

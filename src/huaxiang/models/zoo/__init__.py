@@ -4,27 +4,44 @@
     baseline.py  prior, majority, mean      linear.py   logistic and linear regression
     tree.py      decision tree (Gini)       boosting.py LightGBM
     mlp.py       dense network (where PyTorch is installed)
+    onnx_file.py a file the shop brings (onnx_run.py runs it, onnx_bytes.py reads it first); shapley.py explains it
 
 A model is saved as JSON (LightGBM's own text format inside it), never as pickle, and comes back bit-identical.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
 from huaxiang.errors import ModelError
 from huaxiang.models.metrics import Task
-from huaxiang.models.zoo.base import Config, Model
+from huaxiang.models.zoo.base import Config, Model, config_to_json, file_bytes
 from huaxiang.models.zoo.baseline import Baseline, BaselineConfig
 from huaxiang.models.zoo.boosting import Boosting, BoostingConfig
 from huaxiang.models.zoo.linear import Linear, LinearConfig
 from huaxiang.models.zoo.mlp import Mlp, MlpConfig
+from huaxiang.models.zoo.onnx_file import OnnxConfig, OnnxModel
 from huaxiang.models.zoo.prepare import Matrix
 from huaxiang.models.zoo.tree import Tree, TreeConfig
 
-__all__ = ["BASELINE", "Config", "Matrix", "Model", "grids", "load_model", "make_model", "save_model"]
+__all__ = [
+    "BASELINE",
+    "Config",
+    "Files",
+    "Matrix",
+    "Model",
+    "OnnxConfig",
+    "config_to_json",
+    "file_bytes",
+    "grids",
+    "load_model",
+    "make_model",
+    "save_model",
+]
+
+Files = Callable[[str], bytes]  # the file of a SHA-256
 
 BASELINE: dict[Task, str] = {"binary": "prior", "number": "mean", "class": "majority"}
 _CLASSES: dict[str, tuple[Any, Any]] = {
@@ -33,6 +50,7 @@ _CLASSES: dict[str, tuple[Any, Any]] = {
     "tree": (TreeConfig, Tree),
     "lightgbm": (BoostingConfig, Boosting),
     "mlp": (MlpConfig, Mlp),
+    "onnx": (OnnxConfig, OnnxModel),
 }
 
 
@@ -62,12 +80,18 @@ def make_model(config: Config) -> Model:
 def save_model(model: Model) -> dict[str, Any]:
     """The model as a JSON object."""
     kind = next(kind for kind, (_, made) in _CLASSES.items() if isinstance(model, made))
-    return {"kind": kind, "config": asdict(model.config), "state": model.state()}
+    return {"kind": kind, "config": config_to_json(model.config), "state": model.state()}
 
 
-def load_model(saved: dict[str, Any]) -> Model:
-    """The model that `save_model` saved; raises ModelError for a kind this version does not know."""
+def load_model(saved: dict[str, Any], files: Files | None = None) -> Model:
+    """The model that `save_model` saved; raises ModelError for a kind this version does not know.
+
+    files: where a brought model's file is found by its hash
+    """
     if saved.get("kind") not in _CLASSES:
         raise ModelError("models.unknown_kind", kind=saved.get("kind"), known=", ".join(_CLASSES))
     config, made = _CLASSES[saved["kind"]]
-    return made.from_state(config(**saved["config"]), saved["state"])
+    settings = saved["config"]
+    if "sha256" in settings:
+        settings = settings | {"content": files(settings["sha256"]) if files is not None else b""}
+    return made.from_state(config(**settings), saved["state"])

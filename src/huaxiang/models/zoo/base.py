@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -65,3 +65,13 @@ def gather_by_source(effects: Floats, sources: NDArray[np.int64], columns: int) 
 def softmax(z: Floats) -> Floats:
     powered = np.exp(z - z.max(axis=1, keepdims=True))
     return powered / powered.sum(axis=1, keepdims=True)
+
+
+def config_to_json(config: Config) -> dict[str, Any]:
+    """What JSON keeps of the settings: all but `content`, the bytes of a brought file, which lie beside it."""
+    return {name: value for name, value in asdict(config).items() if name != "content"}
+
+
+def file_bytes(config: Config) -> int:
+    """Bytes that lie beside the JSON."""
+    return len(getattr(config, "content", b""))

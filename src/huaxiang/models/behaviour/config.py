@@ -29,8 +29,8 @@ class BehaviourConfig(NextConfig):
 
     batch: events a step on one process; accumulate: batches whose gradients make one step; epochs: the most; minutes: no epoch
     begins after so many (0: however long; the result then hangs on the machine's speed); patience: epochs without a better
-    validation NDCG@10 before it stops (repeats: items that were had already count there); warmup: steps over which the rate rises; decay: whether it then falls to nothing over the
-    epochs (half a cosine). bf16: half precision where the processor has it; device: cpu, cuda, or auto (cuda where there is one).
+    validation NDCG@10 before it stops (repeats: items that were had already count there); warmup: steps over which the rate rises; decay: whether it then falls evenly to nothing over
+    the epochs. bf16: half precision where the processor has it; device: cpu, cuda, or auto (cuda where there is one).
     """
 
     encoder: Encoder = "transformer"

@@ -8,7 +8,6 @@ gradients are averaged: P processes do what one does with P times the accumulati
 from __future__ import annotations
 
 import logging
-import math
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -178,11 +177,11 @@ def _add_up(network: Network) -> None:
 
 
 def _rate(config: BehaviourConfig, standing: Standing, source: Source, within: float) -> float:
-    """The rate of a step: it rises over `warmup` steps, and falls by half a cosine where it decays."""
+    """The rate of a step: it rises over `warmup` steps, and falls evenly to nothing where it decays."""
     rate = config.rate * min(1.0, (standing.step + 1) / max(config.warmup, 1))
     if config.decay:
         done = (standing.epoch + (standing.piece + within) / source.pieces) / config.epochs
-        rate *= 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+        rate *= max(1 - done, 0.0)
     return rate
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from huaxiang.models.exam import (
 )
 from huaxiang.models.labelled import SPLITS, Labelled
 from huaxiang.models.metrics import Floats, measure, row_losses
-from huaxiang.models.zoo import BASELINE, grids
+from huaxiang.models.zoo import BASELINE, Config
 from huaxiang.settings import TrainSettings
 from huaxiang.words import LANGS, Words
 
@@ -81,12 +81,18 @@ def why_not(data: Labelled, settings: TrainSettings) -> Texts | None:
     return None
 
 
-def hold_contest(data: Labelled, outcome: dict[str, Any], settings: TrainSettings, done: Callable[[], None]) -> Contest:
-    """Every model of the zoo: settings, calibration and threshold on validation, k-fold by user on training, then the test."""
+def hold_contest(
+    data: Labelled,
+    outcome: dict[str, Any],
+    entered: Mapping[str, tuple[Config, ...]],
+    settings: TrainSettings,
+    done: Callable[[], None],
+) -> Contest:
+    """Every model of `entered` (name -> its grid): settings, calibration and threshold on validation, k-fold by user on training, then the test."""
     business = data.task == "binary" and outcome.get("value") is not None and outcome.get("cost") is not None
     money = (float(outcome["value"]), float(outcome["cost"])) if business else None
     entries: dict[str, Entry] = {}
-    for name, grid in grids(data.task).items():
+    for name, grid in entered.items():
         entries[name] = _enter(name, grid, data, settings.seed, money)
         done()
     baseline = entries[BASELINE[data.task]]
@@ -140,7 +146,8 @@ def _business_threshold(y: Floats, p: Floats, value: float, cost: float) -> floa
 def _cross_validate(entry: Entry, data: Labelled, settings: TrainSettings, done: Callable[[], None]) -> None:
     """k-fold by user over the training dates, with the settings and threshold already chosen."""
     x, y = data.part(data.rows("train"))
-    fold = grouped_folds(data.user[data.rows("train")], settings.folds, seed=settings.seed)
+    folds = min(settings.folds, entry.chosen.config.most_folds)
+    fold = grouped_folds(data.user[data.rows("train")], folds, seed=settings.seed)
     classes = max(2, len(data.classes))
     scored = cross_scores(entry.chosen.config, x, y, fold, seed=settings.seed, classes=classes, done=done)
     entry.cv = measure_folds(data.task, y, scored, fold, entry.threshold)

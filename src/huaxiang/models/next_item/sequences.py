@@ -39,13 +39,14 @@ class Sequences:
     """Events of U users, one user after another, each in the order of time.
 
     starts: (U + 1,) where each user begins; item: (T,) code below V; ts: (T,) seconds since 1970 or None;
-    kind: (T,) code of the event's type or None
+    kind: (T,) code of the event's type or None; price: (T,) in money, NaN where unknown, or None
     """
 
     starts: Ints
     item: Ints
     ts: Ints | None = None
     kind: Ints | None = None
+    price: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -73,7 +74,8 @@ class Sequences:
         def picked(values: Ints | None) -> Ints | None:
             return None if values is None else values[at]
 
-        return Sequences(starts, self.item[at], picked(self.ts), picked(self.kind))
+        price = None if self.price is None else self.price[at]
+        return Sequences(starts, self.item[at], picked(self.ts), picked(self.kind), price)
 
     def take(self, users: Ints) -> Sequences:
         return self.pick(self.starts[users], self.lengths[users])

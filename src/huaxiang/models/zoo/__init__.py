@@ -4,6 +4,7 @@
     baseline.py  prior, majority, mean      linear.py   logistic and linear regression
     tree.py      decision tree (Gini)       boosting.py LightGBM
     mlp.py       dense network (where PyTorch is installed)
+    sequence.py  CNN, GRU and Transformer over each customer's events (history.py), joined with the columns; also needs PyTorch
 
 A model is saved as JSON (LightGBM's own text format inside it), never as pickle, and comes back bit-identical.
 """
@@ -22,9 +23,10 @@ from huaxiang.models.zoo.boosting import Boosting, BoostingConfig
 from huaxiang.models.zoo.linear import Linear, LinearConfig
 from huaxiang.models.zoo.mlp import Mlp, MlpConfig
 from huaxiang.models.zoo.prepare import Matrix
+from huaxiang.models.zoo.sequence import SequenceConfig, SequenceModel
 from huaxiang.models.zoo.tree import Tree, TreeConfig
 
-__all__ = ["BASELINE", "Config", "Matrix", "Model", "grids", "load_model", "make_model", "save_model"]
+__all__ = ["BASELINE", "Config", "Matrix", "Model", "grids", "load_model", "make_model", "save_model", "sequence_grids"]
 
 BASELINE: dict[Task, str] = {"binary": "prior", "number": "mean", "class": "majority"}
 _CLASSES: dict[str, tuple[Any, Any]] = {
@@ -33,6 +35,7 @@ _CLASSES: dict[str, tuple[Any, Any]] = {
     "tree": (TreeConfig, Tree),
     "lightgbm": (BoostingConfig, Boosting),
     "mlp": (MlpConfig, Mlp),
+    "sequence": (SequenceConfig, SequenceModel),
 }
 
 
@@ -49,6 +52,17 @@ def grids(task: Task) -> dict[str, tuple[Config, ...]]:
     if find_spec("torch") is not None:
         found["mlp"] = tuple(MlpConfig(task, hidden=hidden) for hidden in ((64,), (2,)))
     return found
+
+
+def sequence_grids(task: Task) -> dict[str, tuple[Config, ...]]:
+    """The models that also read events (Matrix.history), as `grids` has the others; none without PyTorch."""
+    if find_spec("torch") is None:
+        return {}
+    return {
+        "seq_cnn": (SequenceConfig(task, encoder="cnn"),),
+        "seq_gru": (SequenceConfig(task, encoder="gru"),),
+        "seq_transformer": (SequenceConfig(task, encoder="transformer"),),
+    }
 
 
 def make_model(config: Config) -> Model:

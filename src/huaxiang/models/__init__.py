@@ -2,6 +2,7 @@
 
 metrics.py, curves.py   what is measured            exam.py      folds, spread, intervals, the choice of settings
 zoo/                    the models                  calibrate.py probabilities that mean what they say
+histories.py            what customers did before a date, for models that read events
 outcomes.py             declared outcomes → predictions and score cards (journey step "train")
 table.py                any plain table → a score card (`huaxiang table`)
 card.py, show.py        the score card, and how it looks on a terminal

@@ -149,7 +149,8 @@ def _business_threshold(y: Floats, p: Floats, value: float, cost: float) -> floa
 def _cross_validate(entry: Entry, data: Labelled, settings: TrainSettings, done: Callable[[], None]) -> None:
     """k-fold by user over the training dates, with the settings and threshold already chosen."""
     x, y = data.part(data.rows("train"))
-    fold = grouped_folds(data.user[data.rows("train")], settings.folds, seed=settings.seed)
+    folds = min(settings.folds, entry.chosen.config.most_folds)
+    fold = grouped_folds(data.user[data.rows("train")], folds, seed=settings.seed)
     classes = max(2, len(data.classes))
     scored = cross_scores(entry.chosen.config, x, y, fold, seed=settings.seed, classes=classes, done=done)
     entry.cv = measure_folds(data.task, y, scored, fold, entry.threshold)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from huaxiang.engine import Step
 from huaxiang.engine.duck import quote
+from huaxiang.models.histories import HistoryReader
 from huaxiang.models.metrics import Floats, Task
 from huaxiang.models.zoo import Matrix
 
@@ -59,8 +60,12 @@ def numeric_features(step: Step, table: str) -> list[str]:
     ]
 
 
-def read_labelled(step: Step, outcome: str, task: Task, *, max_rows: int, seed: int) -> Labelled:
-    """The labels of `outcome` with the features known at their date; whole users are sampled above `max_rows`."""
+def read_labelled(
+    step: Step, outcome: str, task: Task, *, max_rows: int, seed: int, histories: HistoryReader | None = None
+) -> Labelled:
+    """The labels of `outcome` with the features known at their date, and the events before it where `histories` are given; whole
+    users are sampled above `max_rows`.
+    """
     engine = step.lake.engine
     columns = numeric_features(step, "training")
     labels, training = engine.sql(step.table("labels")), engine.sql(step.table("training"))
@@ -85,7 +90,9 @@ def read_labelled(step: Step, outcome: str, task: Task, *, max_rows: int, seed: 
     values = np.column_stack([_finite(found.column(name)) for name in columns]) if columns else np.zeros((len(y), 0))
     user = np.asarray(found.column("user_id").combine_chunks().dictionary_encode().indices, dtype=np.int64)
     split, date = (np.asarray(found.column(name).to_pylist(), dtype=object) for name in ("split", "as_of"))
-    return Labelled(task, Matrix(tuple(columns), values), y, user, split, date, classes, left_out, share)
+    history = None if histories is None else histories.read(found.column("user_id"), date)
+    x = Matrix(tuple(columns), values, history=history)
+    return Labelled(task, x, y, user, split, date, classes, left_out, share)
 
 
 def feature_matrix(batch: pa.RecordBatch, columns: tuple[str, ...]) -> Matrix:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from huaxiang.engine import Step
@@ -22,11 +23,12 @@ from huaxiang.engine.lake import write_atomically
 from huaxiang.models.brought import brought_grids, check_outcomes, sweep_brought
 from huaxiang.models.card import ScoreCard, Texts, learner_versions, say
 from huaxiang.models.contest import Contest, hold_contest, why_not
+from huaxiang.models.histories import HistoryReader
 from huaxiang.models.labelled import feature_matrix, numeric_features, read_labelled
 from huaxiang.models.metrics import Task
 from huaxiang.models.predictor import SCHEMA, Predictor, finish_predictor, save_predictor
 from huaxiang.models.scoring import make_card
-from huaxiang.models.zoo import grids
+from huaxiang.models.zoo import Config, Matrix, grids, sequence_grids
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import Settings
 from huaxiang.words import LANGS
@@ -59,16 +61,19 @@ def train_outcomes(
         log.info("train: the shop declares no outcome")
     wanted = {name: model.outcome for name, model in settings.models.items()}
     check_outcomes(wanted, [*(str(one["name"]) for one in outcomes), *unbuilt])
+    histories = HistoryReader.of(step, settings) if scorer is None else None  # on Spark events stay with the cluster
     scorer = scorer or LakeScorer(step, settings)
     cards: list[ScoreCard] = []
     places: dict[str, str] = {}
     for name in unbuilt:
         cards.append(_unbuilt_card(name, settings))
     for outcome in outcomes:
+        entered = grids(outcome["kind"]) | (sequence_grids(outcome["kind"]) if histories is not None else {})
         brought = sum(one.outcome == outcome["name"] for one in settings.models.values())
-        pieces = (len(grids(outcome["kind"])) + brought) * (1 + settings.train.folds) + 2
+        pieces = sum(1 + min(settings.train.folds, grid[0].most_folds) for grid in entered.values()) + 2
+        pieces += brought * (1 + settings.train.folds)
         with progress.task("train", str(outcome["name"]), total=pieces) as advance:
-            card = _train_one(step, outcome, settings, folder, scorer, lambda: advance(1))
+            card = _train_one(step, outcome, entered, histories, settings, folder, scorer, lambda: advance(1))
         cards.append(card)
         log.info("train %s: %s, %.1f s", card.outcome, card.model or card.status, card.seconds)
     scorer.finish()
@@ -84,18 +89,27 @@ def train_outcomes(
 
 
 def _train_one(
-    step: Step, outcome: dict[str, Any], settings: Settings, folder: Path, scorer: Scorer, done: Callable[[], None]
+    step: Step,
+    outcome: dict[str, Any],
+    entered: dict[str, tuple[Config, ...]],
+    histories: HistoryReader | None,
+    settings: Settings,
+    folder: Path,
+    scorer: Scorer,
+    done: Callable[[], None],
 ) -> ScoreCard:
     start = time.perf_counter()
     train = settings.train
     declared = settings.outcomes.get(outcome["name"])
     if declared is not None:  # the build fills in default money; whether it was declared decides the threshold's rule
         outcome = outcome | {"value": declared.value, "cost": declared.cost}
-    data = read_labelled(step, outcome["name"], outcome["kind"], max_rows=train.max_rows, seed=train.seed)
+    data = read_labelled(
+        step, outcome["name"], outcome["kind"], max_rows=train.max_rows, seed=train.seed, histories=histories
+    )
     why = why_not(data, train)
     if why is not None:
         return make_card(outcome, data, None, None, None, why=why, settings=train, seconds=time.perf_counter() - start)
-    entered = grids(data.task) | brought_grids(data, outcome["name"], settings.models, folder)
+    entered = dict(entered) | brought_grids(data, outcome["name"], settings.models, folder)
     contest = hold_contest(data, outcome, entered, train, done)
     done()
     predictor = version = None
@@ -136,13 +150,18 @@ class LakeScorer:
         step = self._step
         columns = tuple(numeric_features(step, "training"))
         features = "".join(f', f."{name}"::DOUBLE AS "{name}"' for name in columns)
+        histories = HistoryReader.of(step, self._settings) if predictor.model.config.reads_history else None
         people = _population(step, outcome, self._settings)
         query = f"SELECT f.user_id, f.as_of::TIMESTAMP AS as_of{features} FROM ({people}) f"
         made: list[pa.Table] = []
         for batch in step.lake.engine.batches(query, BATCH):
             if batch.num_rows:
                 users, as_of = batch.column("user_id"), batch.column("as_of")
-                made.append(predictor.predict(users, as_of, feature_matrix(batch, columns), version))
+                x = feature_matrix(batch, columns)
+                if histories is not None:
+                    dates = np.datetime_as_string(as_of.to_numpy(zero_copy_only=False).astype("datetime64[D]"))
+                    x = Matrix(x.columns, x.values, history=histories.read(users, dates))
+                made.append(predictor.predict(users, as_of, x, version))
             if len(made) == 4:
                 step.append("predictions", pa.concat_tables(made))
                 made = []

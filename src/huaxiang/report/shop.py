@@ -104,6 +104,7 @@ def _body(
     numbers = Numbers(lang, settings.shop.currency)
     features = list(notes.get("build", {}).get("features") or [])
     meanings = {row["name"]: str(row.get(f"meaning_{lang}") or "") for row in features}
+    meanings.setdefault("recent_events", Words(lang)("models.recent_events"))
     return render(
         "report.html",
         "huaxiang.report",

@@ -5,6 +5,7 @@
     tree.py      decision tree (Gini)       boosting.py LightGBM
     mlp.py       dense network (where PyTorch is installed)
     onnx_file.py a file the shop brings (onnx_run.py runs it, onnx_bytes.py reads it first); shapley.py explains it
+    sequence.py  CNN, GRU and Transformer over each customer's events (history.py), joined with the columns; also needs PyTorch
 
 A model is saved as JSON (LightGBM's own text format inside it), never as pickle, and comes back bit-identical.
 """
@@ -24,6 +25,7 @@ from huaxiang.models.zoo.linear import Linear, LinearConfig
 from huaxiang.models.zoo.mlp import Mlp, MlpConfig
 from huaxiang.models.zoo.onnx_file import OnnxConfig, OnnxModel
 from huaxiang.models.zoo.prepare import Matrix
+from huaxiang.models.zoo.sequence import SequenceConfig, SequenceModel
 from huaxiang.models.zoo.tree import Tree, TreeConfig
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "load_model",
     "make_model",
     "save_model",
+    "sequence_grids",
 ]
 
 Files = Callable[[str], bytes]  # the file of a SHA-256
@@ -51,6 +54,7 @@ _CLASSES: dict[str, tuple[Any, Any]] = {
     "lightgbm": (BoostingConfig, Boosting),
     "mlp": (MlpConfig, Mlp),
     "onnx": (OnnxConfig, OnnxModel),
+    "sequence": (SequenceConfig, SequenceModel),
 }
 
 
@@ -67,6 +71,17 @@ def grids(task: Task) -> dict[str, tuple[Config, ...]]:
     if find_spec("torch") is not None:
         found["mlp"] = tuple(MlpConfig(task, hidden=hidden) for hidden in ((64,), (2,)))
     return found
+
+
+def sequence_grids(task: Task) -> dict[str, tuple[Config, ...]]:
+    """The models that also read events (Matrix.history), as `grids` has the others; none without PyTorch."""
+    if find_spec("torch") is None:
+        return {}
+    return {
+        "seq_cnn": (SequenceConfig(task, encoder="cnn"),),
+        "seq_gru": (SequenceConfig(task, encoder="gru"),),
+        "seq_transformer": (SequenceConfig(task, encoder="transformer"),),
+    }
 
 
 def make_model(config: Config) -> Model:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,14 @@ from huaxiang.models.zoo.prepare import Matrix
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of a model; `task` says what it predicts."""
+    """Settings of a model; `task` says what it predicts.
+
+    reads_history: whether it needs `Matrix.history`; most_folds: of a cross-validation, where fitting is dear
+    """
 
     task: Task
+    reads_history: ClassVar[bool] = False
+    most_folds: ClassVar[int] = 100
 
 
 class Model(Protocol):

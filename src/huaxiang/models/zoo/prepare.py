@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from huaxiang.errors import ModelError
 from huaxiang.models.metrics import Floats
+from huaxiang.models.zoo.history import RECENT_EVENTS, Histories
 
 Style = Literal["dense", "codes", "native"]
 MAX_LEVELS = 30
@@ -22,27 +23,34 @@ CLIP = 10.0  # standard deviations: a customer further out is held there, so tha
 
 @dataclass(frozen=True)
 class Matrix:
-    """`values` is (N, len(columns)); `categories` names the columns that hold level codes."""
+    """`values` is (N, len(columns)); `categories` names the columns that hold level codes; `history`: each row's events, or None."""
 
     columns: tuple[str, ...]
     values: Floats
     categories: frozenset[str] = frozenset()
+    history: Histories | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     def rows(self, index: NDArray[Any]) -> Matrix:
-        return Matrix(self.columns, self.values[index], self.categories)
+        history = None if self.history is None else self.history.rows(index)
+        return Matrix(self.columns, self.values[index], self.categories, history)
 
     def take(self, columns: tuple[str, ...]) -> Floats:
-        """The named columns in the order asked; raises ModelError for one that is not here."""
+        """The named columns in the order asked, RECENT_EVENTS (how many there are) where there is a history; raises ModelError
+        for one that is not here."""
         if columns == self.columns:
             return self.values
         place = {name: at for at, name in enumerate(self.columns)}
+        values = self.values
+        if self.history is not None and RECENT_EVENTS in columns and RECENT_EVENTS not in place:
+            place[RECENT_EVENTS] = values.shape[1]
+            values = np.column_stack([values, self.history.lengths])
         lack = [name for name in columns if name not in place]
         if lack:
             raise ModelError("models.lacks_columns", columns=", ".join(lack[:5]), count=len(lack))
-        return self.values[:, [place[name] for name in columns]]
+        return values[:, [place[name] for name in columns]]
 
 
 @dataclass

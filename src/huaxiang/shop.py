@@ -162,12 +162,14 @@ class Shop:
                 return train_outcomes(places.step, self.settings, folder=folder, scorer=scorer, progress=self.progress)
         if not self.lake.has("features"):
             self.lake.table("features")  # raises: nothing is built yet
+        from huaxiang.models.past import train_past
         from huaxiang.models.pretrain import pretrain
 
         folder = self.folder / "models"
         with self._step("train") as step:
-            pretrain(step, self.settings, folder=folder, progress=self.progress)
-            return train_outcomes(step, self.settings, folder=folder, progress=self.progress)
+            version = pretrain(step, self.settings, folder=folder, progress=self.progress)
+            past = train_past(step, self.settings, folder=folder, progress=self.progress) if version else None
+            return train_outcomes(step, self.settings, folder=folder, past=past, progress=self.progress)
 
     def compare(self, *, seeds: int = 1, only: Sequence[str] = ()) -> Leaderboard:
         """Put every next-item model through the exam, on both splits; the leaderboard stands in the next report."""

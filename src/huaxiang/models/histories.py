@@ -6,8 +6,8 @@ lie before it. Events are read once for a chunk of customers, sorted; the rows o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, date, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from huaxiang.engine import Step
 from huaxiang.features.zones import utc_midnight
-from huaxiang.models.next_item.sequences import Ints, Sequences
+from huaxiang.models.next_item.sequences import Floats, Ints, Sequences
 from huaxiang.models.zoo.history import LENGTH, Histories, no_history
 from huaxiang.settings import Settings
 
@@ -37,11 +37,12 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class HistoryReader:
-    """Reads histories from one lake. zone: of the shop; names: category number -> its name."""
+    """Reads histories from one lake. zone: of the shop; names: category number -> its name; embed: the vectors of histories."""
 
     step: Step
     zone: str
     names: tuple[str, ...]
+    embed: Callable[[Histories], Floats] | None = None
 
     @classmethod
     def of(cls, step: Step, settings: Settings) -> HistoryReader | None:
@@ -79,7 +80,8 @@ class HistoryReader:
         finally:
             engine.drop(people)
             engine.drop(asked)
-        return self._joined(parts, day)
+        found = self._joined(parts, day)
+        return found if self.embed is None else replace(found, vectors=self.embed(found))
 
     def _chunks(self, people: str) -> Iterator[dict[str, NDArray[Any]]]:
         """The columns of the events of `people`, by customer and time; customers of neighbouring buckets (a slice of the files)

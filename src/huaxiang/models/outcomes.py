@@ -26,9 +26,10 @@ from huaxiang.models.contest import Contest, hold_contest, why_not
 from huaxiang.models.histories import HistoryReader
 from huaxiang.models.labelled import feature_matrix, numeric_features, read_labelled
 from huaxiang.models.metrics import Task
+from huaxiang.models.past import Past
 from huaxiang.models.predictor import SCHEMA, Predictor, finish_predictor, save_predictor
 from huaxiang.models.scoring import make_card
-from huaxiang.models.zoo import Config, Matrix, grids, sequence_grids
+from huaxiang.models.zoo import Config, Matrix, grids, sequence_grids, vector_grids
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import Settings
 from huaxiang.words import LANGS
@@ -48,10 +49,17 @@ class Scorer(Protocol):
 
 
 def train_outcomes(
-    step: Step, settings: Settings, *, folder: Path, scorer: Scorer | None = None, progress: Progress = SILENT
+    step: Step,
+    settings: Settings,
+    *,
+    folder: Path,
+    scorer: Scorer | None = None,
+    past: Past | None = None,
+    progress: Progress = SILENT,
 ) -> list[ScoreCard]:
     """The score card of each outcome of the last build; writes `predictions` and models/<outcome>/<version>/.
 
+    past: the behaviour model of before the validation dates, whose vectors models may read
     An outcome that cannot be learned gets a card that says why; a shop that declares none gets no card.
     """
     built = step.lake.note("build")
@@ -62,13 +70,18 @@ def train_outcomes(
     wanted = {name: model.outcome for name, model in settings.models.items()}
     check_outcomes(wanted, [*(str(one["name"]) for one in outcomes), *unbuilt])
     histories = HistoryReader.of(step, settings) if scorer is None else None  # on Spark events stay with the cluster
-    scorer = scorer or LakeScorer(step, settings)
+    if histories is not None and past is not None:
+        histories = replace(histories, embed=past.embed)
+    scorer = scorer or LakeScorer(step, settings, histories)
     cards: list[ScoreCard] = []
     places: dict[str, str] = {}
     for name in unbuilt:
         cards.append(_unbuilt_card(name, settings))
     for outcome in outcomes:
         entered = grids(outcome["kind"]) | (sequence_grids(outcome["kind"]) if histories is not None else {})
+        if histories is not None and histories.embed is not None:
+            assert past is not None, "vectors come from it"
+            entered |= vector_grids(outcome["kind"], past.version)
         brought = sum(one.outcome == outcome["name"] for one in settings.models.values())
         pieces = sum(1 + min(settings.train.folds, grid[0].most_folds) for grid in entered.values()) + 2
         pieces += brought * (1 + settings.train.folds)
@@ -141,8 +154,9 @@ def _predictor(outcome: dict[str, Any], contest: Contest, settings: Settings) ->
 class LakeScorer:
     """Scores the `features` of the shop's own lake, batch by batch."""
 
-    def __init__(self, step: Step, settings: Settings) -> None:
+    def __init__(self, step: Step, settings: Settings, histories: HistoryReader | None = None) -> None:
         self._step = step
+        self._histories = histories
         self._settings = settings
         step.replace("predictions", SCHEMA.empty_table())
 
@@ -150,7 +164,7 @@ class LakeScorer:
         step = self._step
         columns = tuple(numeric_features(step, "training"))
         features = "".join(f', f."{name}"::DOUBLE AS "{name}"' for name in columns)
-        histories = HistoryReader.of(step, self._settings) if predictor.model.config.reads_history else None
+        histories = self._histories if predictor.model.config.reads_history else None
         people = _population(step, outcome, self._settings)
         query = f"SELECT f.user_id, f.as_of::TIMESTAMP AS as_of{features} FROM ({people}) f"
         made: list[pa.Table] = []

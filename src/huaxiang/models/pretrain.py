@@ -115,7 +115,8 @@ def _pretrain(step: Step, settings: Settings, folder: Path, progress: Progress, 
     found = Foresight(parts, fusion.weights, fusion.floors, chosen, met.items.ids, judged, tuple(curve), said)
     version = save_foresight(found, folder)
     shutil.rmtree(lesson)
-    _sweep(folder / HOME, {version, step.lake.note("train").get(TABLE, {}).get("version", "")})
+    last = step.lake.note("train").get(TABLE, {})
+    _sweep(folder / HOME, {version, last.get("version", ""), last.get("past", {}).get("version", ""), "lesson-past"})
     with progress.task(
         "train", Words(settings.shop.language)("models.behaviour.task.score"), pieces_of(step)
     ) as advance:
@@ -135,11 +136,18 @@ def _pretrain(step: Step, settings: Settings, folder: Path, progress: Progress, 
 
 
 def train_on(
-    step: Step, settings: Settings, met: ShopItems, lesson: Path, progress: Progress, *, before: date | None = None
+    step: Step,
+    settings: Settings,
+    met: ShopItems,
+    lesson: Path,
+    progress: Progress,
+    *,
+    before: date | None = None,
+    simple: bool = True,
 ) -> tuple[Any, list[dict[str, float]], Held, dict[str, Scorer], dict[str, Any]]:
     """The behaviour model, its curve, who was held out, the simple models, and what is to be said of the training.
 
-    before: learn only from what was known before that day
+    before: learn only from what was known before that day; simple: whether the simple models are wanted
     """
     from huaxiang.models.behaviour.lesson import learn, learn_in_processes, load_lesson, write_lesson
 
@@ -159,14 +167,18 @@ def train_on(
         else:
             learn(lesson, _teller(advance, words, config.epochs))
     model, curve = load_lesson(lesson)
-    simple: dict[str, Scorer] = {
-        "neighbours": Neighbours(NeighboursConfig(window=10, keep=200)).fit(
-            sample, met.items, seed=settings.train.seed
-        ),
-        "again": Again(AgainConfig()).fit(sample, met.items, seed=settings.train.seed),
-        "popular": Popular(PopularConfig()).fit(sample, met.items, seed=settings.train.seed),
-    }
-    return model, curve, held, simple, {"size": size, "events": events, "parameters": _count(model)}
+    beside: dict[str, Scorer] = (
+        {}
+        if not simple
+        else {
+            "neighbours": Neighbours(NeighboursConfig(window=10, keep=200)).fit(
+                sample, met.items, seed=settings.train.seed
+            ),
+            "again": Again(AgainConfig()).fit(sample, met.items, seed=settings.train.seed),
+            "popular": Popular(PopularConfig()).fit(sample, met.items, seed=settings.train.seed),
+        }
+    )
+    return model, curve, held, beside, {"size": size, "events": events, "parameters": _count(model)}
 
 
 def configure(settings: BehaviourSettings, items: Items, events: int) -> tuple[Any, str]:

@@ -6,6 +6,7 @@
     mlp.py       dense network (where PyTorch is installed)
     onnx_file.py a file the shop brings (onnx_run.py runs it, onnx_bytes.py reads it first); shapley.py explains it
     sequence.py  CNN, GRU and Transformer over each customer's events (history.py), joined with the columns; also needs PyTorch
+    vector.py    a head on the behaviour model's vector
 
 A model is saved as JSON (LightGBM's own text format inside it), never as pickle, and comes back bit-identical.
 """
@@ -27,6 +28,7 @@ from huaxiang.models.zoo.onnx_file import OnnxConfig, OnnxModel
 from huaxiang.models.zoo.prepare import Matrix
 from huaxiang.models.zoo.sequence import SequenceConfig, SequenceModel
 from huaxiang.models.zoo.tree import Tree, TreeConfig
+from huaxiang.models.zoo.vector import VectorConfig, VectorModel
 
 __all__ = [
     "BASELINE",
@@ -42,6 +44,7 @@ __all__ = [
     "make_model",
     "save_model",
     "sequence_grids",
+    "vector_grids",
 ]
 
 Files = Callable[[str], bytes]  # the file of a SHA-256
@@ -55,6 +58,7 @@ _CLASSES: dict[str, tuple[Any, Any]] = {
     "mlp": (MlpConfig, Mlp),
     "onnx": (OnnxConfig, OnnxModel),
     "sequence": (SequenceConfig, SequenceModel),
+    "vector": (VectorConfig, VectorModel),
 }
 
 
@@ -81,6 +85,15 @@ def sequence_grids(task: Task) -> dict[str, tuple[Config, ...]]:
         "seq_cnn": (SequenceConfig(task, encoder="cnn"),),
         "seq_gru": (SequenceConfig(task, encoder="gru"),),
         "seq_transformer": (SequenceConfig(task, encoder="transformer"),),
+    }
+
+
+def vector_grids(task: Task, version: str) -> dict[str, tuple[Config, ...]]:
+    """The heads on the behaviour model's vector (Histories.vectors); version: of that model."""
+    return {
+        "vector": tuple(VectorConfig(task, features=False, version=version, l2=l2) for l2 in (0.003, 0.03)),
+        "vector_features": tuple(VectorConfig(task, version=version, l2=l2) for l2 in (0.003, 0.03)),
+        "vector_lightgbm": (VectorConfig(task, head="lightgbm", version=version),),
     }
 
 

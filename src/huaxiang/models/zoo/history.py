@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from huaxiang.models.next_item.sequences import Ints, Sequences
+from huaxiang.models.next_item.sequences import Floats, Ints, Sequences
 
 RECENT_EVENTS = "recent_events"  # the column that stands for the history where effects are counted by column
 LENGTH = 64  # events of a row that are kept, the last ones before its date
@@ -25,7 +25,7 @@ class Histories:
     events: of the M rows that were read; `item` is 0 for none, else ready.items' item_no + 1; prices NaN where unknown
     category: (T,) place in `names`, −1 for none; clock: (T,) hour of the week in the shop's time, 0: Monday 0 h, −1: unknown
     until: (M,) seconds since 1970 at which the row's date begins; row: (N,) which of the M each row is (so rows are chosen, and
-    folds made, without a copy of the events)
+    folds made, without a copy of the events); vectors: (M, W) what the frozen behaviour model makes of each, or None
     """
 
     events: Sequences
@@ -34,6 +34,7 @@ class Histories:
     until: Ints
     names: tuple[str, ...]
     row: Ints
+    vectors: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.row)

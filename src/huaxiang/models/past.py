@@ -1,0 +1,90 @@
+"""The behaviour model of the past: trained only on what was known before the first validation date of the shop's outcomes.
+
+Its vectors may therefore stand among the columns of a contest: neither it, nor the head on them, saw what the validation and test labels
+count. What the contest examined is what predicts: the same model's vectors of today.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from huaxiang.engine import Step
+from huaxiang.models.foresight import HOME, Foresight, save_foresight
+from huaxiang.models.next_item.lake import ShopItems, read_items
+from huaxiang.models.next_item.sequences import Floats, Sequences
+from huaxiang.models.pretrain import TABLE, TooFewError, train_on
+from huaxiang.models.zoo.history import Histories
+from huaxiang.progress import SILENT, Progress
+from huaxiang.settings import Settings
+
+if TYPE_CHECKING:
+    from huaxiang.models.behaviour import Behaviour
+
+
+@dataclass(frozen=True)
+class Past:
+    """met: the items whose codes the model reads."""
+
+    model: Behaviour
+    met: ShopItems
+    version: str
+
+    def embed(self, histories: Histories) -> Floats:
+        """(M, 2 D) the vectors of the rows that were read."""
+        return self.model.user_vectors(item_events(histories.events, self.met))
+
+
+def item_events(events: Sequences, met: ShopItems) -> Sequences:
+    """The events of histories that have an item, as the behaviour model takes them: codes of its items, several in a row on one item
+    counted once. `events.item` is 0 for none, else item_no + 1."""
+    number = events.item - 1
+    code = np.searchsorted(met.number, number)
+    known = (number >= 0) & (met.number[np.minimum(code, len(met.number) - 1)] == number)
+    at = np.flatnonzero(known)
+    user = events.user[at]
+    fresh = np.ones(len(at), dtype=bool)
+    fresh[1:] = (user[1:] != user[:-1]) | (code[at][1:] != code[at][:-1])
+    at = at[fresh]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(user[fresh], minlength=len(events)))]).astype(np.int64)
+    ts, kind, price = (None if part is None else part[at] for part in (events.ts, events.kind, events.price))
+    return Sequences(starts, code[at], ts, kind, price)
+
+
+def train_past(step: Step, settings: Settings, *, folder: Path, progress: Progress = SILENT) -> Past | None:
+    """None where the shop has no outcome with a validation date, or too few customers had events by then."""
+    if not step.has("labels"):
+        return None
+    labels = step.lake.engine.sql(step.table("labels"))
+    first = step.lake.engine.value(
+        f"SELECT min(as_of)::DATE FROM ({labels}) WHERE split = 'valid' "
+        f"AND as_of < (SELECT max(as_of) FROM ({labels}))"  # an attribute's split is by customer, all at the last date
+    )
+    if first is None:
+        return None
+    met, lesson = read_items(step), folder / HOME / "lesson-past"
+    try:
+        model, curve, _, _, said = train_on(step, settings, met, lesson, progress, before=first, simple=False)
+    except TooFewError:
+        return None
+    finally:
+        if not (lesson / "checkpoint.safetensors").exists():
+            shutil.rmtree(lesson, ignore_errors=True)
+    found = Foresight(
+        {"behaviour": model},
+        (1.0,),
+        (1e-4,),
+        "behaviour",
+        met.items.ids,
+        {},
+        tuple(curve),
+        said | {"before": str(first)},
+    )
+    version = save_foresight(found, folder)
+    shutil.rmtree(lesson, ignore_errors=True)
+    step.note[TABLE] |= {"past": {"version": version, "before": str(first), "events": said["events"]}}
+    return Past(model, met, version)

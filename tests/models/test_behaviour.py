@@ -17,6 +17,7 @@ from huaxiang.models.behaviour.config import BehaviourConfig, size_for, sized
 from huaxiang.models.behaviour.context import Context, learn_context
 from huaxiang.models.behaviour.contrast import contrast_loss, two_pieces
 from huaxiang.models.behaviour.loss import PIECE, full_softmax, sampled_softmax
+from huaxiang.models.behaviour.network import FADE, Network
 from huaxiang.models.behaviour.source import InMemory
 from huaxiang.models.next_item.sequences import from_lists
 
@@ -189,3 +190,21 @@ def test_item_vectors_begin_near_those_of_items_taken_together() -> None:
     assert np.linalg.norm(found[20]) == pytest.approx(0.3)
     np.testing.assert_array_equal(found, pair_vectors(InMemory(every), 21, 8, seed=1))
     assert np.isfinite(pair_vectors(InMemory(from_lists([[0], [0]])), 1, 8, seed=1)).all()
+
+
+@pytest.mark.parametrize("by", ["all items", "items of the step"])
+def test_last_items_speak_for_themselves(by: str) -> None:
+    """Two customers, 0 1 2 and 1: what follows 2 after 1 after 0 is their second vectors, faded, and nothing from the customer before."""
+    torch.manual_seed(1)
+    network = Network(BehaviourConfig(width=8, direct=2), 3).eval()
+    item, at = torch.tensor([0, 1, 2, 1]), Layout(torch.tensor([3, 1]))
+    with torch.no_grad():
+        before = network.read(item, network.every_item(), {}, at)
+        torch.nn.init.normal_(network.after.weight[:3])
+        if by == "all items":
+            found = network.read(item, network.every_item(), {}, at)
+        else:
+            code, place = item.flip(0).unique(return_inverse=True)
+            found = network.read(place.flip(0), network.item_vectors(code), {}, at, item)
+        a, b, c = network.after.weight[:3] * 8**0.5
+    assert torch.allclose(found - before, torch.stack([a, b + FADE * a, c + FADE * b, b]), atol=1e-5)

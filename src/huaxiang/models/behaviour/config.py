@@ -19,7 +19,8 @@ class BehaviourConfig(NextConfig):
     tags: whether items are also known by their tags, and by their content vectors where they have some; kinds, times, prices:
     whether the type of an event, the gap before it with its hour and weekday, and its price are read; id_dropout: how often an
     item's own vector is left out of its sum in training, so that the tags alone have to do, as for a new item. start: where items' own vectors
-    begin: at "random", or by "pairs", near those of the items taken with them.
+    begin: at "random", or by "pairs", near those of the items taken with them. direct: of how many of the last events the items also
+    speak for themselves, past the encoder, by a second vector each: what comes after them.
 
     The next item: temperature: of the softmax over cosines (0: plain products); smoothing: of the labels; negatives: items a step
     draws as rivals, half by how often they were taken and half evenly (0: all items are rivals); window: the target is one of so
@@ -46,6 +47,7 @@ class BehaviourConfig(NextConfig):
     prices: bool = False
     id_dropout: float = 0.0
     start: Literal["random", "pairs"] = "pairs"
+    direct: int = 0
     temperature: float = 0.07
     smoothing: float = 0.0
     negatives: int = 0

@@ -16,6 +16,8 @@ from huaxiang.models.behaviour.blocks import BLOCKS, Layout
 from huaxiang.models.behaviour.config import BehaviourConfig
 from huaxiang.models.behaviour.loss import full_softmax, sampled_softmax
 
+FADE = 0.7  # where the weight of an item's say begins, against that of the item after it
+
 
 class Network(nn.Module):
     """N events of B users, D width, V items; item codes count from 0, V is no item.
@@ -62,6 +64,10 @@ class Network(nn.Module):
         self.drop = nn.Dropout(config.input_dropout)
         self.blocks = nn.ModuleList(BLOCKS[config.encoder](config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width)
+        if config.direct:
+            self.after = nn.Embedding(items + 1, config.width, padding_idx=items)
+            nn.init.zeros_(self.after.weight)
+            self.lag = nn.Parameter(FADE ** torch.arange(config.direct, dtype=torch.float32))
 
     @property
     def device(self) -> torch.device:
@@ -90,9 +96,11 @@ class Network(nn.Module):
         """(V + 1, D) the vectors of all items, and of none."""
         return self.item_vectors(torch.arange(self.items + 1, device=self.device))
 
-    def read(self, place: Tensor, vectors: Tensor, context: Mapping[str, Tensor], at: Layout) -> Tensor:
+    def read(
+        self, place: Tensor, vectors: Tensor, context: Mapping[str, Tensor], at: Layout, item: Tensor | None = None
+    ) -> Tensor:
         """(N,) places in `vectors`, and numbers of what else is known of each event → (N, D): what each event and those
-        before it say."""
+        before it say. item: (N,) codes, where `vectors` are not those of all items."""
         x = F.embedding(place, vectors)
         for name, embedding in self.context.items():
             x = x + embedding(context[name])
@@ -100,7 +108,20 @@ class Network(nn.Module):
         for block in self.blocks:
             x = block(x, at)
         out: Tensor = self.norm(x)
-        return out
+        return out + self._follows(place if item is None else item, at) if self.config.direct else out
+
+    def _follows(self, item: Tensor, at: Layout) -> Tensor:
+        """(N, D) what tends to come after the last items, each with a weight for how long ago it was: tied vectors say that two items
+        go together, these say which comes after which.
+
+        source: He & McAuley 2016 (Fossil), eq. 5; differs: beside a network, inside a softmax, no weights of each customer
+        """
+        each = self.drop(F.embedding(item, self.after.weight) * self.config.width**0.5)
+        found = self.lag[0] * each
+        for lag in range(1, min(self.config.direct, at.most)):
+            same = (at.user[lag:] == at.user[:-lag])[:, None]
+            found = found + F.pad(self.lag[lag] * each[:-lag] * same, (0, 0, lag, 0))
+        return found
 
     def scaled_read(self, read: Tensor) -> Tensor:
         """(N, D) as it enters the softmax: its products with the scaled items are the logits."""
@@ -137,7 +158,7 @@ class Network(nn.Module):
         code, place = torch.cat([batch.item, batch.target, drawn]).unique(return_inverse=True)
         shown, aim, rivals = place.split([len(batch.item), len(batch.target), len(drawn)])
         vectors = self.item_vectors(code)
-        read = self.read(shown, vectors, batch.context, batch.layout)
+        read = self.read(shown, vectors, batch.context, batch.layout, batch.item)
         x, scaled = self.scaled_read(read), self.scaled_items(vectors)
         expected = F.pad(self.share, (0, 1), value=1.0)[code] * self.config.negatives
         return sampled_softmax(x, scaled, aim, rivals, expected.log(), self.config.smoothing), read

@@ -111,8 +111,9 @@ def _plain(config: BehaviourConfig) -> dict[str, Any]:
 def _optimiser(network: Network) -> torch.optim.Optimizer:
     """AdamW; items' own vectors, norms and biases do not decay. source: Loshchilov & Hutter 2019"""
     config = network.config
-    own = [p for name, p in network.named_parameters() if p.ndim < 2 or name == "ids.weight"]
-    decayed = [p for name, p in network.named_parameters() if not (p.ndim < 2 or name == "ids.weight")]
+    free = ("ids.weight", "after.weight")
+    own = [p for name, p in network.named_parameters() if p.ndim < 2 or name in free]
+    decayed = [p for name, p in network.named_parameters() if not (p.ndim < 2 or name in free)]
     return torch.optim.AdamW(
         [{"params": decayed, "weight_decay": config.weight_decay}, {"params": own, "weight_decay": 0.0}],
         lr=config.rate, betas=(0.9, 0.98), fused=True,

@@ -66,7 +66,7 @@ def train_outcomes(
         cards.append(_unbuilt_card(name, settings))
     for outcome in outcomes:
         entered = grids(outcome["kind"]) | (sequence_grids(outcome["kind"]) if histories is not None else {})
-        pieces = sum(1 + min(settings.train.folds, grid[0].most_folds) for grid in entered.values()) + 2
+        pieces = len(entered) * (1 + settings.train.folds) + 2
         with progress.task("train", str(outcome["name"]), total=pieces) as advance:
             card = _train_one(step, outcome, entered, histories, settings, folder, scorer, lambda: advance(1))
         cards.append(card)

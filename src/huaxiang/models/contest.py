@@ -149,8 +149,10 @@ def _business_threshold(y: Floats, p: Floats, value: float, cost: float) -> floa
 def _cross_validate(entry: Entry, data: Labelled, settings: TrainSettings, done: Callable[[], None]) -> None:
     """k-fold by user over the training dates, with the settings and threshold already chosen."""
     x, y = data.part(data.rows("train"))
-    folds = min(settings.folds, entry.chosen.config.most_folds)
+    folds = entry.chosen.config.folds(len(y), settings.folds)
     fold = grouped_folds(data.user[data.rows("train")], folds, seed=settings.seed)
+    for _ in range(settings.folds - folds):
+        done()
     classes = max(2, len(data.classes))
     scored = cross_scores(entry.chosen.config, x, y, fold, seed=settings.seed, classes=classes, done=done)
     entry.cv = measure_folds(data.task, y, scored, fold, entry.threshold)

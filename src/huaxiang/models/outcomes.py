@@ -83,8 +83,7 @@ def train_outcomes(
             assert past is not None, "vectors come from it"
             entered |= vector_grids(outcome["kind"], past.version)
         brought = sum(one.outcome == outcome["name"] for one in settings.models.values())
-        pieces = sum(1 + min(settings.train.folds, grid[0].most_folds) for grid in entered.values()) + 2
-        pieces += brought * (1 + settings.train.folds)
+        pieces = (len(entered) + brought) * (1 + settings.train.folds) + 2
         with progress.task("train", str(outcome["name"]), total=pieces) as advance:
             card = _train_one(step, outcome, entered, histories, settings, folder, scorer, lambda: advance(1))
         cards.append(card)

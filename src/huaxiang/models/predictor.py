@@ -158,7 +158,7 @@ def finish_predictor(
 ) -> Predictor:
     """The production model: refitted on all labelled dates, calibrated and given intervals out of fold (by user)."""
     classes = max(2, len(data.classes))
-    fold = grouped_folds(data.user, min(folds, config.most_folds), seed=seed)
+    fold = grouped_folds(data.user, config.folds(len(data.y), folds), seed=seed)
     crossed = cross_scores(config, data.x, data.y, fold, seed=seed, classes=classes)
     calibration = fit_calibration(method, data.y, crossed) if data.task != "number" else Calibration()
     intervals = fit_intervals(data.task, data.y, calibration.apply(crossed), level=level)

@@ -16,12 +16,15 @@ from huaxiang.models.zoo.prepare import Matrix
 class Config:
     """Settings of a model; `task` says what it predicts.
 
-    reads_history: whether it needs `Matrix.history`; most_folds: of a cross-validation, where fitting is dear
+    reads_history: whether it needs `Matrix.history`
     """
 
     task: Task
     reads_history: ClassVar[bool] = False
-    most_folds: ClassVar[int] = 100
+
+    def folds(self, rows: int, wanted: int) -> int:
+        """Folds of a cross-validation over so many rows: those `wanted`, or fewer where fitting is dear."""
+        return wanted
 
 
 class Model(Protocol):

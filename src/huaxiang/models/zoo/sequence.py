@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from huaxiang.models.zoo.encoder import Network, Padded, Rows
 
 READ = 1_000_000  # tokens read in all epochs of a fit, about: 3 s (CNN, GRU) to 6 s (Transformer) on one core
+CHEAP = 100_000  # tokens of the rows up to which a fit takes about a second, and is done for every fold
 FEWEST = 2  # epochs; rows are sampled where so many would read more
 STEPS = 200  # an epoch takes about so many steps where there are many rows
 CHUNK = 8_192  # rows whose tokens are made at a time
@@ -66,7 +67,10 @@ class SequenceConfig(Config):
     epochs: int = 40
     patience: int = 3
     reads_history: ClassVar[bool] = True
-    most_folds: ClassVar[int] = 2
+
+    def folds(self, rows: int, wanted: int) -> int:
+        """Two where the rows are many: each fold fits a network."""
+        return wanted if rows * self.length <= CHEAP else min(2, wanted)
 
 
 class SequenceModel:

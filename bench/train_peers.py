@@ -175,8 +175,8 @@ def run_rectools(options: argparse.Namespace, histories: list[list[str]]) -> dic
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     model.fit(Dataset.construct(frame))
-    clock = next(one.clock for one in model.fit_trainer.callbacks if isinstance(one, Watch))
-    clock.stop()
+    clock = next(one.clock for one in model.fit_trainer.callbacks if isinstance(one, Watch))  # it trains with a copy
+    assert clock is not None
     targets = sum(len(one) - 1 for one in histories)
     return clock.found(1.0, targets / len(histories), _parameters(model.torch_model, "item_model"))
 

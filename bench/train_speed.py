@@ -76,7 +76,7 @@ def main() -> None:
                     except (NotAvailableError, subprocess.CalledProcessError) as error:
                         print(f"{name}, batch {batch}: not available: {error}", flush=True)
                         continue
-                    found |= {"sequences_per_s": found["users"] / found["seconds"], "batch": batch}
+                    found |= {"sequences_per_s": found["users"] / found["seconds"], "batch": batch, "seed": seed}
                     runs.setdefault(f"{name}, batch {batch}" if batch else name, []).append(found)
                     print(line_of(name, found, users), flush=True)
     sum_up(runs, users, options)
@@ -157,9 +157,9 @@ def make_venv(name: str, folder: Path) -> Path | None:
         return python
     print(f"{name}: installing into {folder.name}/{name}", flush=True)
     try:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder / name], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder / name)], check=True)
         for call in calls:
-            pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *call.split()]
+            pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *call.split()]
             subprocess.run(pip, check=True, capture_output=True, text=True)
     except subprocess.CalledProcessError as error:
         print(f"{name}: not available: {(error.stderr or str(error)).splitlines()[-1]}", flush=True)
@@ -203,11 +203,14 @@ def sum_up(runs: dict[str, list[Found]], users: int, options: argparse.Namespace
         if losses:
             note(metrics, f"{name}/loss_epoch_1", losses)
     for name, found in best.items():
-        if name != "ours" and "ours" in best:
-            pairs = list(zip(best["ours"], found, strict=False))
-            note(metrics, f"ours_over_{name}", [our["sequences_per_s"] / one["sequences_per_s"] for our, one in pairs])
-            ratios = [one["cpu_s"] / one["users"] / (our["cpu_s"] / our["users"]) for our, one in pairs]
-            note(metrics, f"ours_over_{name}_cpu", ratios)
+        if name != "ours" and best.get("ours"):
+            ours = {one["seed"]: one for one in best["ours"]}
+            pairs = [(ours[one["seed"]], one) for one in found if one["seed"] in ours]
+            if pairs:
+                by_clock = [our["sequences_per_s"] / one["sequences_per_s"] for our, one in pairs]
+                by_work = [one["cpu_s"] / one["users"] / (our["cpu_s"] / our["users"]) for our, one in pairs]
+                note(metrics, f"ours_over_{name}", by_clock)
+                note(metrics, f"ours_over_{name}_cpu", by_work)
     print(f"\n{'':<28}{'median':>12}{'mean':>12}{'sd':>10}{'n':>4}")
     for name, figure in metrics.items():
         middle = figure.get("median", figure["mean"])

@@ -60,9 +60,10 @@ def main() -> None:
 
 def networks(tags: bool) -> dict[str, BehaviourConfig]:
     """The networks of the zoo, with the settings found on validation (bench/log.md)."""
-    base = BehaviourConfig()
+    base = BehaviourConfig(width=128, negatives=1024, rate=2e-3, decay=True, epochs=20)
+    direct = replace(base, direct=3, epochs=6, input_dropout=0.5)
     found = {"gru": replace(base, encoder="gru", layers=1), "cnn": replace(base, encoder="cnn"), "transformer": base}
-    return found | ({"behaviour": replace(base, tags=True)} if tags else {})
+    return found | {"direct": direct} | ({"behaviour": replace(direct, tags=True, epochs=8)} if tags else {})
 
 
 def report(rows: dict[str, Row], options: argparse.Namespace) -> None:
@@ -100,7 +101,9 @@ def _options() -> argparse.Namespace:
     asked.add_argument("--budget-min", type=float, default=30)
     asked.add_argument("--models", type=lambda text: text.split(","), default=[])
     asked.add_argument(
-        "--fuse", type=lambda text: text.split(","), default=["transformer", "behaviour", "neighbours", "ease"]
+        "--fuse",
+        type=lambda text: text.split(","),
+        default=["transformer", "direct", "behaviour", "neighbours", "ease"],
     )
     asked.add_argument("--out", type=Path)
     return asked.parse_args()

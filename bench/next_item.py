@@ -6,7 +6,7 @@ Any file of the s3rec format: a line a user, `user item item …` in the order o
 all items are ranked, what the user had is masked, ties count against the model; models learn from all but the last two
 items, settings and the fusion's weights are chosen on the last but one. Metrics: MODEL/recall@10, MODEL/ndcg@10 (and the other cuts) for each model,
 and chosen/… for the model or fusion that validation picks. `--budget-min` bounds all of it: the networks
-share what time the others leave, and stop between epochs.
+share what time the others leave, and stop between epochs. With --attributes, `fusion` may read them and `fusion_ids` may not.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from huaxiang.models.next_item.sequences import read_s3rec
 from huaxiang.models.next_item.splits import leave_one_out
 from huaxiang.models.next_item.zoo import simple_grids
 from measure import Metrics, note, write_report
+
+TAGGED = ("content", "behaviour")  # models that read attributes
 
 
 def main() -> None:
@@ -45,16 +47,20 @@ def main() -> None:
     for name, grid in simple_grids(split.train, items).items():
         if not options.models or name in options.models:
             rows[name] = enter(name, grid, split, items, seeds=seeds if name == "als" else seeds[:1], done=say)
-    nets = networks(options.attributes is not None)
+    nets = {
+        name: replace(one, threads=options.threads) for name, one in networks(options.attributes is not None).items()
+    }
     asked = [name for name in nets if not options.models or name in options.models]
     for place, name in enumerate(asked):
         left = options.budget_min - (time.perf_counter() - start) / 60
         minutes = max(0.9 * left / (len(seeds) * (len(asked) - place)), 0.1)  # a tenth for the exam and the fusion
         rows[name] = enter(name, (replace(nets[name], minutes=minutes),), split, items, seeds=seeds, done=say)
-    parts = {name: row for name, row in rows.items() if name in options.fuse and name in rows}
-    if len(parts) > 1:
-        rows["fusion"] = fuse(parts, split, items)
-        say(f"fusion of {', '.join(parts)}: {[one.weights for one in rows['fusion'].models]}")  # type: ignore[attr-defined]
+    parts = {name: row for name, row in rows.items() if name in options.fuse}
+    by_ids = {name: row for name, row in parts.items() if name not in TAGGED}
+    for name, some in {"fusion_ids": by_ids, "fusion": parts}.items():
+        if len(some) > 1 and (name == "fusion" or len(by_ids) < len(parts)):
+            rows[name] = fuse(some, split, items, name=name)
+            say(f"{name} of {', '.join(some)}: {[one.weights for one in rows[name].models]}")  # type: ignore[attr-defined]
     report(rows, options)
 
 
@@ -99,6 +105,7 @@ def _options() -> argparse.Namespace:
     asked.add_argument("--seeds", type=int, default=5)
     asked.add_argument("--seed", type=int, default=1, help="the first seed")
     asked.add_argument("--budget-min", type=float, default=30)
+    asked.add_argument("--threads", type=int, default=2, help="of each network")
     asked.add_argument("--models", type=lambda text: text.split(","), default=[])
     asked.add_argument(
         "--fuse",

@@ -81,7 +81,7 @@ def crossed(values: np.ndarray, y: np.ndarray, task: Any, metric: str, seed: int
         out, rest = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
         inner = stratified_folds(y[rest], 5, seed=seed + 1, task=task)
         parts = [(x.rows(rows), y[rows]) for rows in (rest[inner > 0], rest[inner == 0])]
-        grid = [LinearConfig(task, l2=l2) for l2 in (0.003, 0.03, 0.3, 1.0)]
+        grid = [LinearConfig(task, l2=l2) for l2 in (0.03, 0.3, 1.0, 3.0)]
         chosen = choose_settings("linear", grid, *parts, seed=seed, classes=classes)
         scored[out] = (
             make_model(chosen.config).fit(x.rows(rest), y[rest], seed=seed, classes=classes).score(x.rows(out))

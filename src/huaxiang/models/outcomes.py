@@ -163,7 +163,9 @@ class LakeScorer:
         step = self._step
         columns = tuple(numeric_features(step, "training"))
         features = "".join(f', f."{name}"::DOUBLE AS "{name}"' for name in columns)
-        histories = self._histories if predictor.model.config.reads_history else None
+        histories = None
+        if predictor.model.config.reads_history:
+            histories = self._histories or HistoryReader.of(step, self._settings)
         people = _population(step, outcome, self._settings)
         query = f"SELECT f.user_id, f.as_of::TIMESTAMP AS as_of{features} FROM ({people}) f"
         made: list[pa.Table] = []

@@ -58,6 +58,9 @@ LEARNED = 1_000  # events of a customer that are learned from, the last ones
 SIMPLE_EVENTS = 1_000_000  # the simple models learn from so many, about
 COMPARED = 100_000  # customers among whom the most alike are sought; a random part where there are more
 FEWEST_EPOCHS = 2
+MAP = "behaviour.map"
+MAPPED = 1_500  # customers on the map, a random part where there are more
+MAP_SCHEMA = pa.schema([("user_id", pa.string()), ("x", pa.float64()), ("y", pa.float64())])
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def pretrain(step: Step, settings: Settings, *, folder: Path, progress: Progress
     """Trains, and writes the table `behaviour`; gives the version of what was learned ("" where nothing was)."""
     start = time.perf_counter()
     step.replace(TABLE, SCHEMA.empty_table())
+    step.replace(MAP, MAP_SCHEMA.empty_table())
     why = why_not(step, settings)
     if why is None:
         try:
@@ -120,7 +124,7 @@ def _pretrain(step: Step, settings: Settings, folder: Path, progress: Progress, 
     with progress.task(
         "train", Words(settings.shop.language)("models.behaviour.task.score"), pieces_of(step)
     ) as advance:
-        users = write_table(step, found, met, settings.behaviour, version, advance)
+        users = write_table(step, found, met, settings.behaviour, version, settings.train.seed, advance)
     step.note[TABLE] = {
         "status": "trained", "version": version, "chosen": chosen, "exam": judged, "weights": dict(zip(parts, fusion.weights, strict=True)),
         "curve": curve, "users": users, "items": len(met.items), "seconds": round(time.perf_counter() - start, 1), "asked": len(held.judge),
@@ -284,6 +288,7 @@ def write_table(step: Step, found: Any, met: ShopItems, settings: BehaviourSetti
     """`behaviour`, a row a customer with an event of an item; gives the customers."""
     pieces = pieces_of(step)
     names, vectors = _compared(step, found, met, pieces)
+    step.replace(MAP, draw_map(names, vectors, seed))
     users = 0
     ids = np.array(met.items.ids, dtype=object)
     for every, who in read_pieces(step, met, pieces=pieces):
@@ -310,6 +315,27 @@ def _compared(step: Step, found: Any, met: ShopItems, pieces: int) -> tuple[list
         vectors.append(found.model.user_vectors(every.take(np.arange(kept))))
         names += who[:kept]
     return names, np.concatenate(vectors)
+
+
+def draw_map(names: Sequence[str], vectors: Floats, seed: int) -> pa.Table:
+    """user_id, x, y of up to MAPPED customers on a plane: those who behave alike lie close.
+
+    source: van der Maaten & Hinton 2008 (t-SNE), from the first principal components; of few customers these components alone
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    some = np.sort(np.random.default_rng(seed).permutation(len(names))[:MAPPED])
+    held = vectors[some].astype(float)
+    if len(some) < 3:
+        return MAP_SCHEMA.empty_table()
+    if len(some) < 50:
+        flat = PCA(2, random_state=seed % 2**32).fit_transform(held)
+    else:
+        narrow = PCA(min(30, held.shape[1], len(some)), random_state=seed % 2**32).fit_transform(held)
+        flat = TSNE(2, init="pca", perplexity=min(30, len(some) / 4), random_state=seed % 2**32).fit_transform(narrow)
+    flat = np.nan_to_num(np.asarray(flat, dtype=float))
+    return pa.table([pa.array([names[place] for place in some]), flat[:, 0], flat[:, 1]], schema=MAP_SCHEMA)
 
 
 def _few(users: int, items: int) -> Iterator[np.ndarray]:

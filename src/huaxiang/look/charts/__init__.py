@@ -1,7 +1,7 @@
 """Small charts as inline SVG: no script, no request, right on light and dark, named for a screen reader.
 
     bars, columns, stacked, donut   how much of each            (amounts.py)
-    lines, spark, curve             how it moves, x against y   (lines.py)
+    lines, spark, curve, scatter    how it moves, x against y   (lines.py)
     heat, treemap, clock            many values as an area      (grids.py)
     range_bar, waterfall            a prediction and its reasons (reasons.py)
 
@@ -10,7 +10,7 @@ Every one takes plain numbers (None and NaN are holes), escapes every text, and 
 
 from huaxiang.look.charts.amounts import Bar, bars, columns, donut, stacked
 from huaxiang.look.charts.grids import clock, heat, treemap
-from huaxiang.look.charts.lines import Series, curve, lines, spark
+from huaxiang.look.charts.lines import Series, curve, lines, scatter, spark
 from huaxiang.look.charts.reasons import Effect, range_bar, waterfall
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "heat",
     "lines",
     "range_bar",
+    "scatter",
     "spark",
     "stacked",
     "treemap",

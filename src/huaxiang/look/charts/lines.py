@@ -145,6 +145,30 @@ def curve(
     return figure(drawing(*parts, height=height, title=title, summary=said), title=title, legend=keys, note=note)
 
 
+def scatter(groups: Sequence[Series], *, lang: Lang, title: str = "", height: int = 340, note: str = "") -> Markup:
+    """Points of several groups on a plane without scales (a map): who lies near whom. points: x and y of each."""
+    kept = [
+        [(x, y) for x, y in zip(finite([p[0] for p in one.points]), finite([p[1] for p in one.points]), strict=True) if x is not None and y is not None]
+        for one in groups
+    ]
+    known = [point for one in kept for point in one]
+    if not known:
+        return nothing(Words(lang)("look.chart.nothing"), title=title)
+    left, right = min(x for x, _ in known), max(x for x, _ in known)
+    low, high = min(y for _, y in known), max(y for _, y in known)
+    parts = [
+        tag(
+            "circle", tip(group.name), cx=percent(0.01 + 0.98 * (x - left) / ((right - left) or 1.0)),
+            cy=round(4 + (height - 8) * (high - y) / ((high - low) or 1.0), 1), r=2.6, class_=f"point c{group.colour}",
+        )
+        for group, points in zip(groups, kept, strict=True)
+        for x, y in points
+    ]  # fmt: skip
+    keys = legend([(one.name, one.colour) for one, points in zip(groups, kept, strict=True) if points])
+    said = "; ".join(f"{one.name}: {len(points)}" for one, points in zip(groups, kept, strict=True))
+    return figure(drawing(*parts, height=height, title=title, summary=said), title=title, legend=keys, note=note)
+
+
 def _rule(mark: float, low: float, high: float, top: float, plot: float, say: Shown) -> str:
     y = top + plot * (1 - (mark - low) / (high - low))
     line = tag("line", x1=0, x2="100%", y1=y, y2=y, class_="base" if mark == 0 else "grid")

@@ -119,7 +119,8 @@ class Behaviour:
         return found, np.take_along_axis(scores, found, axis=1)
 
     def user_vectors(self, history: Sequences) -> Floats:
-        """(B, 2 D) float32: of each history what its last event says, and the mean of all; each half of norm 1. Zeros for an empty one."""
+        """(B, 2 D) float32: of each history the mean of what its events say, and of their items; each half of norm 1. Zeros for an
+        empty one."""
         found = np.zeros((len(history), 2 * self.config.width), np.float32)
         recent = history.last(self.config.length)
         has = np.flatnonzero(recent.lengths > 0)
@@ -127,7 +128,8 @@ class Behaviour:
             for rows in batches_of(recent.lengths[has], AT_ONCE):
                 batch = reading_batch(recent.take(has[rows]), self.context, self.network.device)
                 read = self.network.read(batch.item, self._items(), batch.context, batch.layout)
-                found[has[rows]] = self.network.user_vectors(read, batch.layout).cpu().numpy()
+                taken = self._items()[batch.item]
+                found[has[rows]] = self.network.user_vectors(read, taken, batch.layout).cpu().numpy()
         return found
 
     def item_vectors(self) -> Floats:

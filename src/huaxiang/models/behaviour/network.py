@@ -163,10 +163,15 @@ class Network(nn.Module):
         expected = F.pad(self.share, (0, 1), value=1.0)[code] * self.config.negatives
         return sampled_softmax(x, scaled, aim, rivals, expected.log(), self.config.smoothing), read
 
-    def user_vectors(self, read: Tensor, at: Layout) -> Tensor:
-        """(N, D) → (B, 2 D): what the last event says, and the mean of what all say, each of norm 1."""
-        mean = torch.zeros(at.users, read.shape[1], device=read.device).index_add_(0, at.user, read.float())
-        return torch.cat([F.normalize(read[at.ends].float(), dim=-1), F.normalize(mean, dim=-1)], dim=-1)
+    def user_vectors(self, read: Tensor, taken: Tensor, at: Layout) -> Tensor:
+        """(N, D) what was read, (N, D) vectors of the items → (B, 2 D): the mean of what all events say, and of their items as they
+        enter the softmax; each of norm 1. What the last event says is left out: of who a customer is it told less (bench/log.md)."""
+
+        def mean(values: Tensor) -> Tensor:
+            found = torch.zeros(at.users, values.shape[1], device=values.device).index_add_(0, at.user, values.float())
+            return F.normalize(found, dim=-1)
+
+        return torch.cat([mean(read), mean(self.scaled_items(taken))], dim=-1)
 
 
 def tag_table(tags: csr_matrix) -> np.ndarray:

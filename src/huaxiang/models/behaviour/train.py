@@ -165,8 +165,9 @@ def _loss(network: Network, lesson: Lesson, some: Sequences, chance: np.random.G
 
 
 def _read(network: Network, batch: Batch) -> torch.Tensor:
-    read = network.read(batch.item, network.every_item(), batch.context, batch.layout)
-    return network.user_vectors(read, batch.layout)
+    vectors = network.every_item()
+    read = network.read(batch.item, vectors, batch.context, batch.layout)
+    return network.user_vectors(read, vectors[batch.item], batch.layout)
 
 
 def _add_up(network: Network) -> None:

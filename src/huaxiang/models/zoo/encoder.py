@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from huaxiang.models.behaviour.blocks import BLOCKS
+from huaxiang.models.behaviour.blocks import BLOCKS, Layout
 from huaxiang.models.behaviour.config import BehaviourConfig
 from huaxiang.models.metrics import Floats
 from huaxiang.models.next_item.sequences import Ints
@@ -53,9 +53,11 @@ class Network(nn.Module):
 
     def pool(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, T, D) embedded tokens → (B, 2 D): the state at the last token, and the mean over all."""
+        shape, at = x.shape, Layout(torch.full((len(x),), x.shape[1]))  # padding is behind, where nobody sees it
+        x = x.flatten(0, 1)
         for block in self.blocks:
-            x = block(x)
-        x = self.norm(x)
+            x = block(x, at)
+        x = self.norm(x).view(shape)
         real = torch.arange(x.shape[1])[None, :] < lengths[:, None]
         mean = (x * real[:, :, None]).sum(dim=1) / lengths[:, None]
         return torch.cat([x[torch.arange(len(x)), lengths - 1], mean], dim=1)

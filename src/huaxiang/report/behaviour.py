@@ -1,0 +1,102 @@
+"""The behaviour model as HTML: how training went, who foresees best, the map of customers, and what drove one customer's next item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from huaxiang.look import charts
+from huaxiang.look.charts import Bar, Effect, Series
+from huaxiang.look.numbers import Numbers
+from huaxiang.look.page import render
+from huaxiang.models.why import Foreseen
+from huaxiang.words import Lang, Words
+
+STAGES = ("active", "new", "loyal", "at_risk", "dormant", "churned", "returned", "prospect")
+COLOURS = (1, 2, 3, 4, 5, 6, 7, 8)
+
+
+def behaviour_body(
+    note: Mapping[str, Any], points: Sequence[Mapping[str, Any]], foreseen: Mapping[str, Sequence[Foreseen]], lang: Lang
+) -> Markup:
+    """note: what the training says; points: user_id, x, y, lifecycle of the map; foreseen: customer -> items likely next."""
+    words, numbers = Words(lang), Numbers(lang)
+    if note.get("status") != "trained":
+        return render("behaviour.html", "huaxiang.report", lang=lang, why=(note.get("why") or {}).get(lang, ""))
+    return render(
+        "behaviour.html",
+        "huaxiang.report",
+        lang=lang,
+        why="",
+        head=words(
+            "report.behaviour.head", size=note["size"], parameters=numbers.compact(note["parameters"]), users=numbers.number(note["users"]),
+            items=numbers.number(note["items"]), events=numbers.number(note["events"]), seconds=numbers.number(note["seconds"], 0),
+        ),
+        curves=_curves(note["curve"], numbers, words, lang),
+        exam=_exam(note, numbers, words, lang),
+        map=_map(points, words, lang),
+        examples=[_example(user, items, numbers, words, lang) for user, items in foreseen.items()],
+    )  # fmt: skip
+
+
+def _curves(curve: Sequence[Mapping[str, float]], numbers: Numbers, words: Words, lang: Lang) -> list[Markup]:
+    labels = [str(place + 1) for place in range(len(curve))]
+    found = [
+        charts.lines(
+            [Series("", [one["loss"] for one in curve], colour=1, dots=True)], labels, lang=lang,
+            title=words("report.behaviour.loss"), shown=lambda value: numbers.number(value, 2), height=150,
+        )
+    ]  # fmt: skip
+    if "ndcg@10" in curve[0]:
+        found.append(
+            charts.lines(
+                [Series("", [one["ndcg@10"] for one in curve], colour=2, dots=True)], labels, lang=lang,
+                title=words("report.behaviour.valid"), shown=lambda value: numbers.number(value, 3), height=150,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _exam(note: Mapping[str, Any], numbers: Numbers, words: Words, lang: Lang) -> Markup:
+    ordered = sorted(note["exam"].items(), key=lambda one: -one[1]["recall@10"])
+    bars = [
+        Bar(
+            words(f"models.board.model.{name}"), found["recall@10"], numbers.percent(found["recall@10"]),
+            colour=2 if name == note["chosen"] else 8,
+        )
+        for name, found in ordered
+    ]  # fmt: skip
+    title = words("report.behaviour.exam", asked=numbers.number(note["asked"]))
+    return charts.bars(bars, lang=lang, title=title, note=words("report.behaviour.exam_note"))
+
+
+def _map(points: Sequence[Mapping[str, Any]], words: Words, lang: Lang) -> Markup:
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for one in points:
+        groups.setdefault(str(one["lifecycle"] or "prospect"), []).append((one["x"], one["y"]))
+    series = [
+        Series(words.either(f"profile.lifecycle.{stage}", stage), points=found, colour=COLOURS[place % len(COLOURS)])
+        for place, (stage, found) in enumerate(sorted(groups.items(), key=lambda one: -len(one[1])))
+    ]
+    return charts.scatter(series, lang=lang, title=words("report.behaviour.map"), note=words("report.behaviour.map_note"))
+
+
+def _example(user: str, items: Sequence[Foreseen], numbers: Numbers, words: Words, lang: Lang) -> dict[str, Any]:
+    first = items[0]
+    effects = [
+        Effect(f"{one.title} · {words.either(f'report.event.{one.event}', one.event)}", one.fall, numbers.date(one.ts))
+        for one in first.because
+    ]
+    return {
+        "user": user,
+        "item": first.title,
+        "share": numbers.percent(first.share),
+        "had": words("report.behaviour.had") if first.had else words("report.behaviour.fresh"),
+        "chart": charts.bars(
+            [Bar(effect.label, effect.effect, f"{effect.shown}  −{numbers.number(effect.effect, 2)}", colour=1) for effect in effects],
+            lang=lang, title=words("report.behaviour.because", count=len(effects)),
+        ) if effects else None,
+        "others": [{"title": one.title, "share": numbers.percent(one.share), "had": one.had} for one in items[1:]],
+    }  # fmt: skip

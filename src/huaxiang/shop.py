@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from huaxiang.features.live.store import LiveStore
     from huaxiang.models import ScoreCard
     from huaxiang.models.next_item.compare import Leaderboard
+    from huaxiang.models.why import Foreseen
     from huaxiang.profile import Profile, ProfileReport
     from huaxiang.trust import Pseudonyms, Vault
 
@@ -208,13 +209,15 @@ class Shop:
         out = out or self.folder / "reports" / "report.html"
         out.parent.mkdir(parents=True, exist_ok=True)
         with self.progress.task("report", out.name):
+            examples = self.examples()
             return write_report(
                 self.lake,
                 self.settings,
                 quality=self.quality(),
                 cards=self.cards(),
-                profiles=[self.profile(user).to_dict() for user in self.examples()],
+                profiles=[self.profile(user).to_dict() for user in examples],
                 board=self.leaderboard(),
+                foreseen=self._foreseen(examples),
                 out=out,
                 lang=lang or self.settings.shop.language,
             )
@@ -251,6 +254,27 @@ class Shop:
         from huaxiang.profile import find_user, profile_document
 
         return profile_document(self.lake, self.settings, find_user(self.lake, self.pseudonyms(), user))
+
+    def foresee(self, user: str, *, count: int = 5) -> list[Foreseen]:
+        """What a customer will likely take next, by the model that the last training chose, and the events that speak most for each:
+        taking one away lowers the item's score.
+
+        user: the shop's own id or the pseudonym
+        raises: ModelError where there is no behaviour model
+        """
+        from huaxiang.models.why import foresee
+        from huaxiang.profile import find_user
+
+        found = find_user(self.lake, self.pseudonyms(), user)
+        return foresee(self.lake, self.folder / "models", found, count=count)
+
+    def _foreseen(self, users: Sequence[str]) -> dict[str, list[Foreseen]]:
+        """What each of `users` will likely take next ({}: there is no behaviour model)."""
+        from huaxiang.models.why import can_foresee, foresee
+
+        if not can_foresee(self.lake):
+            return {}
+        return {user: foresee(self.lake, self.folder / "models", user) for user in users}
 
     def examples(self, n: int = 3) -> list[str]:
         """`n` customers worth reading first, unlike one another (pseudonyms)."""

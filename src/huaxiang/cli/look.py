@@ -66,6 +66,23 @@ def compare(
         show_leaderboard(found, out, LANG)
 
 
+@app.command(help=WORDS("cli.foresee"))
+def foresee(
+    shop: Folder,
+    user: Annotated[str, typer.Argument(help=help_of("user"))],
+    count: Annotated[int, typer.Option(min=1, max=50, help=help_of("count"))] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help=help_of("json"))] = False,
+) -> None:
+    from huaxiang.models.next_item.show import show_foreseen
+
+    with open_shop(shop) as opened:
+        found = opened.foresee(user, count=count)
+    if as_json:
+        print_json([one.to_dict() for one in found])
+    else:
+        show_foreseen(found, out, LANG)
+
+
 @app.command(help=WORDS("cli.features"))
 def features(
     words: Annotated[list[str], typer.Argument(metavar="SHOP | explain [SHOP] NAME USER", help=help_of("features"))],

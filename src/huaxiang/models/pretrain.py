@@ -284,7 +284,9 @@ def _judge(part: Scorer, held: Held, items: Items) -> dict[str, float]:
     return found
 
 
-def write_table(step: Step, found: Any, met: ShopItems, settings: BehaviourSettings, version: str, advance: Any) -> int:
+def write_table(
+    step: Step, found: Any, met: ShopItems, settings: BehaviourSettings, version: str, seed: int, advance: Any
+) -> int:
     """`behaviour`, a row a customer with an event of an item; gives the customers."""
     pieces = pieces_of(step)
     names, vectors = _compared(step, found, met, pieces)

@@ -95,7 +95,9 @@ def read_history(lake: Lake, found: Foresight, user_id: str) -> tuple[Sequences,
 def _titles(lake: Lake, wanted: list[str]) -> Mapping[str, str]:
     items = lake.engine.sql(lake.table("ready.items"))
     listed = ", ".join(map(quote, wanted))
-    rows = lake.engine.rows(f"SELECT item_id, coalesce(title, category) AS title FROM ({items}) WHERE item_id IN ({listed})")
+    rows = lake.engine.rows(
+        f"SELECT item_id, coalesce(title, category) AS title FROM ({items}) WHERE item_id IN ({listed})"
+    )
     return {row["item_id"]: row["title"] for row in rows if row["title"]}
 
 

@@ -69,7 +69,7 @@ def _exam(note: Mapping[str, Any], numbers: Numbers, words: Words, lang: Lang) -
         for name, found in ordered
     ]  # fmt: skip
     title = words("report.behaviour.exam", asked=numbers.number(note["asked"]))
-    return charts.bars(bars, lang=lang, title=title, note=words("report.behaviour.exam_note"))
+    return charts.bars(bars, lang=lang, title=title)
 
 
 def _map(points: Sequence[Mapping[str, Any]], words: Words, lang: Lang) -> Markup:
@@ -80,13 +80,15 @@ def _map(points: Sequence[Mapping[str, Any]], words: Words, lang: Lang) -> Marku
         Series(words.either(f"profile.lifecycle.{stage}", stage), points=found, colour=COLOURS[place % len(COLOURS)])
         for place, (stage, found) in enumerate(sorted(groups.items(), key=lambda one: -len(one[1])))
     ]
-    return charts.scatter(series, lang=lang, title=words("report.behaviour.map"), note=words("report.behaviour.map_note"))
+    return charts.scatter(
+        series, lang=lang, title=words("report.behaviour.map"), note=words("report.behaviour.map_note")
+    )
 
 
 def _example(user: str, items: Sequence[Foreseen], numbers: Numbers, words: Words, lang: Lang) -> dict[str, Any]:
     first = items[0]
     effects = [
-        Effect(f"{one.title} · {words.either(f'report.event.{one.event}', one.event)}", one.fall, numbers.date(one.ts))
+        Effect(f"{one.title} · {words.either(f'look.event.{one.event}', one.event)}", one.fall, numbers.date(one.ts))
         for one in first.because
     ]
     return {

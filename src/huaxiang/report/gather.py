@@ -31,6 +31,7 @@ class Gathered:
     cohorts: Sequence[Row] = ()  # cohort, age, customers, share
     predicted: Sequence[Row] = ()  # outcome, bin, customers
     acting: Sequence[Row] = ()  # outcome, customers, above
+    points: Sequence[Row] = ()  # user_id, x, y, lifecycle of the behaviour model's map
     counts: Row = field(default_factory=dict)  # table -> rows
 
 
@@ -40,7 +41,12 @@ def gather(lake: Lake, settings: Settings) -> Gathered:
     counts = {name: entry.rows for name, entry in sorted(lake.manifest().tables.items())}
     if events is None:
         return Gathered(
-            counts=counts, stages=_stages(lake), rfm=_rfm(lake), predicted=_predicted(lake), acting=_acting(lake)
+            counts=counts,
+            stages=_stages(lake),
+            rfm=_rfm(lake),
+            predicted=_predicted(lake),
+            acting=_acting(lake),
+            points=_points(lake),
         )
     totals = events.totals()
     span = (totals["last"] - totals["first"]).days + 1 if totals["first"] else 0
@@ -58,6 +64,7 @@ def gather(lake: Lake, settings: Settings) -> Gathered:
         cohort_unit=cohort_unit,
         cohorts=events.cohorts(cohort_unit),
         predicted=_predicted(lake),
+        points=_points(lake),
         acting=_acting(lake),
         counts=counts,
     )
@@ -197,4 +204,14 @@ def _acting(lake: Lake) -> list[Row]:
     return lake.engine.rows(
         f"""SELECT outcome, count(*) AS customers, count(*) FILTER (value >= threshold) AS above, avg(value) AS mean
             FROM ({lake.engine.sql(lake.table("predictions"))}) GROUP BY outcome"""
+    )
+
+
+def _points(lake: Lake) -> list[Row]:
+    """Where the customers of the map lie, and their stage."""
+    if not lake.rows("behaviour.map") or not lake.has("profiles"):
+        return []
+    drawn, profiles = (lake.engine.sql(lake.table(name)) for name in ("behaviour.map", "profiles"))
+    return lake.engine.rows(
+        f"SELECT m.user_id, x, y, p.lifecycle FROM ({drawn}) AS m JOIN ({profiles}) AS p USING (user_id) ORDER BY m.user_id"
     )

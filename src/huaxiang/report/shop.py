@@ -19,7 +19,9 @@ from huaxiang.look.numbers import Numbers, as_time
 from huaxiang.look.page import page, render
 from huaxiang.models.card import ScoreCard
 from huaxiang.models.next_item.compare import Leaderboard
+from huaxiang.models.why import Foreseen
 from huaxiang.profile.page import portrait
+from huaxiang.report.behaviour import behaviour_body
 from huaxiang.report.board import board_body
 from huaxiang.report.cards import card_body
 from huaxiang.report.gather import Gathered, gather
@@ -43,6 +45,7 @@ def write_report(
     cards: list[ScoreCard],
     profiles: list[dict[str, Any]],
     board: Leaderboard | None = None,
+    foreseen: Mapping[str, Sequence[Foreseen]] | None = None,
     out: Path,
     lang: Lang,
 ) -> Path:
@@ -57,6 +60,7 @@ def write_report(
         cards=cards,
         profiles=profiles,
         board=board,
+        foreseen=foreseen,
         lang=lang,
     )
     write_atomically(out, text)
@@ -75,13 +79,22 @@ def shop_report(
     cards: Sequence[ScoreCard],
     profiles: Sequence[Mapping[str, Any]],
     board: Leaderboard | None = None,
+    foreseen: Mapping[str, Sequence[Foreseen]] | None = None,
     lang: Lang,
 ) -> str:
     """The report as HTML, in both languages, opened in `lang`. notes: what each step noted in the lake."""
     name = settings.shop.name
     bodies = {
         each: _body(
-            found, settings, notes=notes, quality=quality, cards=cards, profiles=profiles, board=board, lang=each
+            found,
+            settings,
+            notes=notes,
+            quality=quality,
+            cards=cards,
+            profiles=profiles,
+            board=board,
+            foreseen=foreseen or {},
+            lang=each,
         )
         for each in LANGS
     }
@@ -99,11 +112,13 @@ def _body(
     cards: Sequence[ScoreCard],
     profiles: Sequence[Mapping[str, Any]],
     board: Leaderboard | None,
+    foreseen: Mapping[str, Sequence[Foreseen]],
     lang: Lang,
 ) -> Markup:
     numbers = Numbers(lang, settings.shop.currency)
     features = list(notes.get("build", {}).get("features") or [])
     meanings = {row["name"]: str(row.get(f"meaning_{lang}") or "") for row in features}
+    trained = notes.get("train", {}).get("behaviour") or {}
     meanings.setdefault("recent_events", Words(lang)("models.recent_events"))
     return render(
         "report.html",
@@ -130,6 +145,7 @@ def _body(
             for card in cards
         ],
         board=board_body(board, lang) if board is not None else None,
+        behaviour=behaviour_body(trained, found.points, foreseen, lang) if trained else None,
         profiles=[_example(document, lang) for document in profiles],
         quality=quality_body(quality, lang) if quality is not None else None,
         features=_by_group(features, lang),

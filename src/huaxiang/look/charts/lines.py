@@ -148,7 +148,11 @@ def curve(
 def scatter(groups: Sequence[Series], *, lang: Lang, title: str = "", height: int = 340, note: str = "") -> Markup:
     """Points of several groups on a plane without scales (a map): who lies near whom. points: x and y of each."""
     kept = [
-        [(x, y) for x, y in zip(finite([p[0] for p in one.points]), finite([p[1] for p in one.points]), strict=True) if x is not None and y is not None]
+        [
+            (x, y)
+            for x, y in zip(finite([p[0] for p in one.points]), finite([p[1] for p in one.points]), strict=True)
+            if x is not None and y is not None
+        ]
         for one in groups
     ]
     known = [point for one in kept for point in one]

@@ -29,6 +29,8 @@ from huaxiang.progress import SILENT, Progress
 
 log = logging.getLogger(__name__)
 FORMAT = "huaxiang.board/1"
+READ = 2_000_000  # events a network reads in all its epochs, about: minutes, not hours
+MANY = 5_000  # items from which the networks learn against a sample of rivals
 FUSED = ("neighbours", "ease", "transformer", "behaviour")
 
 
@@ -130,15 +132,17 @@ def grids(every: Sequences, items: Items) -> dict[str, tuple[NextConfig, ...]]:
     if find_spec("implicit") is not None:
         found["als"] = (AlsConfig(),)
     if find_spec("torch") is not None:
-        from huaxiang.models.behaviour import BehaviourConfig, fitting
+        from huaxiang.models.behaviour import BehaviourConfig, fitting, size_for, sized
 
-        base = BehaviourConfig(patience=3)
-        base = fitting(base, int(np.minimum(every.lengths, base.length).sum()), len(items))
+        events = len(every.item)
+        base = sized(BehaviourConfig(rate=2e-3, decay=True, patience=3), size_for(events))
+        base = fitting(base, events, len(items))
+        base = _with(base, epochs=max(min(READ // events, 20), 2), negatives=1024 if len(items) > MANY else 0)
         found["gru"] = (_with(base, encoder="gru", layers=1),)
         found["cnn"] = (_with(base, encoder="cnn"),)
         found["transformer"] = (base,)
         if items.tags is not None:
-            found["behaviour"] = (_with(base, tags=True, kinds=True, times=True, id_dropout=0.1),)
+            found["behaviour"] = (_with(base, tags=True, kinds=True, times=True, prices=True, id_dropout=0.1),)
     return found
 
 

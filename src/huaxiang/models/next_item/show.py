@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from huaxiang.look.numbers import Numbers
 from huaxiang.models.next_item.compare import Board, Entry, Leaderboard
+from huaxiang.models.why import Foreseen
 from huaxiang.words import Lang, Words
 
 COLUMNS = ("recall@10", "ndcg@10", "unmasked_ndcg@10", "coverage@10", "popular_share@10")
@@ -60,3 +65,19 @@ def _figure(entry: Entry, metric: str) -> str:
         f"{found['mean']:.4f}" if metric.endswith("ndcg@10") or metric.startswith("recall") else f"{found['mean']:.2f}"
     )
     return f"{text} ± {found['sd']:.4f}" if found["n"] > 1 and metric == "ndcg@10" else text
+
+
+def show_foreseen(found: Sequence[Foreseen], console: Console, lang: Lang) -> None:
+    """What a customer will likely take next, and why."""
+    words, numbers = Words(lang), Numbers(lang)
+    for place, one in enumerate(found, 1):
+        had = words("report.behaviour.had" if one.had else "report.behaviour.fresh")
+        console.print(
+            f"[bold]{place}. {escape(one.title)}[/]  {escape(one.item_id)} · {numbers.percent(one.share)} · {had}",
+            highlight=False,
+        )
+        for event in one.because:
+            what = words.either(f"look.event.{event.event}", event.event)
+            line = f"   −{event.fall:.2f}  {numbers.date(event.ts)}  {what}  {escape(event.title)}"
+            console.print(line, style="dim", highlight=False)
+    console.print(words("report.behaviour.because_note"), style="dim")

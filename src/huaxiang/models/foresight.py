@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FORMAT = "huaxiang.foresight/1"
 HOME = "behaviour-model"  # beside the outcomes' folders; no outcome can have this name
 CITED = 5
+LEAST = 0.005  # fall of the log score that is worth citing
 LOOKED_AT = 20  # events whose removal is tried
 
 
@@ -79,7 +80,7 @@ class Foresight:
 
     def because(self, history: Sequences, item: int) -> tuple[Ints, Floats]:
         """Of one customer: the places (in `history`) of the events that speak most for `item`, strongest first, and how far its
-        log score falls when each is taken away. Only events whose removal lowers it; the last `LOOKED_AT` are tried."""
+        log score falls when each is taken away. Only events whose removal lowers it by LEAST or more; the last `LOOKED_AT` are tried."""
         count = len(history.item)
         tried = np.arange(max(count - LOOKED_AT, 0), count)
         kept = [np.delete(np.arange(count), place) for place in tried]
@@ -94,7 +95,7 @@ class Foresight:
         scores = self.log_scores(asked)
         fall = scores[0, item] - scores[1:, item]
         order = np.argsort(-fall, kind="stable")[:CITED]
-        order = order[fall[order] > 0]
+        order = order[fall[order] >= LEAST]
         return tried[order], fall[order]
 
 

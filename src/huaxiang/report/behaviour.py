@@ -14,7 +14,6 @@ from huaxiang.look.page import render
 from huaxiang.models.why import Foreseen
 from huaxiang.words import Lang, Words
 
-STAGES = ("active", "new", "loyal", "at_risk", "dormant", "churned", "returned", "prospect")
 COLOURS = (1, 2, 3, 4, 5, 6, 7, 8)
 
 
@@ -81,7 +80,7 @@ def _map(points: Sequence[Mapping[str, Any]], words: Words, lang: Lang) -> Marku
         for place, (stage, found) in enumerate(sorted(groups.items(), key=lambda one: -len(one[1])))
     ]
     return charts.scatter(
-        series, lang=lang, title=words("report.behaviour.map"), note=words("report.behaviour.map_note")
+        series, lang=lang, title=words("report.behaviour.map"), note=words("report.behaviour.map_note"), height=460
     )
 
 
@@ -98,7 +97,7 @@ def _example(user: str, items: Sequence[Foreseen], numbers: Numbers, words: Word
         "had": words("report.behaviour.had") if first.had else words("report.behaviour.fresh"),
         "chart": charts.bars(
             [Bar(effect.label, effect.effect, f"{effect.shown}  −{numbers.number(effect.effect, 2)}", colour=1) for effect in effects],
-            lang=lang, title=words("report.behaviour.because", count=len(effects)),
+            lang=lang, title=words("report.behaviour.because", count=len(effects)), room=22,
         ) if effects else None,
         "others": [{"title": one.title, "share": numbers.percent(one.share), "had": one.had} for one in items[1:]],
     }  # fmt: skip

@@ -18,7 +18,7 @@ from huaxiang.models.behaviour.network import Network
 from huaxiang.models.behaviour.source import InMemory, Source
 from huaxiang.models.behaviour.train import Lesson, Run, batches_of, train_network
 from huaxiang.models.next_item.base import State, pack, unpack
-from huaxiang.models.next_item.ranking import best, rank_targets
+from huaxiang.models.next_item.ranking import rank_targets
 from huaxiang.models.next_item.sequences import Floats, Ints, Items, Sequences
 from huaxiang.models.next_item.splits import Questions
 
@@ -112,11 +112,13 @@ class Behaviour:
 
     def top(self, history: Sequences, count: int, *, seen: bool = False) -> tuple[Ints, Floats]:
         """(B, count) the items of the highest scores, highest first, and their scores; those of the history only where `seen`."""
-        scores = self.score(history)
-        if not seen:
-            scores[history.user, history.item] = -np.inf
-        found = best(scores, min(count, self.network.items))
-        return found, np.take_along_axis(scores, found, axis=1)
+        with torch.inference_mode():
+            scores = self.network.scaled_read(self._last(history)) @ self._rivals().T
+            if not seen:
+                user, item = torch.from_numpy(history.user), torch.from_numpy(history.item)
+                scores[user.to(scores.device), item.to(scores.device)] = -torch.inf
+            found = scores.topk(min(count, self.network.items), dim=1)
+            return np.asarray(found.indices.cpu()), np.asarray(found.values.cpu())
 
     def user_vectors(self, history: Sequences) -> Floats:
         """(B, 2 D) float32: of each history the mean of what its events say, and of their items; each half of norm 1. Zeros for an

@@ -10,6 +10,7 @@ was before it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -453,7 +454,12 @@ class Shop:
     def _step(self, name: str) -> Iterator[Step]:
         with self.lake.step(name) as step:
             mark = self._mark(name)
-            yield step
+            try:
+                yield step
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    raise ShopError("engine.disk_full") from error
+                raise
             step.note["mark"] = mark
             log.info(
                 "%s: %s",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from huaxiang.engine.lake import write_atomically
 
 FORMAT = "huaxiang.checkpoint/1"
 
@@ -37,7 +38,7 @@ def save_checkpoint(
     path: Path, network: torch.nn.Module, optimiser: torch.optim.Optimizer, standing: Standing, about: Mapping[str, Any]
 ) -> None:
     """about: what must be the same for training to go on from here."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     arrays = {f"net.{name}": value for name, value in network.state_dict().items()}
     arrays |= {f"kept.{name}": value for name, value in (standing.kept or {}).items()}
@@ -46,11 +47,8 @@ def save_checkpoint(
     said = {name: value for name, value in vars(standing).items() if name != "kept"}
     meta = {"format": FORMAT, "standing": json.dumps(said), "about": json.dumps(about, sort_keys=True)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    save_file({name: value.detach().cpu().contiguous().clone() for name, value in arrays.items()}, new, metadata=meta)
-    with new.open("rb+") as written:
-        os.fsync(written.fileno())
-    new.replace(path)
+    held = save({name: value.detach().cpu().contiguous().clone() for name, value in arrays.items()}, metadata=meta)
+    write_atomically(path, held)
 
 
 def load_checkpoint(

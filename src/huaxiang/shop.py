@@ -155,10 +155,13 @@ class Shop:
         from huaxiang.models import train_outcomes
 
         if self.settings.shop.engine == "spark":
+            from huaxiang.models.card import say
+            from huaxiang.models.pretrain import skip
             from huaxiang.models.spark_scoring import SparkScorer, bring_training
 
             with self._step_on_spark("train") as places:
                 bring_training(places)
+                skip(places.step, say("models.behaviour.why.spark"))
                 scorer = SparkScorer(places, self.settings)
                 folder = self.folder / "models"
                 return train_outcomes(places.step, self.settings, folder=folder, scorer=scorer, progress=self.progress)

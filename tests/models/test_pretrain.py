@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from huaxiang import Shop
+from huaxiang.models.behaviour_table import nearest
 from huaxiang.models.foresight import HOME, load_foresight
 from huaxiang.models.next_item.lake import read_items, read_pieces
 from huaxiang.models.next_item.sequences import Sequences, from_lists
-from huaxiang.models.pretrain import check_version, joined, nearest
+from huaxiang.models.pretrain import check_version, joined
 from huaxiang.profile import profile_schema
 
 from .test_compare import make_shop
@@ -209,10 +210,11 @@ def test_two_processes_train_a_shop_too(tmp_path: Path) -> None:
 
 
 def test_nearest_leaves_the_customer_out() -> None:
+    """Half the product of two halves of norm 1: a and b share one half, b and c the other, a and c none."""
     vectors = np.array([[1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 0, 1]], dtype=float)
     other, cosine = nearest(vectors, ["a", "b", "c"], vectors, ["a", "b", "c"], 2)
-    assert other == [["b", "a"] if name == "c" else ["b", "c"] if name == "a" else other[1] for name in "abc"]
-    assert cosine[0] == [0.5, 0.0] and sorted(other[1]) == ["a", "c"]
+    assert (other[0], other[2]) == (["b", "c"], ["b", "a"]) and sorted(other[1]) == ["a", "c"]
+    assert cosine == [[0.5, 0.0], [0.5, 0.5], [0.5, 0.0]]
     assert nearest(vectors[:1], ["a"], vectors[:1], ["a"], 2) == ([[]], [[]])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,7 @@ def save_foresight(found: Foresight, folder: Path) -> str:
     """Writes it under `folder`/behaviour-model; gives its version: equal content, equal version."""
     home = folder / HOME
     new = home / "new"
+    shutil.rmtree(new, ignore_errors=True)  # of a run that was killed here
     for name, part in found.parts.items():
         save_next(part, new / name)  # type: ignore[arg-type]
     said = {
@@ -123,11 +125,10 @@ def save_foresight(found: Foresight, folder: Path) -> str:
     version = digest.hexdigest()[:12]
     write_atomically(new / "foresight.json", json.dumps(said | {"version": version}, ensure_ascii=False))
     place = home / version
-    if place.exists():
-        import shutil
-
-        shutil.rmtree(place)
-    new.rename(place)
+    if place.exists():  # the same, and somebody may be reading it
+        shutil.rmtree(new)
+    else:
+        new.rename(place)
     return version
 
 

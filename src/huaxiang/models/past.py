@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from huaxiang.engine import Step
+from huaxiang.models.behaviour_table import TABLE
 from huaxiang.models.foresight import HOME, Foresight, save_foresight
 from huaxiang.models.next_item.lake import ShopItems, read_items
 from huaxiang.models.next_item.sequences import Floats, Sequences
-from huaxiang.models.pretrain import TABLE, TooFewError, train_on
+from huaxiang.models.pretrain import TooFewError, train_on
 from huaxiang.models.zoo.history import Histories
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import Settings
@@ -70,10 +71,8 @@ def train_past(step: Step, settings: Settings, *, folder: Path, progress: Progre
     try:
         model, curve, _, _, said = train_on(step, settings, met, lesson, progress, before=first, simple=False)
     except TooFewError:
+        shutil.rmtree(lesson, ignore_errors=True)
         return None
-    finally:
-        if not (lesson / "checkpoint.safetensors").exists():
-            shutil.rmtree(lesson, ignore_errors=True)
     found = Foresight(
         {"behaviour": model},
         (1.0,),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib.util import find_spec
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from huaxiang.engine import Step
 from huaxiang.errors import ModelError
+from huaxiang.models.behaviour_table import MAP, MAP_SCHEMA, SCHEMA, TABLE, write_table
 from huaxiang.models.card import Texts, say
 from huaxiang.models.next_item.again import Again, AgainConfig
 from huaxiang.models.next_item.base import Scorer
@@ -33,7 +33,7 @@ from huaxiang.models.next_item.lake import ShopItems, pieces_of, read_items, rea
 from huaxiang.models.next_item.neighbours import Neighbours, NeighboursConfig
 from huaxiang.models.next_item.popular import Popular, PopularConfig
 from huaxiang.models.next_item.ranking import rank_targets
-from huaxiang.models.next_item.sequences import Floats, Items, Sequences
+from huaxiang.models.next_item.sequences import Items, Sequences
 from huaxiang.models.next_item.splits import Questions
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import BehaviourSettings, Settings
@@ -41,31 +41,17 @@ from huaxiang.words import Words
 
 log = logging.getLogger(__name__)
 
-TABLE = "behaviour"
-SCHEMA = pa.schema(
-    [
-        ("user_id", pa.string()),
-        ("embedding", pa.list_(pa.float32())),
-        ("next_items", pa.list_(pa.struct([("item_id", pa.string()), ("share", pa.float64())]))),
-        ("similar", pa.list_(pa.struct([("user_id", pa.string()), ("similarity", pa.float64())]))),
-        ("version", pa.string()),
-    ]
-)
 LEAST_USERS = 20  # with three events at least: fewer cannot be held out
 ASKED = 4_000  # customers held out, at most; half stop the training, half judge
 SHARE = 0.2  # of the customers held out, at most
 LEARNED = 1_000  # events of a customer that are learned from, the last ones
 SIMPLE_EVENTS = 1_000_000  # the simple models learn from so many, about
-COMPARED = 100_000  # customers among whom the most alike are sought; a random part where there are more
 FEWEST_EPOCHS = 1
-MAP = "behaviour.map"
-MAPPED = 1_500  # customers on the map, a random part where there are more
-MAP_SCHEMA = pa.schema([("user_id", pa.string()), ("x", pa.float64()), ("y", pa.float64())])
 
 
 @dataclass(frozen=True)
 class Held:
-    """Customers whose last item is asked: `stop` ends the training and weighs the fusion, `judge` chooses."""
+    """Customers whose last item is asked: `stop` ends the training, weighs the fusion and chooses; `judge` says how good that is."""
 
     stop: Questions
     judge: Questions
@@ -82,9 +68,16 @@ def pretrain(step: Step, settings: Settings, *, folder: Path, progress: Progress
             return _pretrain(step, settings, folder, progress, start)
         except TooFewError:
             why = say("models.behaviour.why.few", need=LEAST_USERS)
+    skip(step, why)
+    return ""
+
+
+def skip(step: Step, why: Texts) -> None:
+    """Leaves an empty `behaviour`, and why."""
+    step.replace(TABLE, SCHEMA.empty_table())
+    step.replace(MAP, MAP_SCHEMA.empty_table())
     step.note[TABLE] = {"status": "skipped", "why": why}
     log.info("behaviour model: skipped: %s", why["en"])
-    return ""
 
 
 class TooFewError(Exception):
@@ -250,7 +243,7 @@ def _write_sequences(
         if writer is not None:
             writer.close()
     together = joined(asked)
-    if len(together) < LEAST_USERS // 5 or sum(int((one.lengths >= 3).sum()) for one in sample) < LEAST_USERS:
+    if len(together) < 2 or sum(int((one.lengths >= 3).sum()) for one in sample) < LEAST_USERS:
         raise TooFewError
     order = np.random.default_rng(seed).permutation(len(together))
     halves = [np.sort(part) for part in np.array_split(order, 2)]
@@ -282,129 +275,6 @@ def _judge(part: Scorer, held: Held, items: Items) -> dict[str, float]:
         found[f"{name}recall@10"] = float((rank <= 10).mean())
         found[f"{name}ndcg@10"] = float(((rank <= 10) / np.log2(rank + 1)).mean())
     return found
-
-
-def write_table(
-    step: Step, found: Any, met: ShopItems, settings: BehaviourSettings, version: str, seed: int, advance: Any
-) -> int:
-    """`behaviour`, a row a customer with an event of an item; gives the customers."""
-    pieces = pieces_of(step)
-    names, vectors = _compared(step, found, met, pieces)
-    step.replace(MAP, draw_map(names, vectors, seed))
-    users = 0
-    ids = np.array(met.items.ids, dtype=object)
-    for every, who in read_pieces(step, met, pieces=pieces):
-        made: list[pa.Table] = []
-        for rows in _few(len(every), len(ids)):
-            some = every.take(rows)
-            own = found.model.user_vectors(some)
-            listed, share = found.lists(some, settings.next_items)
-            mine = [who[row] for row in rows]
-            other, alike = nearest(own, mine, vectors, names, settings.similar)
-            made.append(_rows(mine, own, ids[listed], share, other, alike, version))
-        step.append(TABLE, pa.concat_tables(made))
-        users += len(every)
-        advance(1)
-    return users
-
-
-def _compared(step: Step, found: Any, met: ShopItems, pieces: int) -> tuple[list[str], Floats]:
-    """The customers among whom the most alike are sought, and their vectors."""
-    names: list[str] = []
-    vectors: list[Floats] = []
-    for every, who in read_pieces(step, met, pieces=pieces):
-        kept = min(len(every), -(-COMPARED // pieces))
-        vectors.append(found.model.user_vectors(every.take(np.arange(kept))))
-        names += who[:kept]
-    return names, np.concatenate(vectors)
-
-
-def draw_map(names: Sequence[str], vectors: Floats, seed: int) -> pa.Table:
-    """user_id, x, y of up to MAPPED customers on a plane: those who behave alike lie close.
-
-    source: van der Maaten & Hinton 2008 (t-SNE), from the first principal components; of few customers these components alone
-    """
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
-    some = np.sort(np.random.default_rng(seed).permutation(len(names))[:MAPPED])
-    held = vectors[some].astype(float)
-    if len(some) < 3:
-        return MAP_SCHEMA.empty_table()
-    if len(some) < 50:
-        flat = PCA(2, random_state=seed % 2**32).fit_transform(held)
-    else:
-        narrow = PCA(min(30, held.shape[1], len(some)), random_state=seed % 2**32).fit_transform(held)
-        flat = TSNE(2, init="pca", perplexity=min(30, len(some) / 4), random_state=seed % 2**32).fit_transform(narrow)
-    flat = np.nan_to_num(np.asarray(flat, dtype=float))
-    return pa.table([pa.array([names[place] for place in some]), flat[:, 0], flat[:, 1]], schema=MAP_SCHEMA)
-
-
-def _few(users: int, items: int) -> Iterator[np.ndarray]:
-    """Customers in batches whose scores of all items fit memory."""
-    size = max(1, min(4_096, 32_000_000 // max(items, 1)))
-    for low in range(0, users, size):
-        yield np.arange(low, min(low + size, users))
-
-
-def nearest(
-    own: Floats, mine: Sequence[str], vectors: Floats, names: Sequence[str], count: int
-) -> tuple[list[list[str]], list[list[float]]]:
-    """Of each customer the `count` others of the highest cosine (both halves of norm 1: half their product), and that cosine."""
-    alike = own @ vectors.T / 2
-    place = {name: at for at, name in enumerate(names)}
-    at = np.array([place.get(name, -1) for name in mine])
-    alike[np.flatnonzero(at >= 0), at[at >= 0]] = -np.inf
-    count = min(count, max(len(names) - 1, 0))
-    if not count:
-        return [[] for _ in mine], [[] for _ in mine]
-    top = np.argpartition(-alike, count - 1, axis=1)[:, :count]
-    cosine = np.take_along_axis(alike, top, axis=1)
-    order = np.argsort(-cosine, axis=1, kind="stable")
-    top, cosine = np.take_along_axis(top, order, axis=1), np.take_along_axis(cosine, order, axis=1)
-    listed = np.array(names, dtype=object)[top]
-    good = np.isfinite(cosine)
-    return (
-        [row[ok].tolist() for row, ok in zip(listed, good, strict=True)],
-        [row[ok].round(4).tolist() for row, ok in zip(cosine.astype(float), good, strict=True)],
-    )
-
-
-def _rows(
-    users: Sequence[str],
-    vectors: Floats,
-    items: Any,
-    share: Floats,
-    other: list[list[str]],
-    alike: list[list[float]],
-    version: str,
-) -> pa.Table:
-    count, width = vectors.shape
-    listed = items.shape[1]
-    embedding = pa.ListArray.from_arrays(
-        pa.array(np.arange(count + 1, dtype=np.int32) * width), pa.array(vectors.ravel(), pa.float32())
-    )
-    struct = pa.StructArray.from_arrays(
-        [pa.array(items.ravel(), pa.string()), pa.array(share.ravel().astype(float))], names=["item_id", "share"]
-    )
-    offsets = np.concatenate([[0], np.cumsum([len(one) for one in other])]).astype(np.int32)
-    near = pa.StructArray.from_arrays(
-        [
-            pa.array([one for row in other for one in row], pa.string()),
-            pa.array([one for row in alike for one in row], pa.float64()),
-        ],
-        names=["user_id", "similarity"],
-    )
-    return pa.table(
-        [
-            pa.array(users, pa.string()),
-            embedding,
-            pa.ListArray.from_arrays(pa.array(np.arange(count + 1, dtype=np.int32) * listed), struct),
-            pa.ListArray.from_arrays(pa.array(offsets), near),
-            pa.repeat(version, count),
-        ],
-        schema=SCHEMA,
-    )
 
 
 def _count(model: Any) -> int:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from huaxiang.features.live.store import LiveStore
     from huaxiang.models import ScoreCard
     from huaxiang.models.next_item.compare import Leaderboard
+    from huaxiang.models.vector_table import VectorRow
     from huaxiang.models.why import Foreseen
     from huaxiang.profile import Profile, ProfileReport
     from huaxiang.trust import Pseudonyms, Vault
@@ -193,6 +194,12 @@ class Shop:
         from huaxiang.models.next_item.compare import Leaderboard
 
         return Leaderboard.from_json(path.read_text(encoding="utf-8"))
+
+    def vector_table(self) -> list[VectorRow]:
+        """What the behaviour model's vector knows of each outcome, beside the features and with them, by the last training."""
+        from huaxiang.models.vector_table import vector_table
+
+        return vector_table(self.cards())
 
     def profiles(self) -> ProfileReport:
         """Turn features and predictions into one row of traits a customer."""

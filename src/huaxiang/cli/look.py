@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -57,13 +58,16 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help=help_of("json"))] = False,
 ) -> None:
     from huaxiang.models.next_item.show import show_leaderboard
+    from huaxiang.models.show import show_vector_table
 
     with open_shop(shop) as opened:
         found = opened.compare(seeds=seeds, only=model or ())
+        known = opened.vector_table()
     if as_json:
-        print_json(json.loads(found.to_json()))
+        print_json(json.loads(found.to_json()) | {"user_vector": [asdict(row) for row in known]})
     else:
         show_leaderboard(found, out, LANG)
+        show_vector_table(known, out, LANG)
 
 
 @app.command(help=WORDS("cli.foresee"))

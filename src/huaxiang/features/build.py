@@ -343,10 +343,7 @@ def _write_labels(step: Step, outcomes: Sequence[Outcome], dates: dict[str, Sche
     engine = step.lake.engine
     training = engine.view(engine.sql(step.table("training")))
     users = engine.view(engine.sql(step.table("ready.users")))
-    columns = sorted(
-        {column for outcome in outcomes for column in outcome.where.columns | outcome.value.columns}
-        - {"day", "event_no"}
-    )
+    columns = sorted({column for outcome in outcomes for column in outcome.columns} - {"day", "event_no"})
     events = engine.keep(
         f"SELECT user_id, day, event_no{''.join(f', {column}' for column in columns)} "
         f"FROM ({engine.sql(step.table('ready.events'))}) WHERE bucket < {sample} AND day >= DATE '{min(min(found.dates) for found in dates.values())}'"

@@ -6,6 +6,12 @@
     within = "30d"
     among = "purchases_90d > 0"
 
+    [outcomes.next_category]
+    agg = "first"                        # of the next such event; customers who have none within the window are not asked
+    column = "category_top"
+    where = "event == 'purchase'"
+    within = "30d"
+
 With horizon h and the last as-of `end`: the test date is T ≤ end − h, the validation date V ≤ T − max(h, step), the training
 dates V − max(h, step) − k·step or earlier. So no label window of a training date reaches past V, and V's does not reach past T.
 
@@ -15,9 +21,11 @@ So the dates, and the rows computed for them, stay the same from one day's build
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Literal
 
 from huaxiang.errors import DefinitionError
@@ -33,12 +41,17 @@ Split = Literal["train", "valid", "test"]
 HISTORY_DAYS = 60  # history wanted before the first training date; a quarter of the span where that is shorter
 GRID_DAYS = 7  # of the test and validation dates
 EPOCH = date(1970, 1, 1)
+AGGREGATES = ("any", "none", "count", "sum", "first")
+NUMBERS = ("int", "float")
 _NUMERIC = ("birth_year",)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One outcome, checked. `among`: a condition over feature columns at as-of. `attribute`: a column of ready.users."""
+    """One outcome, checked. `among`: a condition over feature columns at as-of. `attribute`: a column of ready.users.
+
+    bands: edges that make classes of the number (empty: it stays a number)
+    """
 
     name: str
     kind: Kind
@@ -48,8 +61,22 @@ class Outcome:
     days: int
     among: Expression
     attribute: str
+    bands: tuple[float, ...]
     version: str
     settings: OutcomeSettings
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns of events that its labels are made of."""
+        ordered = {"ts", "event_id"} if self.agg == "first" else set()
+        return self.where.columns | self.value.columns | ordered
+
+    @property
+    def band_names(self) -> list[str]:
+        """The class below the first edge, those between two, and that from the last edge on."""
+        edges = [f"{edge:g}" for edge in self.bands]
+        between = [f"{low}–{high}" for low, high in pairwise(edges)]
+        return [f"<{edges[0]}", *between, f"≥{edges[-1]}"]
 
     def note(self, train: TrainSettings) -> dict[str, object]:
         """What the build step's note says of it."""
@@ -69,8 +96,8 @@ class Outcome:
             self.settings.where.replace('"', "'").split() == ["event", "==", "'purchase'"],
         )
         key = f"features.outcome.{'attribute' if self.attribute else self.agg}"
-        if bought and words.has(f"{key}_purchase") and self.settings.column in ("", "amount"):
-            return words(f"{key}_purchase", days=self.days)
+        if bought and words.has(f"{key}_purchase") and (self.agg == "first" or self.settings.column in ("", "amount")):
+            return words(f"{key}_purchase", days=self.days, column=self.settings.column)
         return words(
             key, what=self.attribute.removeprefix("users.") or where, column=self.settings.column, days=self.days
         )
@@ -96,6 +123,7 @@ def declare_outcome(name: str, settings: OutcomeSettings, features: Mapping[str,
     version = hashlib.sha256(
         repr(
             (settings.agg, settings.column, settings.where, settings.within, settings.among, settings.attribute)
+            + ((settings.bands,) if settings.bands else ())
         ).encode()
     ).hexdigest()[:12]
     among = compile_filter(settings.among, features, name=name)
@@ -106,26 +134,34 @@ def declare_outcome(name: str, settings: OutcomeSettings, features: Mapping[str,
                 "features.attribute", name=name, attribute=settings.attribute, known=", ".join(ATTRIBUTES)
             )
         kind: Kind = "number" if attribute in _NUMERIC else "class"
-        return Outcome(name, kind, "", Expression(), Expression(), 0, among, attribute, version, settings)
-    if settings.agg not in ("any", "none", "count", "sum"):
-        raise DefinitionError("features.outcome_agg", name=name, agg=settings.agg)
+        if settings.bands:
+            raise DefinitionError(
+                "features.outcome_bands", name=name, bands=", ".join(f"{edge:g}" for edge in settings.bands)
+            )
+        return Outcome(name, kind, "", Expression(), Expression(), 0, among, attribute, (), version, settings)
+    if settings.agg not in AGGREGATES:
+        raise DefinitionError("features.outcome_agg", name=name, agg=settings.agg, known=", ".join(AGGREGATES))
     if not settings.within:
         raise DefinitionError("features.outcome_within", name=name)
     days = Window.parse(settings.within, name=name).days
     where = compile_filter(settings.where, EVENT_COLUMNS, name=name)
-    value = compile_value(settings.column, EVENT_COLUMNS, name=name) if settings.agg == "sum" else Expression()
-    return Outcome(
-        name,
-        "binary" if settings.agg in ("any", "none") else "number",
-        settings.agg,
-        where,
-        value,
-        days,
-        among,
-        "",
-        version,
-        settings,
-    )
+    summed = settings.agg in ("sum", "first")
+    value = compile_value(settings.column, EVENT_COLUMNS, name=name) if summed else Expression()
+    kind, bands = _kind(name, settings, value.type)
+    return Outcome(name, kind, settings.agg, where, value, days, among, "", bands, version, settings)
+
+
+def _kind(name: str, settings: OutcomeSettings, value: str) -> tuple[Kind, tuple[float, ...]]:
+    """What an outcome of events is, and its bands. value: the type of what is summed or taken first."""
+    kind: Kind = "binary" if settings.agg in ("any", "none") else "number"
+    if settings.agg == "first" and value not in NUMBERS:
+        kind = "class"
+    if not settings.bands:
+        return kind, ()
+    bands = tuple(map(float, settings.bands))
+    if kind != "number" or list(bands) != sorted(set(bands)) or not all(map(math.isfinite, bands)):
+        raise DefinitionError("features.outcome_bands", name=name, bands=", ".join(f"{edge:g}" for edge in bands))
+    return "class", bands
 
 
 def schedule(
@@ -195,17 +231,34 @@ def labels_sql(outcome: Outcome, found: Schedule, *, training: str, events: str,
 def _date_sql(outcome: Outcome, day: date, split: Split, training: str, events: str) -> str:
     until = day + timedelta(days=outcome.days)
     kept = f" AND {outcome.where.sql}" if outcome.where.sql else ""
-    made = f"sum({outcome.value.sql})" if outcome.agg == "sum" else "count(*)"
+    made, joined = "count(*)", "LEFT JOIN"
+    if outcome.agg == "sum":
+        made = f"sum({outcome.value.sql})"
+    if outcome.agg == "first":
+        made = f"arg_min({outcome.value.sql}, (ts, event_id)) FILTER (WHERE ({outcome.value.sql}) IS NOT NULL)"
+        joined = "JOIN"
     number = {
         "any": "(coalesce(n, 0) > 0)::INTEGER::DOUBLE",
         "none": "(coalesce(n, 0) = 0)::INTEGER::DOUBLE",
+        "first": "n",
     }.get(outcome.agg, "coalesce(n, 0)::DOUBLE")
+    number, label = (f"{number}::DOUBLE", "NULL::VARCHAR")
+    if outcome.kind == "class":
+        number, label = "NULL::DOUBLE", _banded(outcome, number) if outcome.bands else "n::VARCHAR"
+    known = "n IS NOT NULL" if outcome.agg == "first" else "true"
     among = f" AND {outcome.among.sql}" if outcome.among.sql else ""
     return f"""
-        SELECT t.user_id, t.as_of, '{outcome.name}' AS outcome, '{split}' AS split, {number} AS number, NULL::VARCHAR AS label
+        SELECT t.user_id, t.as_of, '{outcome.name}' AS outcome, '{split}' AS split, {number} AS number, {label} AS label
         FROM (SELECT user_id, as_of FROM {training} WHERE as_of = DATE '{day}'{among}) AS t
-        LEFT JOIN (SELECT user_id, {made} AS n FROM {events} WHERE day >= DATE '{day}' AND day < DATE '{until}'{kept} GROUP BY user_id) AS a
-        USING (user_id)"""
+        {joined} (SELECT user_id, {made} AS n FROM {events} WHERE day >= DATE '{day}' AND day < DATE '{until}'{kept} GROUP BY user_id) AS a
+        USING (user_id) WHERE {known}"""
+
+
+def _banded(outcome: Outcome, number: str) -> str:
+    """SQL of the name of the band that a number lies in."""
+    *names, last = outcome.band_names
+    arms = " ".join(f"WHEN {number} < {edge!r} THEN '{name}'" for edge, name in zip(outcome.bands, names, strict=True))
+    return f"CASE {arms} ELSE '{last}' END"
 
 
 def _attribute_sql(outcome: Outcome, *, training: str, users: str, end: date) -> str:

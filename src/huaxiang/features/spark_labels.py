@@ -33,19 +33,39 @@ def label_rows(
         )
         if outcome.where.node is not None:
             window = window.filter(to_ibis(outcome.where.node, window.__getitem__))
-        made = window.count() if outcome.agg != "sum" else _value(outcome, window).sum()
-        counted = window.group_by("user_id").aggregate(n=made)
+        counted = window.group_by("user_id").aggregate(n=_made(outcome, window))
+        if outcome.agg == "first":
+            known = asked.join(counted.filter(counted.n.notnull()), "user_id")
+            parts.append(_labelled(known, outcome, ibis.literal(split), known.n))
+            continue
         joined = asked.left_join(counted, "user_id")
         number = joined.n.coalesce(0).cast("float64")
         if outcome.agg in ("any", "none"):
             met = number > 0 if outcome.agg == "any" else number == 0
             number = met.cast("int32").cast("float64")
-        parts.append(_row(joined, outcome, ibis.literal(split), number, ibis.null("string")))
+        parts.append(_labelled(joined, outcome, ibis.literal(split), number))
     return reduce(lambda one, other: one.union(other), parts)
 
 
-def _value(outcome: Outcome, events: ibis.Table) -> Any:
-    return to_ibis(outcome.value.value, events.__getitem__)
+def _made(outcome: Outcome, events: ibis.Table) -> Any:
+    """What is counted, summed or taken of the events of one customer."""
+    if outcome.agg not in ("sum", "first"):
+        return events.count()
+    value = to_ibis(outcome.value.value, events.__getitem__)
+    if outcome.agg == "sum":
+        return value.sum()
+    return value.argmin(ibis.struct({"ts": events.ts, "event_id": events.event_id}), where=value.notnull())
+
+
+def _labelled(rows: ibis.Table, outcome: Outcome, split: Any, made: Any) -> ibis.Table:
+    """Rows of a label that is a number, or a class: its own text, or the band it lies in."""
+    if outcome.kind != "class":
+        return _row(rows, outcome, split, made.cast("float64"), ibis.null("string"))
+    if not outcome.bands:
+        return _row(rows, outcome, split, ibis.null("float64"), made.cast("string"))
+    *names, last = outcome.band_names
+    arms = [(made < edge, name) for edge, name in zip(outcome.bands, names, strict=True)]
+    return _row(rows, outcome, split, ibis.null("float64"), ibis.cases(*arms, else_=last))
 
 
 def _among(outcome: Outcome, rows: ibis.Table) -> ibis.Table:

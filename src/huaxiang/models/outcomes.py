@@ -192,7 +192,8 @@ def _unbuilt_card(name: str, settings: Settings) -> ScoreCard:
     declared = settings.outcomes.get(name)
     task: Task = "binary"
     if declared is not None:
-        task = "class" if declared.attribute else "number" if declared.agg in ("sum", "count") else "binary"
+        made_class = declared.attribute or declared.bands or declared.agg == "first"
+        task = "class" if made_class else "number" if declared.agg in ("sum", "count") else "binary"
     text = (declared.meaning if declared else "") or name
     meaning: Texts = dict.fromkeys(LANGS, text)
     why = say("models.why.no_training")

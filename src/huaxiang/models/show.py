@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from huaxiang.models.card import ModelScore, ScoreCard
     from huaxiang.models.table import TableReport
+    from huaxiang.models.vector_table import VectorRow
     from huaxiang.words import Lang
 
 METRICS = {
@@ -75,6 +77,35 @@ def show_table(report: TableReport, console: Console, lang: Lang) -> None:
     console.print(Panel(Group(*parts), title=title, title_align="left", border_style="green", padding=(0, 1)))
 
 
+def show_vector_table(found: Sequence[VectorRow], console: Console, lang: Lang) -> None:
+    """Print what the behaviour model's vector knows of each outcome, beside the features and with them."""
+    words = Words(lang)
+    if not found:
+        console.print(words("models.vector.none"), style="dim")
+        return
+    table = Table(
+        box=None, header_style="dim", padding=(0, 2, 0, 0), title=words("models.vector.title"), title_justify="left", title_style="bold"
+    )  # fmt: skip
+    table.add_column(words("models.vector.outcome"))
+    table.add_column(words("models.vector.metric"), no_wrap=True)
+    for side in found[0].sides:
+        table.add_column(words(f"models.vector.{side}"), justify="right", no_wrap=True)
+    for row in found:
+        cells = [
+            Text(_spanned(one.value, one.low, one.high), style="bold" if side == row.best else "")
+            for side, one in row.sides.items()
+        ]
+        table.add_row(escape(row.outcome), words(f"models.metric.{row.metric}"), *cells)
+    console.print(table)
+    console.print(words("models.vector.note"), style="dim")
+
+
+def _spanned(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "–"
+    return _short(value) if low is None or high is None else f"{_short(value)} ({_short(low)}–{_short(high)})"
+
+
 def _models(card: ScoreCard, words: Words, width: int) -> Table:
     """One row a model, its first metrics on the test date with their intervals; the rest of the winner's follow below."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -130,8 +161,7 @@ def _rest(card: ScoreCard, words: Words, width: int) -> list[str]:
 def _figure(score: ModelScore, metric: str) -> str:
     tested = score.test.get(metric)
     if tested is not None and tested["value"] is not None:
-        value, low, high = tested["value"], tested["low"], tested["high"]
-        return _short(value) if low is None or high is None else f"{_short(value)} ({_short(low)}–{_short(high)})"
+        return _spanned(tested["value"], tested["low"], tested["high"])
     spread = score.cv.get(metric)
     return f"{_short(spread['mean'])} ± {_short(spread['sd'])}" if spread else "–"
 

@@ -11,6 +11,7 @@ from huaxiang.look import charts
 from huaxiang.look.charts import Bar, Effect, Series
 from huaxiang.look.numbers import Numbers
 from huaxiang.look.page import render
+from huaxiang.models.vector_table import SIDES, Figure, VectorRow
 from huaxiang.models.why import Foreseen
 from huaxiang.words import Lang, Words
 
@@ -18,9 +19,14 @@ COLOURS = (1, 2, 3, 4, 5, 6, 7, 8)
 
 
 def behaviour_body(
-    note: Mapping[str, Any], points: Sequence[Mapping[str, Any]], foreseen: Mapping[str, Sequence[Foreseen]], lang: Lang
+    note: Mapping[str, Any],
+    points: Sequence[Mapping[str, Any]],
+    foreseen: Mapping[str, Sequence[Foreseen]],
+    known: Sequence[VectorRow],
+    lang: Lang,
 ) -> Markup:
-    """note: what the training says; points: user_id, x, y, lifecycle of the map; foreseen: customer -> items likely next."""
+    """note: what the training says; points: user_id, x, y, lifecycle of the map; foreseen: customer -> items likely next; known: what
+    the vector knows of each outcome."""
     words, numbers = Words(lang), Numbers(lang)
     if note.get("status") != "trained":
         return render("behaviour.html", "huaxiang.report", lang=lang, why=(note.get("why") or {}).get(lang, ""))
@@ -36,6 +42,8 @@ def behaviour_body(
         curves=_curves(note["curve"], numbers, words, lang),
         exam=_exam(note, numbers, words, lang),
         map=_map(points, words, lang),
+        sides=[words(f"models.vector.{side}") for side in SIDES],
+        known=[_known(row, numbers, words, lang) for row in known],
         examples=[_example(user, items, numbers, words, lang) for user, items in foreseen.items()],
     )  # fmt: skip
 
@@ -69,6 +77,24 @@ def _exam(note: Mapping[str, Any], numbers: Numbers, words: Words, lang: Lang) -
     ]  # fmt: skip
     title = words("report.behaviour.exam", asked=numbers.number(note["asked"]))
     return charts.bars(bars, lang=lang, title=title)
+
+
+def _known(row: VectorRow, numbers: Numbers, words: Words, lang: Lang) -> dict[str, Any]:
+    def shown(one: Figure) -> str:
+        if one.value is None:
+            return "–"
+        span = (
+            ""
+            if one.low is None or one.high is None
+            else f" ({numbers.number(one.low, 2)}–{numbers.number(one.high, 2)})"
+        )
+        return numbers.number(one.value, 3) + span
+
+    return {
+        "title": row.meaning.get(lang) or row.outcome,
+        "metric": words(f"models.metric.{row.metric}"),
+        "cells": [(shown(row.sides[side]), side == row.best) for side in SIDES],
+    }
 
 
 def _map(points: Sequence[Mapping[str, Any]], words: Words, lang: Lang) -> Markup:

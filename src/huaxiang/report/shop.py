@@ -19,6 +19,7 @@ from huaxiang.look.numbers import Numbers, as_time
 from huaxiang.look.page import page, render
 from huaxiang.models.card import ScoreCard
 from huaxiang.models.next_item.compare import Leaderboard
+from huaxiang.models.vector_table import vector_table
 from huaxiang.models.why import Foreseen
 from huaxiang.profile.page import portrait
 from huaxiang.report.behaviour import behaviour_body
@@ -145,7 +146,7 @@ def _body(
             for card in cards
         ],
         board=board_body(board, lang) if board is not None else None,
-        behaviour=behaviour_body(trained, found.points, foreseen, lang) if trained else None,
+        behaviour=behaviour_body(trained, found.points, foreseen, vector_table(cards), lang) if trained else None,
         profiles=[_example(document, lang) for document in profiles],
         quality=quality_body(quality, lang) if quality is not None else None,
         features=_by_group(features, lang),

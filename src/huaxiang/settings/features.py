@@ -34,8 +34,11 @@ class FeatureSettings(Section):
 class OutcomeSettings(Section):
     """[outcomes.churn_30d]: the same algebra looking forward, or a declared attribute of users."""
 
-    agg: str = Field(default="any", description="any, none, count, sum")
-    column: str = Field(default="", description="column summed, for sum")
+    agg: str = Field(default="any", description="any, none, count, sum, or first (of the next such event)")
+    column: str = Field(default="", description="column summed, or taken of the first event: a text makes classes")
+    bands: tuple[float, ...] = Field(
+        default=(), description="edges that make classes of a number, such as [5, 20]: below 5, 5 to 20, from 20 on"
+    )
     where: str = Field(default="", description="events that count")
     within: str = Field(default="", description="how far ahead, such as 30d")
     among: str = Field(

@@ -91,8 +91,8 @@ def sequence_grids(task: Task) -> dict[str, tuple[Config, ...]]:
 def vector_grids(task: Task, version: str) -> dict[str, tuple[Config, ...]]:
     """The heads on the behaviour model's vector (Histories.vectors); version: of that model."""
     return {
-        "vector": tuple(VectorConfig(task, features=False, version=version, l2=l2) for l2 in (0.003, 0.03)),
-        "vector_features": tuple(VectorConfig(task, version=version, l2=l2) for l2 in (0.003, 0.03)),
+        "vector": tuple(VectorConfig(task, features=False, version=version, l2=l2) for l2 in (0.001, 0.03)),
+        "vector_features": tuple(VectorConfig(task, version=version, l2=l2) for l2 in (0.001, 0.03)),
         "vector_lightgbm": (VectorConfig(task, head="lightgbm", version=version),),
     }
 

@@ -7,6 +7,7 @@ all items are ranked, what the user had is masked, ties count against the model;
 items, settings and the fusion's weights are chosen on the last but one. Metrics: MODEL/recall@10, MODEL/ndcg@10 (and the other cuts) for each model,
 and chosen/… for the model or fusion that validation picks. `--budget-min` bounds all of it: the networks
 share what time the others leave, and stop between epochs. With --attributes, `fusion` may read them and `fusion_ids` may not.
+`twin` is the Transformer once more, from seeds of its own: two that differ by chance alone foresee more together than one.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from huaxiang.models.next_item.splits import leave_one_out
 from huaxiang.models.next_item.zoo import simple_grids
 from measure import Metrics, note, write_report
 
+TWIN = 1000  # how far the twin's seeds lie from the others
 TAGGED = ("content", "behaviour")  # models that read attributes
 
 
@@ -54,13 +56,14 @@ def main() -> None:
     for place, name in enumerate(asked):
         left = options.budget_min - (time.perf_counter() - start) / 60
         minutes = max(0.9 * left / (len(seeds) * (len(asked) - place)), 0.1)  # a tenth for the exam and the fusion
-        rows[name] = enter(name, (replace(nets[name], minutes=minutes),), split, items, seeds=seeds, done=say)
+        own = [seed + TWIN for seed in seeds] if name == "twin" else seeds
+        rows[name] = enter(name, (replace(nets[name], minutes=minutes),), split, items, seeds=own, done=say)
     parts = {name: row for name, row in rows.items() if name in options.fuse}
     by_ids = {name: row for name, row in parts.items() if name not in TAGGED}
     for name, some in {"fusion_ids": by_ids, "fusion": parts}.items():
         if len(some) > 1 and (name == "fusion" or len(by_ids) < len(parts)):
-            rows[name] = fuse(some, split, items, name=name)
-            say(f"{name} of {', '.join(some)}: {[one.weights for one in rows[name].models]}")  # type: ignore[attr-defined]
+            say(f"{name} of {', '.join(some)}")
+            rows[name] = fuse(some, split, items, name=name, done=say)
     report(rows, options)
 
 
@@ -69,7 +72,9 @@ def networks(tags: bool) -> dict[str, BehaviourConfig]:
     base = BehaviourConfig(width=128, negatives=1024, rate=2e-3, decay=True, epochs=20)
     direct = replace(base, direct=3, epochs=6, input_dropout=0.5)
     found = {"gru": replace(base, encoder="gru", layers=1), "cnn": replace(base, encoder="cnn"), "transformer": base}
-    return found | {"direct": direct} | ({"behaviour": replace(direct, tags=True, epochs=8)} if tags else {})
+    return (
+        found | {"twin": base, "direct": direct} | ({"behaviour": replace(direct, tags=True, epochs=8)} if tags else {})
+    )
 
 
 def report(rows: dict[str, Row], options: argparse.Namespace) -> None:
@@ -110,7 +115,7 @@ def _options() -> argparse.Namespace:
     asked.add_argument(
         "--fuse",
         type=lambda text: text.split(","),
-        default=["transformer", "direct", "behaviour", "neighbours", "ease"],
+        default=["transformer", "twin", "direct", "behaviour", "neighbours", "ease"],
     )
     asked.add_argument("--out", type=Path)
     return asked.parse_args()

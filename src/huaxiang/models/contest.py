@@ -147,8 +147,12 @@ def _business_threshold(y: Floats, p: Floats, value: float, cost: float) -> floa
 
 
 def _cross_validate(entry: Entry, data: Labelled, settings: TrainSettings, done: Callable[[], None]) -> None:
-    """k-fold by user over the training dates, with the settings and threshold already chosen."""
+    """k-fold by user over the training dates, with the settings and threshold already chosen; not of models too dear for it."""
     x, y = data.part(data.rows("train"))
+    if not entry.chosen.config.spread(len(y)):
+        for _ in range(settings.folds):
+            done()
+        return
     folds = entry.chosen.config.folds(len(y), settings.folds)
     fold = grouped_folds(data.user[data.rows("train")], folds, seed=settings.seed)
     for _ in range(settings.folds - folds):

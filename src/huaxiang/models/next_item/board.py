@@ -70,13 +70,20 @@ def enter(
             took = time.perf_counter() - start
         row.seconds.append(took)
         _ask(row, model, split, items, popularity)
-        done(f"{name} seed {seed}: test {CHOICE} {row.test[CHOICE][-1]:.4f}")
+        done(f"{name} seed {seed}: {_told(row)}")
     with tempfile.TemporaryDirectory() as folder:
         row.bytes = save_next(row.models[0], Path(folder))
     return row
 
 
-def fuse(rows: Mapping[str, Row], split: Split, items: Items, *, name: str = "fusion") -> Row:
+def fuse(
+    rows: Mapping[str, Row],
+    split: Split,
+    items: Items,
+    *,
+    name: str = "fusion",
+    done: Callable[[str], None] = lambda said: None,
+) -> Row:
     """The fusion of the models of `rows`, learned on validation for each seed anew."""
     popularity = popularity_of(split, items)
     seeds = max(len(row.models) for row in rows.values())
@@ -89,8 +96,15 @@ def fuse(rows: Mapping[str, Row], split: Split, items: Items, *, name: str = "fu
             time.perf_counter() - start + sum(row.seconds[min(place, len(row.seconds) - 1)] for row in rows.values())
         )
         _ask(made, model, split, items, popularity)
+        done(f"{name} {place + 1}: {_told(made)}, weights {model.weights}")
     made.bytes = sum(row.bytes for row in rows.values())
     return made
+
+
+def _told(row: Row) -> str:
+    """The newest figures."""
+    test = ", ".join(f"{metric} {row.test[metric][-1]:.4f}" for metric in (CHOICE, "recall@10"))
+    return f"valid {CHOICE} {row.valid[CHOICE][-1]:.4f}, test {test}"
 
 
 def choose(rows: Sequence[Row]) -> Row:

@@ -26,6 +26,10 @@ class Config:
         """Folds of a cross-validation over so many rows: those `wanted`, or fewer where fitting is dear."""
         return wanted
 
+    def spread(self, rows: int) -> bool:
+        """Whether its spread over the folds of so many training rows is measured: it chooses nothing, so that dear models go without."""
+        return True
+
 
 class Model(Protocol):
     """A trained thing. Letters: N rows, F columns of the Matrix it was fitted on, K classes."""

@@ -70,7 +70,10 @@ class SequenceConfig(Config):
 
     def folds(self, rows: int, wanted: int) -> int:
         """Two where the rows are many: each fold fits a network."""
-        return wanted if rows * self.length <= CHEAP else min(2, wanted)
+        return wanted if self.spread(rows) else min(2, wanted)
+
+    def spread(self, rows: int) -> bool:
+        return rows * self.length <= CHEAP
 
 
 class SequenceModel:

@@ -3,8 +3,8 @@
     python bench/user_vector.py --data ml-100k --seeds 5 --out vector.json        # about 3 minutes on 2 cores
 
 A folder with ml-100k.inter, .item and .user (tab-separated, RecBole's form). The model is pre-trained without labels on every user's
-ratings in the order of time; its frozen vector goes into one fixed linear head (the zoo's, standardised, l2 chosen inside the training
-folds between two), against hand-made aggregates (ratings given, their mean and spread, the share of each rating, of each genre, its mean
+ratings in the order of time; its frozen vector goes into one fixed linear head (the zoo's, standardised; l2, and where both are read
+the weight of the vector beside the aggregates, chosen by cross-validation inside the training folds), against hand-made aggregates (ratings given, their mean and spread, the share of each rating, of each genre, its mean
 rating, of release decades, days active, ratings a day, hours of the day) in the same head, and both together. Repeated 5-fold by
 user; metrics: gender ROC-AUC, age-band accuracy (four bands) of vector, aggregates, both; mean and sd over seeds.
 """
@@ -21,8 +21,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from huaxiang.models.behaviour import Behaviour, BehaviourConfig
-from huaxiang.models.exam import choose_settings, stratified_folds
-from huaxiang.models.metrics import measure
+from huaxiang.models.exam import cross_scores, stratified_folds
+from huaxiang.models.metrics import measure, row_losses
 from huaxiang.models.next_item.sequences import Items, Sequences
 from huaxiang.models.zoo import Matrix, make_model
 from huaxiang.models.zoo.linear import LinearConfig
@@ -56,10 +56,15 @@ def main() -> None:
         seed = options.seed + place
         config = replace(CONFIG, contrast=options.contrast)
         vector = Behaviour(config).fit(every, items, seed=seed).user_vectors(every).astype(float)
-        inputs = {"vector": vector, "aggregates": made, "both": np.hstack([made, vector])}
+        counted, read_off = (
+            Matrix(tuple(f"{begin}{place}" for place in range(values.shape[1])), values)
+            for begin, values in (("counted_", made), ("vector_", vector))
+        )
+        both = Matrix((*counted.columns, *read_off.columns), np.hstack([made, vector]))
+        inputs = {"vector": read_off, "aggregates": counted, "both": both}
         for aim, (task, y, metric) in aims.items():
-            for name, values in inputs.items():
-                found = crossed(values, y, task, metric, seed)
+            for name, x in inputs.items():
+                found = crossed(x, y, task, metric, seed)
                 metrics.setdefault(f"{name}/{aim}", {"values": []})["values"].append(found)  # type: ignore[arg-type]
                 print(f"seed {seed} {aim:<13}{name:<12}{found:.4f}", flush=True)
     told: Metrics = {}
@@ -71,21 +76,25 @@ def main() -> None:
     write_report(options.out, __doc__.splitlines()[0], options.data.name, told, seeds=options.seeds)
 
 
-def crossed(values: np.ndarray, y: np.ndarray, task: Any, metric: str, seed: int) -> float:
-    """The metric over out-of-fold scores; the head's l2 is chosen within each training part."""
-    names = tuple(f"c{place}" for place in range(values.shape[1]))
-    x, fold = Matrix(names, values), stratified_folds(y, 5, seed=seed, task=task)
-    classes = int(y.max()) + 1
+def crossed(x: Matrix, y: np.ndarray, task: Any, metric: str, seed: int) -> float:
+    """The metric over out-of-fold scores; the head's settings are chosen within each training part."""
+    fold, classes = stratified_folds(y, 5, seed=seed, task=task), int(y.max()) + 1
     scored = np.zeros((len(y), classes) if task == "class" else len(y))
+    two = len({name.partition("_")[0] for name in x.columns}) > 1
+    grid = [
+        LinearConfig(task, l2=l2, weights=(("vector_", weight),))
+        for l2 in (0.1, 0.5, 2.0) for weight in ((0.4, 1.0, 2.5) if two else (1.0,))
+    ]  # fmt: skip
     for k in range(5):
         out, rest = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
-        inner = stratified_folds(y[rest], 5, seed=seed + 1, task=task)
-        parts = [(x.rows(rows), y[rows]) for rows in (rest[inner > 0], rest[inner == 0])]
-        grid = [LinearConfig(task, l2=l2) for l2 in (0.03, 0.3, 1.0, 3.0)]
-        chosen = choose_settings("linear", grid, *parts, seed=seed, classes=classes)
-        scored[out] = (
-            make_model(chosen.config).fit(x.rows(rest), y[rest], seed=seed, classes=classes).score(x.rows(out))
-        )
+        known, aim = x.rows(rest), y[rest]
+        inner = stratified_folds(aim, 3, seed=seed + 1, task=task)
+        losses = [
+            row_losses(task, aim, cross_scores(one, known, aim, inner, seed=seed, classes=classes)).mean()
+            for one in grid
+        ]
+        chosen = grid[int(np.argmin(losses))]
+        scored[out] = make_model(chosen).fit(known, aim, seed=seed, classes=classes).score(x.rows(out))
     return float(measure(task, y, scored)[metric])
 
 

@@ -152,6 +152,8 @@ def test_categories_are_known_by_name_not_by_number() -> None:
 def test_many_rows_have_two_folds_and_few_those_wanted() -> None:
     assert SequenceConfig("binary").folds(100_000, 5) == 2
     assert SequenceConfig("binary").folds(500, 5) == 5
+    assert not SequenceConfig("binary").spread(100_000)
+    assert SequenceConfig("binary").spread(500) and grids("binary")["lightgbm"][0].spread(100_000)
     assert grids("binary")["lightgbm"][0].folds(100_000, 5) == 5
 
 

@@ -92,7 +92,11 @@ def vector_grids(task: Task, version: str) -> dict[str, tuple[Config, ...]]:
     """The heads on the behaviour model's vector (Histories.vectors); version: of that model."""
     return {
         "vector": tuple(VectorConfig(task, features=False, version=version, l2=l2) for l2 in (0.001, 0.03)),
-        "vector_features": tuple(VectorConfig(task, version=version, l2=l2) for l2 in (0.001, 0.03)),
+        "vector_features": tuple(
+            VectorConfig(task, version=version, l2=0.03 * weight**2, weight=weight, log=log)
+            for weight in (0.2, 1.0)
+            for log in (False, True)
+        ),
         "vector_lightgbm": (VectorConfig(task, head="lightgbm", version=version),),
     }
 

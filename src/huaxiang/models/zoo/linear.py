@@ -18,11 +18,19 @@ ABSENT = -30.0  # log-odds of a class that no training row had
 @dataclass(frozen=True)
 class LinearConfig(Config):
     """`l2`: penalty per training row, so that it means the same for every size of data; `log`: long-tailed columns
-    enter as log(1 + value)."""
+    enter as log(1 + value). `weights`: (what a column's name begins with, what its standardised values are multiplied by), the first
+    that fits: columns of a weight below 1 are penalised more than the others."""
 
     l2: float = 0.01
     log: bool = False
+    weights: tuple[tuple[str, float], ...] = ()
     max_iter: int = 500
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", tuple((str(begin), float(weight)) for begin, weight in self.weights))
+
+    def weight_of(self, name: str) -> float:
+        return next((weight for begin, weight in self.weights if name.startswith(begin)), 1.0)
 
 
 class Linear:
@@ -39,11 +47,20 @@ class Linear:
     def fit(
         self, x: Matrix, y: Floats, *, seed: int, classes: int = 2, watch: tuple[Matrix, Floats] | None = None
     ) -> Self:
-        from sklearn.linear_model import LogisticRegression, Ridge
-
         self.columns = x.columns
         self.preparation = Preparation.fit(x, "dense", log=self.settings.log)
         z = self.preparation.apply(x)
+        weight = np.ones(z.shape[1])
+        if self.settings.weights and z.shape[1]:
+            weight = np.array([self.settings.weight_of(self.columns[source]) for source in self.preparation.sources])
+            z = z * weight
+        self._fit_weighed(z, y, classes)
+        self.coef = self.coef * weight  # as of the values before they were weighed
+        return self
+
+    def _fit_weighed(self, z: Floats, y: Floats, classes: int) -> None:
+        from sklearn.linear_model import LogisticRegression, Ridge
+
         rows = classes if self.config.task == "class" else 1
         self.coef, self.intercept = np.zeros((rows, z.shape[1])), np.zeros(rows)
         if self.config.task == "number":
@@ -51,10 +68,11 @@ class Linear:
             if z.shape[1]:
                 found = Ridge(alpha=self.settings.l2 * len(y), solver="cholesky").fit(z, y)
                 self.coef, self.intercept = np.atleast_2d(found.coef_), np.array([float(found.intercept_)])
-            return self
+            return
         present = np.unique(y).astype(int)
         if len(present) < 2 or not z.shape[1]:
-            return self._fit_constant(y, present)
+            self._fit_constant(y, present)
+            return
         solver = "newton-cholesky" if z.shape[1] * rows <= NEWTON else "lbfgs"
         strength = 1 / (self.settings.l2 * len(y))
         fitted = LogisticRegression(C=strength, max_iter=self.settings.max_iter, solver=solver).fit(z, y)
@@ -66,9 +84,8 @@ class Linear:
             self.coef[present] = np.vstack([0 * fitted.coef_, fitted.coef_]) if two else fitted.coef_
             self.intercept[:] = ABSENT
             self.intercept[present] = np.append(0.0, fitted.intercept_) if two else fitted.intercept_
-        return self
 
-    def _fit_constant(self, y: Floats, present: np.ndarray) -> Self:
+    def _fit_constant(self, y: Floats, present: np.ndarray) -> None:
         """Only the shares: one class, or no column that varies."""
         if self.config.task == "binary":
             share = float(np.clip(y.mean(), 1e-12, 1 - 1e-12))
@@ -76,7 +93,6 @@ class Linear:
         else:
             self.intercept[:] = ABSENT
             self.intercept[present] = np.log([float(np.mean(y == k)) for k in present])
-        return self
 
     def score(self, x: Matrix) -> Floats:
         z = self._raw(self.preparation.apply(x))

@@ -20,21 +20,29 @@ from huaxiang.models.zoo.history import RECENT_EVENTS
 from huaxiang.models.zoo.linear import Linear, LinearConfig
 from huaxiang.models.zoo.prepare import Matrix
 
+VECTOR = "vector_"  # what the names of its numbers begin with
+FEW = 2_000  # rows up to which a fit takes no time
+
 
 @dataclass(frozen=True)
 class VectorConfig(Config):
     """head: what reads the vector; features: whether it also reads the columns; version: of the behaviour model behind the vectors;
-    l2: of the linear head."""
+    l2, log: of the linear head (log: of the columns); weight: of the vector beside the columns there, as LinearConfig's."""
 
     head: Literal["linear", "lightgbm"] = "linear"
     features: bool = True
     version: str = ""
     l2: float = 0.03
+    log: bool = True
+    weight: float = 1.0
     reads_history: ClassVar[bool] = True
 
     def folds(self, rows: int, wanted: int) -> int:
         """Two where the rows are many and the head is dear."""
-        return wanted if self.head == "linear" or rows < 2_000 else min(2, wanted)
+        return wanted if self.head == "linear" or self.spread(rows) else min(2, wanted)
+
+    def spread(self, rows: int) -> bool:
+        return rows < FEW
 
 
 class VectorModel:
@@ -50,7 +58,11 @@ class VectorModel:
     def _head(self) -> Linear | Boosting:
         task = self.settings.task
         if self.settings.head == "linear":
-            return Linear(LinearConfig(task, l2=self.settings.l2, log=True))
+            return Linear(
+                LinearConfig(
+                    task, l2=self.settings.l2, log=self.settings.log, weights=((VECTOR, self.settings.weight),)
+                )
+            )
         return Boosting(BoostingConfig(task, leaves=7, leaf_rows=40))
 
     def fit(
@@ -66,7 +78,7 @@ class VectorModel:
         if x.history is None or x.history.vectors is None:
             raise ModelError("models.no_vectors")
         vectors = x.history.vectors[x.history.row].astype(float)
-        names = tuple(f"vector_{place:03d}" for place in range(vectors.shape[1]))
+        names = tuple(f"{VECTOR}{place:03d}" for place in range(vectors.shape[1]))
         if not self.settings.features:
             return Matrix(names, vectors)
         own = self.columns[:-1]

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from huaxiang.models.vector_table import VectorRow
     from huaxiang.models.why import Foreseen
     from huaxiang.profile import Profile, ProfileReport
+    from huaxiang.settings.behaviour import Size
     from huaxiang.trust import Pseudonyms, Vault
 
 log = logging.getLogger(__name__)
@@ -151,8 +152,15 @@ class Shop:
                 step, self.settings, as_of=as_of, now=now or _now(), full=full, progress=self.progress
             )
 
-    def train(self) -> list[ScoreCard]:
-        """Put the models of each declared outcome through the exam; the winners predict for every customer."""
+    def train(self, *, size: Size | None = None) -> list[ScoreCard]:
+        """Pre-train the behaviour model, and put the models of each declared outcome through the exam; the winners predict for every
+        customer.
+
+        size: of the behaviour model, this once, instead of [behaviour] size
+        """
+        if size is not None:
+            behaviour = self.settings.behaviour.model_copy(update={"size": size})
+            self.settings = self.settings.model_copy(update={"behaviour": behaviour})
         from huaxiang.models import train_outcomes
 
         if self.settings.shop.engine == "spark":

@@ -20,6 +20,7 @@ from huaxiang.cli.terminal import (
     print_json,
     say,
 )
+from huaxiang.settings.behaviour import Size
 
 
 @app.callback()
@@ -72,9 +73,9 @@ def build(
 
 
 @app.command(help=WORDS("cli.train"))
-def train(shop: Folder) -> None:
+def train(shop: Folder, size: Annotated[Size | None, typer.Option(help=help_of("size"))] = None) -> None:
     with open_shop(shop) as opened:
-        _show("train", opened.train())
+        _show("train", opened.train(size=size))
 
 
 @app.command(help=WORDS("cli.profile"))

@@ -9,6 +9,7 @@ from huaxiang.look.charts import Bar
 from huaxiang.look.numbers import Numbers
 from huaxiang.look.page import render
 from huaxiang.models.next_item.compare import Board, Entry, Leaderboard
+from huaxiang.models.next_item.show import needs
 from huaxiang.words import Lang, Words
 
 COLUMNS = ("recall@5", "recall@10", "ndcg@10", "mrr@10", "unmasked_ndcg@10", "coverage@10", "popular_share@10")
@@ -65,5 +66,6 @@ def _row(entry: Entry, chosen: bool, numbers: Numbers, words: Words) -> dict[str
         ],
         "seconds": numbers.number(entry.seconds, 1),
         "size": numbers.number(entry.bytes / 1e6, 1),
+        "needs": needs(entry, words),
         "ms": numbers.number(entry.ms_per_user, 2),
     }

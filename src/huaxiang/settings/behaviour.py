@@ -8,9 +8,11 @@ from pydantic import Field
 
 from huaxiang.settings.base import Section
 
+Size = Literal["auto", "off", "tiny", "small", "base", "large"]
+
 
 class BehaviourSettings(Section):
-    size: Literal["auto", "off", "tiny", "small", "base", "large"] = Field(
+    size: Size = Field(
         default="auto",
         description="off: no pre-training; auto: tiny below 50,000 events, base from 10 million on, small between; large needs a GPU",
     )

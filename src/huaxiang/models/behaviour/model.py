@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -33,10 +33,10 @@ class Behaviour:
 
     logits = True  # scores are those of a softmax
 
-    needs: ClassVar[tuple[str, ...]] = ()
-
     def __init__(self, config: BehaviourConfig) -> None:
         self.config = config
+        read = {"ts": config.times, "tags": config.tags, "kind": config.kinds, "price": config.prices}
+        self.needs = ("torch", *(name for name, has in read.items() if has))
         self.tags: csr_matrix | None = None
         self.content: Floats | None = None
         self.network: Network

@@ -30,7 +30,7 @@ class Als:
     source: Hu, Koren, Volinsky 2008, Collaborative Filtering for Implicit Feedback Datasets, eq. 4
     """
 
-    needs: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ("implicit",)
 
     def __init__(self, config: AlsConfig) -> None:
         self.config = config

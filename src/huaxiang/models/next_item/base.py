@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -31,7 +31,11 @@ class NextItem(Scorer, Protocol):
     """A model that learns to score."""
 
     config: Any
-    needs: ClassVar[tuple[str, ...]]  # beside the items' order: "ts", "tags"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What it takes beside the order of items: ts, tags, kind, price of the data; torch, implicit of the packages."""
+        ...
 
     def fit(self, train: Sequences, items: Items, *, seed: int, watch: Questions | None = None) -> Self:
         """Fit; `watch` are validation questions for a model that stops early."""

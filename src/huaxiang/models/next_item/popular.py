@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 
@@ -25,10 +25,9 @@ class PopularConfig(NextConfig):
 class Popular:
     """The share of training events that were the item's."""
 
-    needs: ClassVar[tuple[str, ...]] = ()
-
     def __init__(self, config: PopularConfig) -> None:
         self.config = config
+        self.needs: tuple[str, ...] = ("ts",) if config.days else ()
         self.share: Floats = np.zeros(0)
 
     def fit(self, train: Sequences, items: Items, *, seed: int, watch: Questions | None = None) -> Self:

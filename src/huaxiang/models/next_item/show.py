@@ -14,7 +14,7 @@ from huaxiang.models.why import Foreseen
 from huaxiang.words import Lang, Words
 
 COLUMNS = ("recall@10", "ndcg@10", "unmasked_ndcg@10", "coverage@10", "popular_share@10")
-WIDE = 100  # columns of a terminal from which all of these have room
+WIDE = 124  # columns of a terminal from which all of these have room
 
 
 def show_leaderboard(found: Leaderboard, console: Console, lang: Lang) -> None:
@@ -48,15 +48,23 @@ def _table(board: Board, words: Words, *, wide: bool) -> Table:
         table.add_column(words(f"models.board.metric.{metric}"), justify="right", no_wrap=True)
     for name in ("seconds", "size", "ms"):
         table.add_column(words(f"models.board.{name}"), justify="right", no_wrap=True)
+    if wide:
+        table.add_column(words("models.board.needs"), no_wrap=True)
     for entry in board.entries:
         chosen = entry.name == board.chosen
         table.add_row(
             ("★ " if chosen else "  ") + words(f"models.board.model.{entry.name}"),
             *(_figure(entry, metric) for metric in metrics),
             f"{entry.seconds:.1f}", f"{entry.bytes / 1e6:.1f}", f"{entry.ms_per_user:.2f}",
+            *([needs(entry, words)] if wide else []),
             style="bold" if chosen else "",
         )  # fmt: skip
     return table
+
+
+def needs(entry: Entry, words: Words) -> str:
+    """What a model takes beside the order of items."""
+    return ", ".join(words(f"models.board.need.{name}") for name in entry.needs) or "–"
 
 
 def _figure(entry: Entry, metric: str) -> str:

@@ -86,6 +86,21 @@ def test_bands_need_rising_edges_and_a_number(declared: dict[str, object]) -> No
         declare_outcome("o", settings.outcomes["o"], {})
 
 
+@pytest.mark.parametrize("declared", [{"agg": "first", "column": "ts"}, {"agg": "first", "column": "day"}, {"agg": "sum", "column": "brand"}])  # fmt: skip
+def test_what_is_neither_a_class_nor_a_number_is_refused(declared: dict[str, str]) -> None:
+    settings = Settings.model_validate({"outcomes": {"o": {"within": "5d"} | declared}})
+    with pytest.raises(DefinitionError, match=declared["column"]):
+        declare_outcome("o", settings.outcomes["o"], {})
+
+
+def test_bands_of_great_numbers_keep_their_names_apart() -> None:
+    settings = Settings.model_validate(
+        {"outcomes": {"o": {"agg": "sum", "column": "amount", "within": "5d", "bands": [1e6, 1000001, 1234567.5]}}}
+    )
+    names = declare_outcome("o", settings.outcomes["o"], {}).band_names
+    assert names == ["<1000000", "1000000–1000001", "1000001–1234567.5", "≥1234567.5"]
+
+
 def test_first_needs_a_column_and_its_kind_is_that_of_the_column() -> None:
     settings = Settings.model_validate({"outcomes": OUTCOMES | {"none": {"agg": "first", "within": "5d"}}})
     kinds = {name: declare_outcome(name, settings.outcomes[name], {}).kind for name in OUTCOMES}

@@ -40,11 +40,24 @@ def test_full_softmax_holds_great_logits() -> None:
     assert float(full_softmax(x, w, torch.tensor([0]))) == pytest.approx(0.0)
 
 
-def test_sampled_softmax_over_all_items_is_the_full_one() -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_sampled_softmax_over_all_items_is_the_full_one(smoothing: float) -> None:
     torch.manual_seed(1)
     x, w, target = torch.randn(9, 4), torch.randn(12, 4), torch.randint(12, (9,))
-    found = sampled_softmax(x, w, target, torch.arange(12), torch.zeros(12))
-    assert torch.allclose(found, cross_entropy(x @ w.T, target), atol=1e-5)
+    x.requires_grad_()
+    found = sampled_softmax(x, w, target, torch.arange(12), torch.zeros(12), smoothing)
+    wanted = cross_entropy(x @ w.T, target, label_smoothing=smoothing)
+    assert torch.allclose(found, wanted, atol=1e-5)
+    slopes = [torch.autograd.grad(one, x)[0] for one in (found, wanted)]
+    assert torch.allclose(*slopes, atol=1e-6)
+
+
+def test_losses_make_all_they_need_where_their_inputs_are() -> None:
+    """On "meta", which like a GPU takes no tensor of the processor."""
+    x, w = torch.empty(PIECE + 1, 4, device="meta"), torch.empty(9, 4, device="meta")
+    target, drawn = (torch.zeros(count, dtype=torch.long, device="meta") for count in (PIECE + 1, 5))
+    assert full_softmax(x, w, target, 0.1).device.type == "meta"
+    assert sampled_softmax(x, w, target, drawn, torch.empty(9, device="meta"), 0.1).device.type == "meta"
 
 
 def test_sampled_softmax_takes_the_draw_out_of_the_logits() -> None:

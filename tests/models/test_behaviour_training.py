@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
 from huaxiang.models.behaviour import Behaviour, BehaviourConfig, Run
+from huaxiang.models.behaviour.lesson import ask_last, learn, load_lesson, write_lesson
 from huaxiang.models.behaviour.source import InMemory, Stored, write_sequences
 from huaxiang.models.behaviour.train import stretches
 from huaxiang.models.next_item.sequences import Items, Sequences, from_lists
@@ -95,6 +97,25 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_from(tmp_path: Path) ->
     Behaviour(SMALL).fit(shoppers(), items(), seed=1, run=Run(at))
     fresh = Behaviour(SMALL).fit(shoppers(), items(), seed=2, run=Run(at))
     assert same(fresh, Behaviour(SMALL).fit(shoppers(), items(), seed=2))
+
+
+def test_a_killed_lesson_is_not_gone_on_with_where_what_is_known_of_items_has_changed(tmp_path: Path) -> None:
+    """One brand more makes the table of tags wider; the same number of tags may mean other brands."""
+    every, config = shoppers(), replace(SMALL, tags=True)
+
+    def taught(folder: Path, brands: int, kill: bool = False) -> Behaviour:
+        tags = csr_matrix((np.ones(ITEMS), (np.arange(ITEMS), np.arange(ITEMS) % brands)), shape=(ITEMS, brands))
+        write_lesson(folder, replace(items(), tags=tags), ask_last(every.take(np.arange(20))), config, 1)
+        write_sequences(every, folder / "sequences.parquet")
+        if kill:
+            with pytest.raises(KilledError):
+                learn(folder, die_after(2).told)
+        else:
+            learn(folder)
+        return load_lesson(folder)[0] if not kill else Behaviour(config)
+
+    taught(tmp_path / "killed", 3, kill=True)
+    assert same(taught(tmp_path / "killed", 4), taught(tmp_path / "whole", 4))
 
 
 def test_a_file_of_pieces_is_read_to_the_same_sequences(tmp_path: Path) -> None:

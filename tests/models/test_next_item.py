@@ -87,6 +87,19 @@ def fitted(name: str) -> NextItem:
 # ---- sequences and splits ---------------------------------------------------------------------------------------
 
 
+def test_als_counts_an_item_taken_twice_once_and_surer() -> None:
+    """Hu et al., eq. 4, with C of the item the sum of both."""
+    every, items = make_shop()
+    config = AlsConfig(factors=4, alpha=3.0, decay=0.5, l2=0.1)
+    model = make_next(config).fit(every, items, seed=1)
+    y = model.state()["factors"].astype(float)
+    sure = np.zeros(ITEMS)
+    sure[[7, 2]] = 3.0 * np.array([1 + 0.25, 0.5])
+    taken = (sure > 0).astype(float)
+    user = np.linalg.solve(y.T @ (y * (1 + sure)[:, None]) + 0.1 * np.eye(4), y.T @ ((1 + sure) * taken))
+    np.testing.assert_allclose(model.score(from_lists([[7, 2, 7]]))[0], y @ user, rtol=1e-4, atol=1e-5)
+
+
 def test_s3rec_file_is_read_in_order(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("1 10 20 10\n2 30\n\n7 20 40\n")
     every, items = read_s3rec(tmp_path / "a.txt")

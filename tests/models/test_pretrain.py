@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,16 @@ def test_items_and_customers_never_met_get_an_answer(shop: Shop) -> None:
     for history in (from_lists([[]]), from_lists([[29, 3]])):
         listed, share = found.lists(history, 5)
         assert listed.shape == (1, 5) and np.isfinite(share).all()
+
+
+def test_where_nothing_is_known_the_popular_come_first(shop: Shop) -> None:
+    found = load_foresight(shop.folder / "models", check_version(shop.lake.note("train")))
+    popular = np.argsort(-found.parts["popular"].score(from_lists([[]]))[0], kind="stable")
+    again = replace(found, chosen="again")
+    assert again.lists(from_lists([[]]), 4)[0][0].tolist() == popular[:4].tolist()
+    listed, share = again.lists(from_lists([[int(popular[9])]]), 4)
+    assert listed[0].tolist() == [popular[9], *popular[:3]]
+    assert share[0].tolist() == [1.0, 0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(

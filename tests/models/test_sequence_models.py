@@ -279,6 +279,26 @@ def test_chunks_of_customers_give_what_all_at_once_give(lake: Lake, monkeypatch:
     assert read(lake, ASKED) == before
 
 
+def test_vectors_are_of_the_last_events_with_an_item_before_the_day(lake: Lake) -> None:
+    """Events without an item take no place among those that the vector is made of."""
+    write_events(lake, EVENTS)
+    asked: list[list[int]] = []
+
+    def embed(events: Sequences) -> np.ndarray:
+        asked.extend(some.tolist() for some in np.split(events.item, events.starts[1:-1]))
+        return np.array([[some[-1] if len(some) else -1.0] for some in np.split(events.item, events.starts[1:-1])])
+
+    with lake.step("train") as step:
+        reader = HistoryReader.of(step, Settings())
+        assert reader is not None
+        told = replace(reader, embed=embed, embedded=2)
+        users, days = pa.array([user for user, _ in ASKED]), np.array([day for _, day in ASKED])
+        found = told.read(users, days, 1)
+    assert found.vectors is not None
+    assert found.vectors[found.row][:, 0].tolist() == [5, 2, 3, 5, 0]  # item_no + 1 of the last; eve has none
+    assert sorted(some for some in asked if some) == [[1, 2], [2, 3], [4, 5], [5]]
+
+
 def test_date_begins_at_the_midnight_of_the_shop(lake: Lake) -> None:
     write_events(lake, EVENTS)
     settings = Settings.model_validate({"shop": {"timezone": "Asia/Shanghai"}})

@@ -74,7 +74,7 @@ class Outcome:
     @property
     def band_names(self) -> list[str]:
         """The class below the first edge, those between two, and that from the last edge on."""
-        edges = [f"{edge:g}" for edge in self.bands]
+        edges = [f"{edge:.15g}" for edge in self.bands]
         between = [f"{low}–{high}" for low, high in pairwise(edges)]
         return [f"<{edges[0]}", *between, f"≥{edges[-1]}"]
 
@@ -153,6 +153,10 @@ def declare_outcome(name: str, settings: OutcomeSettings, features: Mapping[str,
 
 def _kind(name: str, settings: OutcomeSettings, value: str) -> tuple[Kind, tuple[float, ...]]:
     """What an outcome of events is, and its bands. value: the type of what is summed or taken first."""
+    if settings.agg == "sum" and value not in NUMBERS:
+        raise DefinitionError("features.not_number", name=name, part=settings.column, text=settings.column)
+    if settings.agg == "first" and value not in (*NUMBERS, "string", "bool"):
+        raise DefinitionError("features.outcome_first", name=name, column=settings.column, type=value)
     kind: Kind = "binary" if settings.agg in ("any", "none") else "number"
     if settings.agg == "first" and value not in NUMBERS:
         kind = "class"

@@ -63,11 +63,21 @@ class Foresight:
     def lists(self, history: Sequences, count: int) -> tuple[Ints, Floats]:
         """(B, count) the items most likely next, what was had already too, and the share of attention each gets."""
         scores = np.asarray(self.lister.score(history), np.float32)
-        found = best(scores, min(count, len(self.ids)))
+        if not self._logs:
+            scores = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-12)
+        found = best(scores + self._tie(history), min(count, len(self.ids)))
         if self._logs:
             scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         share = np.take_along_axis(scores, found, axis=1) / np.maximum(scores.sum(axis=1, keepdims=True), 1e-12)
         return found, share
+
+    def _tie(self, history: Sequences) -> Floats:
+        """(V,) what orders items that nothing is known of for a customer, as for one without a past: the popular first."""
+        popular = self.parts.get("popular")
+        if popular is None or not len(history):
+            return np.zeros(len(self.ids), np.float32)
+        share = np.asarray(popular.score(history.take(np.array([0]))), np.float64)[0]
+        return np.asarray((1e-3 if self._logs else 1e-6) * share / max(float(share.max()), 1e-12), np.float32)
 
     @property
     def _logs(self) -> bool:

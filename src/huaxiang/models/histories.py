@@ -37,12 +37,14 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class HistoryReader:
-    """Reads histories from one lake. zone: of the shop; names: category number -> its name; embed: the vectors of histories."""
+    """Reads histories from one lake. zone: of the shop; names: category number -> its name; embed: the vectors of the events of items
+    (`item` as in Histories), of which it reads no more than `embedded`, the last ones."""
 
     step: Step
     zone: str
     names: tuple[str, ...]
-    embed: Callable[[Histories], Floats] | None = None
+    embed: Callable[[Sequences], Floats] | None = None
+    embedded: int = 0
 
     @classmethod
     def of(cls, step: Step, settings: Settings) -> HistoryReader | None:
@@ -76,12 +78,36 @@ class HistoryReader:
             known = engine.arrow(f"SELECT place, user_no FROM {people.get_name()}")
             numbers[_ints(known, "place")] = _ints(known, "user_no")
             user = numbers[np.asarray(coded.indices, dtype=np.int64)]
-            parts = [part for events in self._chunks(people.get_name()) for part in _cut(events, user, day, length)]
+            parts: list[_Part] = []
+            seen: list[tuple[Ints, Floats]] = []
+            for events in self._chunks(people.get_name()):
+                parts += _cut(events, user, day, length)
+                seen += self._vectors(events, user, day)
         finally:
             engine.drop(people)
             engine.drop(asked)
         found = self._joined(parts, day)
-        return found if self.embed is None else replace(found, vectors=self.embed(found))
+        return found if self.embed is None else replace(found, vectors=self._placed(seen, found))
+
+    def _vectors(self, events: dict[str, NDArray[Any]], user: Ints, day: Ints) -> Iterator[tuple[Ints, Floats]]:
+        """Rows, and the vectors of what they took: events without an item say nothing to the behaviour model, and take no place."""
+        if self.embed is None:
+            return
+        of_items = events["item"] > 0
+        taken = {name: values[of_items] for name, values in events.items()}
+        for part in _cut(taken, user, day, self.embedded):
+            starts = np.concatenate([[0], np.cumsum(part.count)]).astype(np.int64)
+            ts, kind, price = (part.events[name] for name in ("ts", "kind", "price"))
+            yield part.rows, self.embed(Sequences(starts, part.events["item"], ts, kind, price.astype(float)))
+
+    def _placed(self, seen: list[tuple[Ints, Floats]], found: Histories) -> Floats:
+        """(M, W) the vectors in the order of the rows that were read; zeros for a row without an event of an item."""
+        assert self.embed is not None
+        width = self.embed(no_history(1).events).shape[1]
+        vectors = np.zeros((len(found.events), width), np.float32)
+        for rows, values in seen:
+            vectors[found.row[rows]] = values
+        return vectors
 
     def _chunks(self, people: str) -> Iterator[dict[str, NDArray[Any]]]:
         """The columns of the events of `people`, by customer and time; customers of neighbouring buckets (a slice of the files)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from numpy.typing import NDArray
 
 from huaxiang.engine import Step
@@ -18,6 +19,7 @@ from huaxiang.models.zoo import Matrix
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "valid", "test")
+MOST = 50  # classes that are told apart, the most common ones of the training dates
 RARE = 10  # a class with fewer labels cannot be judged and is left out
 
 
@@ -109,11 +111,14 @@ def _targets(found: pa.Table, classes: list[str]) -> Floats:
 
 def _common_classes(found: pa.Table) -> tuple[pa.Table, list[str], dict[str, int]]:
     counts = {row["values"]: row["counts"] for row in found.column("label").value_counts().to_pylist()}
-    rare = {name: count for name, count in sorted(counts.items()) if count < RARE}
-    classes = sorted(name for name in counts if name not in rare)
-    if rare:
+    trained = found.filter(pa.compute.equal(found.column("split"), "train")).column("label").value_counts().to_pylist()
+    learned = {row["values"]: row["counts"] for row in trained}
+    enough = [name for name, count in counts.items() if count >= RARE]
+    classes = sorted(sorted(enough, key=lambda name: (-learned.get(name, 0), name))[:MOST])
+    left_out = {name: count for name, count in sorted(counts.items()) if name not in set(classes)}
+    if left_out:
         found = found.filter(np.isin(np.asarray(found.column("label").to_pylist(), dtype=object), classes))
-    return found, classes, rare
+    return found, classes, left_out
 
 
 def _finite(column: pa.ChunkedArray | pa.Array) -> Floats:

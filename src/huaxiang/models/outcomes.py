@@ -71,7 +71,7 @@ def train_outcomes(
     check_outcomes(wanted, [*(str(one["name"]) for one in outcomes), *unbuilt])
     histories = HistoryReader.of(step, settings) if scorer is None else None  # on Spark events stay with the cluster
     if histories is not None and past is not None:
-        histories = replace(histories, embed=past.embed)
+        histories = replace(histories, embed=past.embed, embedded=past.embedded)
     scorer = scorer or LakeScorer(step, settings, histories)
     cards: list[ScoreCard] = []
     places: dict[str, str] = {}
@@ -189,11 +189,11 @@ class LakeScorer:
 
 def _unbuilt_card(name: str, settings: Settings) -> ScoreCard:
     """The card of an outcome the build could make no labels for."""
+    from huaxiang.features.build import check_definitions
+
     declared = settings.outcomes.get(name)
-    task: Task = "binary"
-    if declared is not None:
-        made_class = declared.attribute or declared.bands or declared.agg == "first"
-        task = "class" if made_class else "number" if declared.agg in ("sum", "count") else "binary"
+    kinds: dict[str, Task] = {found.name: found.kind for found in check_definitions(settings)[1]}
+    task = kinds.get(name, "binary")
     text = (declared.meaning if declared else "") or name
     meaning: Texts = dict.fromkeys(LANGS, text)
     why = say("models.why.no_training")

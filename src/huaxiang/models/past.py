@@ -19,7 +19,6 @@ from huaxiang.models.foresight import HOME, Foresight, save_foresight
 from huaxiang.models.next_item.lake import ShopItems, read_items
 from huaxiang.models.next_item.sequences import Floats, Sequences
 from huaxiang.models.pretrain import TooFewError, train_on
-from huaxiang.models.zoo.history import Histories
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import Settings
 
@@ -35,9 +34,14 @@ class Past:
     met: ShopItems
     version: str
 
-    def embed(self, histories: Histories) -> Floats:
-        """(M, 2 D) the vectors of the rows that were read."""
-        return self.model.user_vectors(item_events(histories.events, self.met))
+    def embed(self, events: Sequences) -> Floats:
+        """(M, 2 D) the vectors of histories whose `item` is 0 for none, else item_no + 1."""
+        return self.model.user_vectors(item_events(events, self.met))
+
+    @property
+    def embedded(self) -> int:
+        """Events of a customer to read: the model's length, and room for several in a row on one item, which count once."""
+        return 2 * self.model.config.length
 
 
 def item_events(events: Sequences, met: ShopItems) -> Sequences:

@@ -105,9 +105,8 @@ def _pretrain(step: Step, settings: Settings, folder: Path, progress: Progress, 
     model, curve, held, simple, said = train_on(step, settings, met, lesson, progress)
     parts: dict[str, Scorer] = {"behaviour": model} | simple
     fusion, _ = fit_fusion(list(parts.values()), held.stop, len(met.items), masked=False)
-    judged = {name: _judge(part, held, met.items) for name, part in parts.items()} | {
-        "fusion": _judge(fusion, held, met.items)
-    }
+    listed = settings.behaviour.next_items
+    judged = {name: _judge(part, held, met.items, listed) for name, part in [*parts.items(), ("fusion", fusion)]}
     chosen = max(judged, key=lambda name: judged[name]["valid_ndcg@10"])
     found = Foresight(parts, fusion.weights, fusion.floors, chosen, met.items.ids, judged, tuple(curve), said)
     version = save_foresight(found, folder)
@@ -120,7 +119,7 @@ def _pretrain(step: Step, settings: Settings, folder: Path, progress: Progress, 
         users = write_table(step, found, met, settings.behaviour, version, settings.train.seed, advance)
     step.note[TABLE] = {
         "status": "trained", "version": version, "chosen": chosen, "exam": judged, "weights": dict(zip(parts, fusion.weights, strict=True)),
-        "curve": curve, "users": users, "items": len(met.items), "seconds": round(time.perf_counter() - start, 1), "asked": len(held.judge),
+        "curve": curve, "users": users, "items": len(met.items), "seconds": round(time.perf_counter() - start, 1), "asked": len(held.judge), "listed": listed,
     } | said  # fmt: skip
     log.info(
         "behaviour model: %d customers, %d items, %s chosen, %.1f s",
@@ -267,12 +266,14 @@ def joined(parts: Sequence[Sequences]) -> Sequences:
     return Sequences(starts, every("item"), every("ts"), every("kind"), every("price"))
 
 
-def _judge(part: Scorer, held: Held, items: Items) -> dict[str, float]:
-    """How well a model foresees, what was had already included: on those who stopped the training, and on the others."""
+def _judge(part: Scorer, held: Held, items: Items, listed: int) -> dict[str, float]:
+    """How well a model foresees, what was had already included: on those who stopped the training, and on the others; listed: items
+    that a profile lists."""
     found: dict[str, float] = {}
     for name, asked in (("valid_", held.stop), ("", held.judge)):
         rank = rank_targets(part.score, asked, len(items)).unmasked
         found[f"{name}recall@10"] = float((rank <= 10).mean())
+        found[f"{name}recall@listed"] = float((rank <= listed).mean())
         found[f"{name}ndcg@10"] = float(((rank <= 10) / np.log2(rank + 1)).mean())
     return found
 

@@ -58,7 +58,7 @@ def foresee(lake: Lake, folder: Path, user_id: str, *, count: int = 5) -> list[F
     history, events = read_history(lake, found, user_id)
     listed, share = found.lists(history, count)
     titles = _titles(lake, [found.ids[place] for place in listed[0]])
-    had = {event["item_id"] for event in events}
+    had = _had(lake, user_id, [found.ids[place] for place in listed[0]])
     made: list[Foreseen] = []
     for place, part in zip(listed[0], share[0], strict=True):
         at, fall = found.because(history, int(place)) if len(history.item) else (np.zeros(0, int), np.zeros(0))
@@ -90,6 +90,16 @@ def read_history(lake: Lake, found: Foresight, user_id: str) -> tuple[Sequences,
     item = np.array([code[row["item_id"]] for row in rows], dtype=np.int64)
     starts = np.array([0, len(rows)], dtype=np.int64)
     return Sequences(starts, item, every("s", np.int64), every("event_no", np.int64), every("price", float)), rows
+
+
+def _had(lake: Lake, user_id: str, wanted: list[str]) -> set[str]:
+    """Those of the items that the customer took at any time, however long ago."""
+    events = lake.engine.sql(lake.table("ready.events"))
+    listed = ", ".join(map(quote, wanted))
+    rows = lake.engine.rows(
+        f"SELECT DISTINCT item_id FROM ({events}) WHERE user_id = {quote(user_id)} AND bucket = {bucket_of(user_id)} AND item_id IN ({listed})"
+    )
+    return {row["item_id"] for row in rows}
 
 
 def _titles(lake: Lake, wanted: list[str]) -> Mapping[str, str]:

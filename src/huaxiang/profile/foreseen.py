@@ -49,8 +49,11 @@ def foreseen_traits(context: Context, row: Row, titles: Mapping[str, str]) -> It
     model = {"name": about["chosen"], "version": about["version"], "card": None}
     if listed:
         said = {lang: _items(listed, lang) for lang in LANGS}
-        hit = float(about["exam"][about["chosen"]]["recall@10"])
-        meaning = both("profile.meaning.next_items", share=f"{hit:.1%}", asked=f"{about['asked']:,}")
+        exam = about["exam"][about["chosen"]]
+        hit = float(exam.get("recall@listed", exam["recall@10"]))
+        meaning = both(
+            "profile.meaning.next_items", share=f"{hit:.1%}", asked=f"{about['asked']:,}", count=about.get("listed", 10)
+        )
         yield "predictions", _foreseen(context, "next_items", listed, said, hit, model, meaning)
     alike = row.get("similar_customers") or []
     if alike:

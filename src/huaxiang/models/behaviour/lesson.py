@@ -10,6 +10,7 @@ leaves model.json, model.safetensors and curve.json in the same folder; started 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -87,10 +88,20 @@ def learn(folder: Path, told: Callable[[dict[str, float]], None] = lambda said: 
     config = BehaviourConfig(**said["config"])
     # one piece fits memory: it is read once, not once an epoch
     read = InMemory(source.piece(0)) if source.pieces == 1 else source
-    model = Behaviour(config).fit(read, items, seed=said["seed"], watch=asked, run=Run(folder / CHECKPOINT, told))
+    run = Run(folder / CHECKPOINT, told, mark=_mark(folder))
+    model = Behaviour(config).fit(read, items, seed=said["seed"], watch=asked, run=run)
     if world()[0] == 0:
         write_atomically(folder / CURVE, json.dumps(model.curve))
         save_next(model, folder)
+
+
+def _mark(folder: Path) -> str:
+    """Of all that is learned from: a checkpoint made of other data is not gone on with."""
+    found = hashlib.sha256()
+    for name in (SEQUENCES, WATCH, ITEMS):
+        with (folder / name).open("rb") as held:
+            found.update(hashlib.file_digest(held, "sha256").digest())
+    return found.hexdigest()[:16]
 
 
 def learn_in_processes(folder: Path, processes: int) -> None:
@@ -123,7 +134,7 @@ def main(words: list[str]) -> None:
         gpu = torch.cuda.is_available()
         if gpu:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        dist.init_process_group("nccl" if gpu else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
     try:
         learn(Path(words[0]))
     finally:

@@ -25,7 +25,7 @@ class _FullSoftmax(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, w: Tensor, target: Tensor, smoothing: float) -> Tensor:
         count, size = len(x), len(w)
         dx, dw = torch.empty_like(x), torch.zeros_like(w)
-        held = torch.empty(min(PIECE, count), size, dtype=x.dtype)
+        held = torch.empty(min(PIECE, count), size, dtype=x.dtype, device=x.device)
         mean = w.mean(dim=0)
         total = x.new_zeros(())
         for low in range(0, count, PIECE):
@@ -67,6 +67,11 @@ def sampled_softmax(
     """
     own = (x * w[target]).sum(dim=1, keepdim=True) - log_q[target][:, None]
     other = x @ w[negatives].T - log_q[negatives]
-    other = other.masked_fill(negatives == target[:, None], -1e9)
-    logits = torch.cat([own, other], dim=1)
-    return F.cross_entropy(logits, torch.zeros(len(x), dtype=torch.long), label_smoothing=smoothing)
+    hit = negatives == target[:, None]
+    said = F.log_softmax(torch.cat([own, other.masked_fill(hit, -torch.inf)], dim=1), dim=1)
+    loss = F.nll_loss(said, torch.zeros(len(x), dtype=torch.long, device=x.device))
+    if smoothing:
+        counted = F.pad(~hit, (1, 0), value=True)
+        even = -torch.where(counted, said, 0.0).sum(dim=1) / counted.sum(dim=1)
+        loss = (1 - smoothing) * loss + smoothing * even.mean()
+    return loss

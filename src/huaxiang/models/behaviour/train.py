@@ -36,12 +36,13 @@ EVERY_S = 60.0  # a checkpoint within a long epoch
 class Run:
     """How a training is carried out, which changes nothing of its result.
 
-    checkpoint: the file to go on from and to write (None: none); told: called after every piece with the share that is done,
+    checkpoint: the file to go on from and to write (None: none), if `mark`, which stands for the data, is the same; told: called after every piece with the share that is done,
     the loss, training events a second and the seconds left, about
     """
 
     checkpoint: Path | None = None
     told: Callable[[dict[str, float]], None] = field(default=lambda said: None)
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def train_network(
     config, source = network.config, lesson.source
     optimiser = _optimiser(network)
     mark = zlib.crc32(np.ascontiguousarray(source.taken(network.items)).tobytes())  # of the data, about
-    about = {"config": _plain(config), "seed": seed, "users": source.users, "mark": mark, "of": world()[1]}
+    about = {"config": _plain(config), "seed": seed, "users": source.users, "mark": [mark, run.mark], "of": world()[1]}
     standing = None
     if run.checkpoint is not None:
         standing = load_checkpoint(run.checkpoint, network, optimiser, about)

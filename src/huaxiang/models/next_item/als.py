@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from huaxiang.errors import ModelError
 from huaxiang.models.next_item.base import NextConfig, State, fading
@@ -56,12 +57,15 @@ class Als:
         """(YᵀY + l2·I + Yᵀ(C − I)Y)⁻¹ Yᵀ C p of each history, times Y."""
         config, y = self.config, self.factors.astype(np.float64)
         gram = y.T @ y + config.l2 * np.eye(y.shape[1])
-        weight = config.alpha * fading(history, config.decay)
+        sure = csr_matrix(  # of an item taken several times, all of them together
+            (config.alpha * fading(history, config.decay), history.item, history.starts), (len(history), len(y))
+        )
+        sure.sum_duplicates()
         found = np.zeros((len(history), y.shape[1]))
         for user in range(len(history)):
-            part = slice(history.starts[user], history.starts[user + 1])
-            mine, sure = y[history.item[part]], weight[part]
-            found[user] = np.linalg.solve(gram + (mine.T * sure) @ mine, mine.T @ (1 + sure))
+            part = slice(sure.indptr[user], sure.indptr[user + 1])
+            mine, weight = y[sure.indices[part]], sure.data[part]
+            found[user] = np.linalg.solve(gram + (mine.T * weight) @ mine, mine.T @ (1 + weight))
         return np.asarray(found @ y.T, dtype=np.float32)
 
     def state(self) -> State:

@@ -7,7 +7,7 @@ judged and not the head; or gradient boosting, where both may use what they find
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -27,7 +27,7 @@ FEW = 2_000  # rows up to which a fit takes no time
 @dataclass(frozen=True)
 class VectorConfig(Config):
     """head: what reads the vector; features: whether it also reads the columns; version: of the behaviour model behind the vectors;
-    l2, log: of the linear head (log: of the columns); weight: of the vector beside the columns there, as LinearConfig's."""
+    l2, log: of the linear head (log: of the columns); weight: of the vector beside the columns there, as LinearConfig's; trees: of the boosting, the most (0: its own rule)."""
 
     head: Literal["linear", "lightgbm"] = "linear"
     features: bool = True
@@ -35,6 +35,7 @@ class VectorConfig(Config):
     l2: float = 0.03
     log: bool = True
     weight: float = 1.0
+    trees: int = 0
     reads_history: ClassVar[bool] = True
 
     def folds(self, rows: int, wanted: int) -> int:
@@ -63,7 +64,8 @@ class VectorModel:
                     task, l2=self.settings.l2, log=self.settings.log, weights=((VECTOR, self.settings.weight),)
                 )
             )
-        return Boosting(BoostingConfig(task, leaves=7, leaf_rows=40))
+        boosting = BoostingConfig(task, leaves=7, leaf_rows=40)
+        return Boosting(replace(boosting, trees=self.settings.trees) if self.settings.trees else boosting)
 
     def fit(
         self, x: Matrix, y: Floats, *, seed: int, classes: int = 2, watch: tuple[Matrix, Floats] | None = None
@@ -71,6 +73,8 @@ class VectorModel:
         self.columns = (*(x.columns if self.settings.features else ()), RECENT_EVENTS)
         watched = None if watch is None else (self._widened(watch[0]), watch[1])
         self.inner.fit(self._widened(x), y, seed=seed, classes=classes, watch=watched)
+        if isinstance(self.inner, Boosting) and watch is not None:  # a refit grows as many as did best
+            self.config = self.settings = replace(self.settings, trees=self.inner.settings.trees)
         return self
 
     def _widened(self, x: Matrix) -> Matrix:

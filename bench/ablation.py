@@ -76,6 +76,7 @@ def variants(base: BehaviourConfig, every: Sequences, items: Items) -> dict[str,
     found = {
         BASE: base,
         "shuffled": base,
+        "full softmax": replace(base, negatives=0),
         "random start": replace(base, start="random"),
         "plain products": replace(base, temperature=0.0),
         "label smoothing .1": replace(base, smoothing=0.1),
@@ -88,7 +89,7 @@ def variants(base: BehaviourConfig, every: Sequences, items: Items) -> dict[str,
     }
     if items.tags is not None:
         found["tags"] = replace(base, tags=True)
-        found["tags, id dropout .1"] = replace(base, tags=True, id_dropout=0.1)
+        found["tags with id dropout .1"] = replace(base, tags=True, id_dropout=0.1)
     carried = {"kinds": every.kind is not None, "times": every.ts is not None, "prices": every.price is not None}
     known = {name: True for name, has in carried.items() if has}
     found |= {name: replace(base, **{name: True}) for name in known}

@@ -99,7 +99,12 @@ def report(rows: dict[str, Row], options: argparse.Namespace) -> None:
     for metric, values in best.test.items():
         note(metrics, f"chosen/{metric}", values)
     print(f"validation picks {best.name}")
-    settings: dict[str, Any] = {name: asdict(row.config) for name, row in rows.items() if row.config is not None}
+    settings: dict[str, Any] = {
+        name: asdict(row.config)
+        if row.config is not None
+        else [asdict(one) | {"parts": options.fuse} for one in row.models]
+        for name, row in rows.items()
+    }
     write_report(options.out, __doc__.splitlines()[0], options.data.name, metrics, chosen=best.name, settings=settings)
 
 

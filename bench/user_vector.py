@@ -1,6 +1,6 @@
 """Does the behaviour model's vector know who the customer is, better than hand-made aggregates?
 
-    python bench/user_vector.py --data ml-100k --seeds 5 --out vector.json        # about 3 minutes on 2 cores
+    python bench/user_vector.py --data ml-100k --seeds 5 --out vector.json        # about 10 minutes on 2 cores
 
 A folder with ml-100k.inter, .item and .user (tab-separated, RecBole's form). The model is pre-trained without labels on every user's
 ratings in the order of time; its frozen vector goes into one fixed linear head (the zoo's, standardised; l2, and where both are read

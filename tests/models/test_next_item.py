@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 
 from huaxiang.errors import ModelError
 from huaxiang.models.behaviour import BehaviourConfig
+from huaxiang.models.next_item.again import AgainConfig
 from huaxiang.models.next_item.als import AlsConfig
 from huaxiang.models.next_item.base import NextConfig, NextItem, strongest
 from huaxiang.models.next_item.content import ContentConfig
@@ -38,6 +39,7 @@ SMALL = BehaviourConfig(
 )
 ZOO: dict[str, NextConfig] = {
     "popular": PopularConfig(),
+    "again": AgainConfig(),
     "popular_7d": PopularConfig(days=7),
     "content": ContentConfig(),
     "neighbours": NeighboursConfig(),
@@ -47,6 +49,7 @@ ZOO: dict[str, NextConfig] = {
     "cnn": replace(SMALL, encoder="cnn"),
     "transformer": SMALL,
     "hstu": replace(SMALL, encoder="hstu"),
+    "direct": replace(SMALL, direct=3),
     "sampled": replace(SMALL, negatives=16),
     "behaviour": replace(SMALL, tags=True, kinds=True, times=True, id_dropout=0.1),
 }

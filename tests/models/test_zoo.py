@@ -24,9 +24,10 @@ def quicker(config: Config) -> Config:
 
 
 ALL = [
-    pytest.param(task, name, quicker(grid[0]), id=f"{task}-{name}")
+    pytest.param(task, name, quicker(config), id=f"{task}-{name}{place or ''}")
     for task in TASKS
     for name, grid in (grids(task) | sequence_grids(task)).items()
+    for place, config in enumerate(grid[:: max(len(grid) - 1, 1)] if name == "mlp" else grid[:1])
 ]
 LEARN = [case for case in ALL if not case.id.endswith(("prior", "mean", "majority"))]  # type: ignore[union-attr]
 N = 600

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FORMAT = "huaxiang.foresight/1"
 HOME = "behaviour-model"  # beside the outcomes' folders; no outcome can have this name
 CITED = 5
+FAINT = 1e-5  # share of attention below which nothing is told apart
 LEAST = 0.005  # fall of the log score that is worth citing
 LOOKED_AT = 20  # events whose removal is tried
 
@@ -87,7 +88,9 @@ class Foresight:
     def log_scores(self, history: Sequences) -> Floats:
         """(B, V) what makes the lists, in logarithms."""
         scores = np.asarray(self.lister.score(history), np.float64)
-        return scores if self._logs else np.log(np.maximum(scores, 1e-12))
+        if self._logs:
+            return scores
+        return np.log(np.maximum(scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-12), FAINT))
 
     def because(self, history: Sequences, item: int) -> tuple[Ints, Floats]:
         """Of one customer: the places (in `history`) of the events that speak most for `item`, strongest first, and how far its

@@ -191,7 +191,8 @@ def configure(settings: BehaviourSettings, items: Items, events: int) -> tuple[A
     config = fitting(sized(base, size), events, len(items))  # type: ignore[arg-type]
     epochs = max(min(settings.reads // max(events, 1), settings.epochs), min(FEWEST_EPOCHS, settings.epochs))
     negatives = 1024 if len(items) > 5_000 else 0
-    return replace(config, epochs=epochs, negatives=negatives), str(size)
+    warmup = min(config.warmup, max(events // config.batch, 1))  # no longer than an epoch
+    return replace(config, epochs=epochs, negatives=negatives, warmup=warmup), str(size)
 
 
 def _teller(advance: Any, words: Words, epochs: int) -> Any:

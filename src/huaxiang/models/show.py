@@ -138,6 +138,16 @@ def _folds(card: ScoreCard, words: Words) -> Table:
     return table
 
 
+def needs_of(name: str) -> tuple[str, ...]:
+    """What a model of outcomes takes: features, events, the behaviour model's vector, PyTorch."""
+    if name in ("prior", "mean", "majority"):
+        return ()
+    if name.startswith("seq_"):
+        return ("features", "events", "torch")
+    known = {"vector": ("vector",), "mlp": ("features", "torch")}
+    return known.get(name, ("features", "vector") if name.startswith("vector_") else ("features",))
+
+
 def _standing(card: ScoreCard, score: ModelScore) -> tuple[str, str]:
     """The mark and the style of a model: the winner's, the baseline's, another's."""
     if score.name == card.model and card.worth_using:

@@ -57,12 +57,13 @@ def foreseen_traits(context: Context, row: Row, titles: Mapping[str, str]) -> It
         yield "predictions", _foreseen(context, "next_items", listed, said, hit, model, meaning)
     alike = row.get("similar_customers") or []
     if alike:
+        reader = {**model, "name": "behaviour"}  # whoever makes the lists, the vectors are the behaviour model's
         said = {lang: _customers(alike, lang) for lang in LANGS}
         nearest = max(0.0, float(alike[0]["similarity"]))
         yield (
             "social",
             _foreseen(
-                context, "similar_customers", alike, said, nearest, model, both("profile.meaning.similar_customers")
+                context, "similar_customers", alike, said, nearest, reader, both("profile.meaning.similar_customers")
             ),
         )
 

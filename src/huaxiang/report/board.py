@@ -12,7 +12,16 @@ from huaxiang.models.next_item.compare import Board, Entry, Leaderboard
 from huaxiang.models.next_item.show import needs
 from huaxiang.words import Lang, Words
 
-COLUMNS = ("recall@5", "recall@10", "ndcg@10", "mrr@10", "unmasked_ndcg@10", "coverage@10", "popular_share@10")
+COLUMNS = (
+    "recall@5",
+    "recall@10",
+    "ndcg@10",
+    "mrr@10",
+    "unmasked_ndcg@10",
+    "coverage@10",
+    "novelty@10",
+    "popular_share@10",
+)
 
 
 def board_body(found: Leaderboard, lang: Lang) -> Markup:
@@ -57,13 +66,19 @@ def _board(board: Board, numbers: Numbers, words: Words, lang: Lang) -> dict[str
     }
 
 
+def _cell(entry: Entry, name: str, numbers: Numbers) -> dict[str, str]:
+    """The mean over the seeds, and its spread where there are several."""
+    digits = 2 if name.split("@")[0] in ("coverage", "novelty", "popular_share") else 4
+    found = entry.test[name]
+    spread = f"± {numbers.number(found['sd'], digits)}" if found["n"] > 1 else ""
+    return {"value": numbers.number(found["mean"], digits), "spread": spread}
+
+
 def _row(entry: Entry, chosen: bool, numbers: Numbers, words: Words) -> dict[str, object]:
     return {
         "name": words(f"models.board.model.{entry.name}"),
         "chosen": chosen,
-        "cells": [
-            numbers.number(entry.test[name]["mean"], 4 if "@" in name and name[0] in "rnmu" else 2) for name in COLUMNS
-        ],
+        "cells": [_cell(entry, name, numbers) for name in COLUMNS],
         "seconds": numbers.number(entry.seconds, 1),
         "size": numbers.number(entry.bytes / 1e6, 1),
         "needs": needs(entry, words),

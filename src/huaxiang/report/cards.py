@@ -12,6 +12,7 @@ from huaxiang.look.charts import Bar, Series
 from huaxiang.look.numbers import Numbers, is_number
 from huaxiang.look.page import render
 from huaxiang.models.card import ModelScore, ScoreCard
+from huaxiang.models.show import needs_of
 from huaxiang.words import Lang, Words
 
 SHOWN = {
@@ -149,7 +150,7 @@ def _three(value: Any, numbers: Numbers) -> str:
 
 
 def _model(model: ModelScore, card: ScoreCard, numbers: Numbers, lang: Lang) -> dict[str, Any]:
-    cells = []
+    cells, words = [], Words(lang)
     for name in _metrics(card):
         test, folds = model.test.get(name, {}), model.cv.get(name, {})
         sd = folds.get("sd")
@@ -160,11 +161,13 @@ def _model(model: ModelScore, card: ScoreCard, numbers: Numbers, lang: Lang) -> 
             }
         )
     return {
-        "name": Words(lang).either(f"report.model.{model.name}", model.name),
+        "name": words.either(f"report.model.{model.name}", words.either(f"models.name.{model.name}", model.name)),
         "best": model.name == card.model and card.worth_using,
         "cells": cells,
         "seconds": numbers.seconds(model.seconds),
         "size": numbers.size(model.bytes),
+        "ms": numbers.number(model.ms_per_user, 2),
+        "needs": ", ".join(words(f"models.need.{need}") for need in needs_of(model.name)) or "–",
     }
 
 

@@ -77,14 +77,17 @@ def train_network(
     curve = standing.curve = standing.curve or []
     began, last_saved = time.perf_counter(), time.perf_counter()
     spent_before = sum(one["seconds"] for one in curve) + standing.seconds
+
+    def spent() -> float:
+        return spent_before + time.perf_counter() - began
+
     while standing.epoch < config.epochs and not standing.over:
-        spent = spent_before + time.perf_counter() - began
-        if config.minutes and not standing.piece and spent > 60 * config.minutes:
+        if config.minutes and not standing.piece and spent() > 60 * config.minutes:
             break
         order = np.random.default_rng([seed, standing.epoch]).permutation(source.pieces)
         for place in range(standing.piece, source.pieces):
             start = time.perf_counter()
-            _learn_piece(network, optimiser, lesson, int(order[place]), standing, seed)
+            _learn_piece(network, optimiser, lesson, int(order[place]), standing, seed, spent)
             standing.piece = place + 1
             standing.seconds += time.perf_counter() - start
             run.told(_progress(standing, source, config))
@@ -122,7 +125,13 @@ def _optimiser(network: Network) -> torch.optim.Optimizer:
 
 
 def _learn_piece(
-    network: Network, optimiser: torch.optim.Optimizer, lesson: Lesson, number: int, standing: Standing, seed: int
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    lesson: Lesson,
+    number: int,
+    standing: Standing,
+    seed: int,
+    spent: Callable[[], float],
 ) -> None:
     config, (rank, processes) = network.config, world()
     chance = np.random.default_rng([seed, standing.epoch, number])
@@ -136,7 +145,7 @@ def _learn_piece(
     for low in range(0, len(dealt), together):
         group = dealt[low : low + together]
         optimiser.param_groups[0]["lr"] = optimiser.param_groups[1]["lr"] = _rate(
-            config, standing, lesson.source, low / len(dealt)
+            config, standing, lesson.source, low / len(dealt), spent() if config.minutes else 0.0
         )
         optimiser.zero_grad(set_to_none=True)
         for place, users in enumerate(group):
@@ -179,11 +188,14 @@ def _add_up(network: Network) -> None:
         dist.all_reduce(parameter.grad)
 
 
-def _rate(config: BehaviourConfig, standing: Standing, source: Source, within: float) -> float:
-    """The rate of a step: it rises over `warmup` steps, and falls evenly to nothing where it decays."""
+def _rate(config: BehaviourConfig, standing: Standing, source: Source, within: float, spent: float) -> float:
+    """The rate of a step: it rises over `warmup` steps, and falls evenly to nothing where it decays: over the epochs, or over the
+    minutes where these (`spent`: seconds of them) are over sooner."""
     rate = config.rate * min(1.0, (standing.step + 1) / max(config.warmup, 1))
     if config.decay:
         done = (standing.epoch + (standing.piece + within) / source.pieces) / config.epochs
+        if config.minutes:
+            done = max(done, spent / (60 * config.minutes))
         rate *= max(1 - done, 0.0)
     return rate
 

@@ -102,7 +102,7 @@ def report(rows: dict[str, Row], options: argparse.Namespace) -> None:
     settings: dict[str, Any] = {
         name: asdict(row.config)
         if row.config is not None
-        else [asdict(one) | {"parts": options.fuse} for one in row.models]
+        else [{"weights": one.weights, "floors": one.floors} for one in row.models]
         for name, row in rows.items()
     }
     write_report(options.out, __doc__.splitlines()[0], options.data.name, metrics, chosen=best.name, settings=settings)

@@ -72,5 +72,9 @@ def test_reference_is_what_the_code_says() -> None:
 def test_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     notebook = nbformat.read(DOCS / "tutorial-shop.ipynb", as_version=4)
     NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+        notebook,
+        timeout=600,
+        startup_timeout=300,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
     ).execute()

@@ -281,9 +281,11 @@ class Shop:
         user: the shop's own id or the pseudonym
         raises: ModelError where there is no behaviour model
         """
+        from huaxiang.models.pretrain import check_version
         from huaxiang.models.why import foresee
         from huaxiang.profile import find_user
 
+        check_version(self.lake.note("train"))
         found = find_user(self.lake, self.pseudonyms(), user)
         return foresee(self.lake, self.folder / "models", found, count=count)
 

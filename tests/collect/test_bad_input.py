@@ -118,3 +118,16 @@ def test_character_cut_at_the_end_costs_one_line(shop: Any, events: Source) -> N
     shop.write("orders.csv", (GOOD + "2,苹果,2024-01-01,b").encode() + "购".encode()[:2])
     report = shop.collect(events())
     assert report.lines == 2 and report.rows["events"] + report.rejected == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("12.5", 12.5), ("¥1,234.50", 1234.5), ("1e308", None), ("inf", None), ("-Infinity", None), ("nan", None), ("1e13", None), ("-3e11", -3e11)],
+)  # fmt: skip
+def test_a_number_no_shop_can_mean_is_not_read(text: str, number: float | None) -> None:
+    from huaxiang.collect.values import number_sql
+    from huaxiang.engine import Engine
+    from huaxiang.engine.duck import quote
+
+    with Engine(memory_gb=1) as engine:
+        assert engine.value(f"SELECT {number_sql(quote(text))}") == number

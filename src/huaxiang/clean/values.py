@@ -6,7 +6,7 @@ import re
 
 from huaxiang.clean.rules import Bounds, gender_sql
 from huaxiang.engine import Engine
-from huaxiang.engine.duck import quote
+from huaxiang.engine.duck import GREATEST, finite_sql, quote
 from huaxiang.tables import EVENT_NAMES, TABLES, event_vocabulary
 
 # 'NA' is no such word: it is Namibia.
@@ -39,7 +39,7 @@ def _tidiers(table: str) -> dict[str, tuple[str, str]]:
     for column in TABLES[table].stored:
         name = column.name
         if column.type == "float":
-            found[name] = (f"NOT isfinite({name})", f"CASE WHEN isfinite({name}) THEN {name} END")
+            found[name] = (f"NOT coalesce(abs({name}) < {GREATEST!r}, true)", finite_sql(name))
         elif column.type == "string" and not column.pseudonym and name not in ("event", "event_id"):
             words = () if name in FREE_TEXT else EMPTY_WORDS
             empty = "".join(f"|^(?i:{re.escape(word)})$" for word in words if word)

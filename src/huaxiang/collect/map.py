@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from huaxiang.collect.values import event_sql, number_sql, purposes_sql, text_sql, time_sql, whole_sql
 from huaxiang.collect.where import filter_sql
 from huaxiang.engine import Engine
-from huaxiang.engine.duck import quote
+from huaxiang.engine.duck import finite_sql, quote
 from huaxiang.errors import SourceError
 from huaxiang.settings import SourceSettings, TableFrom
 from huaxiang.tables import SQL, TABLES, Column, Table, Type
@@ -89,8 +89,7 @@ class TableMap:
         value, scale = f"v_{column.name}", self.to.map[column.name].scale
         if column.type != "float":
             return value
-        finite = f"CASE WHEN isfinite({value}) THEN {value} END"
-        return finite if scale is None else f"({finite}) * {scale!r}::DOUBLE"
+        return value if scale is None else finite_sql(f"({value} * {scale!r}::DOUBLE)")
 
     def samples(self, texts: str, column: str) -> str:
         """SELECT of up to three (masked) texts of `column` that could not be read."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from huaxiang.engine.duck import quote
+from huaxiang.engine.duck import finite_sql, quote
 from huaxiang.settings import ColumnFrom
 from huaxiang.tables import EVENT_NAMES, event_vocabulary
 
@@ -104,7 +104,7 @@ def number_sql(sql: str) -> str:
         WHEN regexp_full_match({bare}, '[+-]?\\d+,\\d{{1,2}}') THEN replace({bare}, ',', '.')
         WHEN regexp_full_match({bare}, '\\(\\d+(\\.\\d+)?\\)') THEN '-' || {bare}[2:-2]
         ELSE {bare} END"""
-    return f"coalesce(TRY_CAST({sql} AS DOUBLE), TRY_CAST({money} AS DOUBLE))"
+    return f"coalesce({finite_sql(f'TRY_CAST({sql} AS DOUBLE)')}, {finite_sql(f'TRY_CAST({money} AS DOUBLE)')})"
 
 
 def whole_sql(sql: str) -> str:

@@ -229,6 +229,14 @@ class Engine:
             cursor.close()
 
 
+GREATEST = 1e12  # of a price, an amount, a quantity
+
+
+def finite_sql(number: str) -> str:
+    """The number, if a shop can have meant it: neither NaN nor infinite, nor so great that sums of it would be."""
+    return f"CASE WHEN abs({number}) < {GREATEST!r} THEN {number} END"
+
+
 def quote(text: str) -> str:
     """A SQL string literal."""
     return "'" + text.replace("'", "''") + "'"

@@ -76,7 +76,7 @@ def read_history(lake: Lake, found: Foresight, user_id: str) -> tuple[Sequences,
     events = lake.engine.sql(lake.table("ready.events"))
     items = lake.engine.sql(lake.table("ready.items"))
     rows = lake.engine.rows(
-        f"SELECT e.item_id, coalesce(i.title, i.category, e.item_id) AS title, e.event, e.event_no, e.ts, epoch(e.ts)::BIGINT AS s, e.price "
+        f"SELECT e.item_id, coalesce(i.title, i.category || ' ' || e.item_id, e.item_id) AS title, e.event, e.event_no, e.ts, epoch(e.ts)::BIGINT AS s, e.price "
         f"FROM (SELECT * FROM ({events}) WHERE item_no IS NOT NULL AND user_id = {quote(user_id)} AND bucket = {bucket_of(user_id)} "
         "QUALIFY item_no IS DISTINCT FROM lag(item_no) OVER (ORDER BY ts, event_id)) AS e "
         f"LEFT JOIN ({items}) AS i ON i.item_no = e.item_no ORDER BY e.ts, e.event_id"
@@ -106,7 +106,7 @@ def _titles(lake: Lake, wanted: list[str]) -> Mapping[str, str]:
     items = lake.engine.sql(lake.table("ready.items"))
     listed = ", ".join(map(quote, wanted))
     rows = lake.engine.rows(
-        f"SELECT item_id, coalesce(title, category) AS title FROM ({items}) WHERE item_id IN ({listed})"
+        f"SELECT item_id, coalesce(title, category || ' ' || item_id) AS title FROM ({items}) WHERE item_id IN ({listed})"
     )
     return {row["item_id"]: row["title"] for row in rows if row["title"]}
 

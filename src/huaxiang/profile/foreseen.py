@@ -28,14 +28,14 @@ def behaviour_join(engine_sql: str, user_id: str) -> tuple[str, list[str]]:
 
 
 def read_titles(lake: Lake, rows: Iterable[Row]) -> dict[str, str]:
-    """item_id -> title (or category) of the items that `rows` list."""
+    """item_id -> title (or category and id) of the items that `rows` list."""
     wanted = {one["item_id"] for row in rows for one in row.get("next_items") or []}
     if not wanted or not lake.has("ready.items"):
         return {}
     listed = ", ".join(map(quote, sorted(wanted)))
     items = lake.engine.sql(lake.table("ready.items"))
     found = lake.engine.rows(
-        f"SELECT item_id, coalesce(title, category) AS title FROM ({items}) WHERE item_id IN ({listed})"
+        f"SELECT item_id, coalesce(title, category || ' ' || item_id) AS title FROM ({items}) WHERE item_id IN ({listed})"
     )
     return {row["item_id"]: row["title"] for row in found if row["title"]}
 

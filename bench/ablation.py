@@ -3,7 +3,7 @@
     python bench/ablation.py --data Beauty.txt --attributes Beauty_item2attributes.json --seeds 3 --out ablation.json
     python bench/ablation.py --shop demo-shop --last 60 --seeds 3 --out ablation-shop.json
 
-A file of the s3rec format, or a built shop (its events have types, times and prices, its items categories and brands). Leave-one-out;
+A file of the s3rec format, the folder of ML-100k (ratings as types of events, with times and genres), or a built shop (its events have types, times and prices, its items categories and brands). Leave-one-out;
 what was had is masked in a file, and counts in a shop, where people buy again. Every variant is the base with one change, trained from
 the same seeds; `difference` is of NDCG@10 on validation, seed by seed, with its standard deviation. The test is printed beside it and
 chooses nothing. `shuffled` is the base on histories in random order: what it loses is what the order tells.
@@ -25,6 +25,7 @@ from huaxiang.models.next_item.ranking import rank_targets
 from huaxiang.models.next_item.sequences import Items, Sequences, read_s3rec
 from huaxiang.models.next_item.splits import Questions, Split, leave_one_out
 from measure import Metrics, note, write_report
+from user_vector import read as read_ml100k
 
 BASE = "base"
 
@@ -119,6 +120,9 @@ def shuffled(split: Split, seed: int) -> Split:
 
 
 def _read(options: argparse.Namespace) -> tuple[Sequences, Items]:
+    if options.shop is None and options.data.is_dir():
+        every, items, *_ = read_ml100k(options.data)
+        return every, items
     if options.shop is None:
         return read_s3rec(options.data, options.attributes)
     with Shop.open(options.shop) as shop:

@@ -245,3 +245,16 @@ def test_long_histories_are_cut_so_that_every_event_is_a_target_once() -> None:
         targets = [item for k in range(len(found)) for item in found.take(np.array([k])).item[1:].tolist()]
         assert sorted(targets) == [*range(1, 23), *range(61, 65), 71]
         assert all((np.diff(found.take(np.array([k])).item) == 1).all() for k in range(len(found)))
+
+
+def test_the_rate_falls_with_the_epochs_or_the_minutes_whichever_is_over_sooner() -> None:
+    from huaxiang.models.behaviour.checkpoint import Standing
+    from huaxiang.models.behaviour.train import _rate
+
+    source, standing = InMemory(shoppers()), Standing(epoch=1, step=10)
+    config = replace(SMALL, decay=True, warmup=1, rate=1.0, epochs=4)
+    assert _rate(config, standing, source, 0.0, 0.0) == pytest.approx(0.75)
+    timed = replace(config, minutes=2.0)
+    assert _rate(timed, standing, source, 0.0, 12.0) == pytest.approx(0.75)
+    assert _rate(timed, standing, source, 0.0, 90.0) == pytest.approx(0.25)
+    assert _rate(timed, standing, source, 0.0, 500.0) == 0.0

@@ -336,3 +336,13 @@ def test_real_retailer_gives_honest_cards(lake: Lake) -> None:
     assert churn is not None
     assert churn.test["roc_auc"]["value"] > 0.84  # type: ignore[operator]
     assert cards["spend_30d"].interval["coverage"] == pytest.approx(0.9, abs=0.03)
+
+
+def test_only_the_most_common_classes_of_training_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huaxiang.models import labelled
+
+    monkeypatch.setattr(labelled, "MOST", 2)
+    labels = ["a"] * 30 + ["b"] * 20 + ["c"] * 40 + ["d"] * 9
+    split = ["train"] * 50 + ["test"] * 30 + ["train"] * 10 + ["train"] * 9  # of "c", ten were trained on
+    found, classes, left_out = labelled._common_classes(pa.table({"label": labels, "split": split}))
+    assert (classes, left_out, found.num_rows) == (["a", "b"], {"c": 40, "d": 9}, 50)

@@ -346,3 +346,20 @@ def test_only_the_most_common_classes_of_training_are_told_apart(monkeypatch: py
     split = ["train"] * 50 + ["test"] * 30 + ["train"] * 10 + ["train"] * 9  # of "c", ten were trained on
     found, classes, left_out = labelled._common_classes(pa.table({"label": labels, "split": split}))
     assert (classes, left_out, found.num_rows) == (["a", "b"], {"c": 40, "d": 9}, 50)
+
+
+def test_guessing_knows_the_share_of_the_validation_date_as_its_rivals_do() -> None:
+    """Else any model that learned nothing, but was calibrated there, would beat it."""
+    from huaxiang.models.contest import _enter
+    from huaxiang.models.labelled import Labelled
+    from huaxiang.models.zoo import Matrix
+    from huaxiang.models.zoo.baseline import BaselineConfig
+
+    count = 400
+    split = np.repeat(np.array(["train", "valid", "test"], dtype=object), [200, 100, 100])
+    y = np.concatenate([np.arange(200) % 5 < 3, np.arange(200) % 10 < 3]).astype(float)  # 60 %, then 30 %
+    x = Matrix(("a",), np.zeros((count, 1)))
+    data = Labelled("binary", x, y, np.arange(count), split, split, [], {}, 1.0)
+    entry = _enter("prior", (BaselineConfig("binary"),), data, 1, None)
+    assert entry.valid == pytest.approx(0.3, abs=0.05)
+    assert entry.test == pytest.approx(0.3, abs=0.03)

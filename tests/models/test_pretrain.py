@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from huaxiang import Shop
+from huaxiang.errors import ModelError
 from huaxiang.models.behaviour_table import nearest
 from huaxiang.models.foresight import HOME, load_foresight
 from huaxiang.models.next_item.lake import read_items, read_pieces
@@ -233,3 +234,23 @@ def test_sequences_are_joined_one_after_another() -> None:
     found = joined([from_lists([[1, 2], [3]]), from_lists([[4]])])
     assert found.starts.tolist() == [0, 2, 3, 4] and found.item.tolist() == [1, 2, 3, 4]
     assert len(joined([])) == 0
+
+
+def test_what_was_taken_long_ago_was_had(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the last event is read; the claim is of the whole history."""
+    from huaxiang.models import why
+
+    monkeypatch.setattr(why, "LAST", 1)
+    taken = {str(row[2]) for row in walkers() if row[1] == "u0"}
+    found = shop.foresee("u0", count=30)
+    assert len(taken) > 1
+    assert {one.item_id for one in found if one.had} == taken
+
+
+def test_before_the_journey_foresee_says_what_to_run(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text("order_id,user_id,item_id,quantity,price,order_time\n1,u0,i1,1,5,2025-01-01\n")
+    with (
+        Shop.init(tmp_path / "shop", [str(tmp_path / "orders.csv")]) as opened,
+        pytest.raises(ModelError, match="huaxiang run"),
+    ):
+        opened.foresee("u0")

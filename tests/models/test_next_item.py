@@ -54,6 +54,7 @@ ZOO: dict[str, NextConfig] = {
     "behaviour": replace(SMALL, tags=True, kinds=True, times=True, id_dropout=0.1),
 }
 PERSONAL = [name for name in ZOO if not name.startswith("popular")]
+FINDING = [name for name in PERSONAL if name != "again"]  # those that can list what a customer never had
 ITEMS = 40
 
 
@@ -206,7 +207,7 @@ def test_strongest_keeps_the_greatest_of_each_row() -> None:
 # ---- one list of exams for every model ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", PERSONAL)
+@pytest.mark.parametrize("name", FINDING)
 def test_model_learns_what_comes_next(name: str) -> None:
     ranks = rank_targets(fitted(name).score, SPLIT.test, ITEMS)
     same = rank_targets(fitted("popular").score, SPLIT.test, ITEMS)

@@ -275,3 +275,12 @@ def test_fusion_is_no_worse_on_validation_than_each_part() -> None:
     alone = [fit_fusion([part], SPLIT.valid, ITEMS)[1] for part in parts]
     assert reached >= max(alone) - 1e-9
     assert np.isfinite(fused.score(SPLIT.test.history)).all()
+
+
+def test_the_same_again_by_hand() -> None:
+    every, items = make_shop()
+    model = make_next(AgainConfig(decay=0.5)).fit(every, items, seed=1)
+    found = model.score(from_lists([[3, 5, 3], []]))
+    wanted = np.zeros((2, ITEMS))
+    wanted[0, [3, 5]] = [1 + 0.25, 0.5]
+    np.testing.assert_allclose(found, wanted)

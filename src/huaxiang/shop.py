@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from huaxiang.models.why import Foreseen
     from huaxiang.profile import Profile, ProfileReport
     from huaxiang.settings.behaviour import Size
+    from huaxiang.settings.train import Zoo
     from huaxiang.trust import Pseudonyms, Vault
 
 log = logging.getLogger(__name__)
@@ -152,12 +153,16 @@ class Shop:
                 step, self.settings, as_of=as_of, now=now or _now(), full=full, progress=self.progress
             )
 
-    def train(self, *, size: Size | None = None) -> list[ScoreCard]:
+    def train(self, *, size: Size | None = None, zoo: Zoo | None = None) -> list[ScoreCard]:
         """Pre-train the behaviour model, and put the models of each declared outcome through the exam; the winners predict for every
         customer.
 
         size: of the behaviour model, this once, instead of [behaviour] size
+        zoo: quick or full, this once, instead of [train] zoo
         """
+        if zoo is not None:
+            train = self.settings.train.model_copy(update={"zoo": zoo})
+            self.settings = self.settings.model_copy(update={"train": train})
         if size is not None:
             behaviour = self.settings.behaviour.model_copy(update={"size": size})
             self.settings = self.settings.model_copy(update={"behaviour": behaviour})

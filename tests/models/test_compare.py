@@ -6,14 +6,20 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
 from huaxiang import Shop
 from huaxiang.errors import ModelError
+from huaxiang.features.filters import EVENT_CODES
+from huaxiang.models.foresight import Foresight
+from huaxiang.models.histories import HistoryReader
 from huaxiang.models.next_item.compare import Leaderboard
-from huaxiang.models.next_item.lake import read_shop
+from huaxiang.models.next_item.lake import read_items, read_pieces, read_shop
 from huaxiang.models.next_item.show import show_leaderboard
+from huaxiang.models.past import item_events
+from huaxiang.models.why import read_history
 
 
 def make_shop(folder: Path, rows: list[tuple[object, ...]]) -> Shop:
@@ -98,3 +104,39 @@ def test_shop_of_one_customer_says_so(tmp_path: Path) -> None:
         pytest.raises(ModelError, match="no customer"),
     ):
         opened.compare()
+
+
+def test_events_in_a_row_on_one_item_count_as_what_tells_most(tmp_path: Path) -> None:
+    with (tmp_path / "clicks.csv").open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out)
+        writer.writerow(["user_id", "item_id", "behavior", "price", "ts"])
+        for user in ("ann", "bob"):
+            for minute, (item, event) in enumerate(
+                [("a", "pv"), ("a", "cart"), ("a", "buy"), ("a", "pv"), ("b", "pv"), ("a", "pv"), ("a", "fav")]
+            ):
+                writer.writerow([user, item, event, 5 + minute, f"2025-03-0{1 + minute // 4} 10:{minute:02d}:00"])
+    shop = Shop.init(tmp_path / "shop", [str(tmp_path / "clicks.csv")])
+    shop.collect()
+    shop.clean()
+    shop.build()
+    with shop, shop.lake.step("train") as step:
+        met = read_items(step)
+        read, _ = next(iter(read_pieces(step, met)))
+        reader = HistoryReader.of(step, shop.settings)
+        assert reader is not None
+        seen = reader.read(
+            pa.array([shop.pseudonyms().of(name) for name in ("ann", "bob")]), np.array(["2025-03-09"] * 2)
+        )
+        foresight = Foresight({}, (), (), "", met.items.ids, {}, (), {})
+        shown, events = read_history(step.lake, foresight, shop.pseudonyms().of("ann"))
+    kinds = [EVENT_CODES[name] for name in ("purchase", "view", "wish")]
+    assert read.kind is not None
+    assert read.kind.tolist() == kinds * 2
+    assert read.item.tolist() == [0, 1, 0] * 2
+    past = item_events(seen.events, met)
+    assert past.kind is not None
+    assert past.kind.tolist() == kinds * 2
+    assert past.item.tolist() == read.item.tolist()
+    assert shown.kind is not None
+    assert shown.kind.tolist() == kinds
+    assert [event["event"] for event in events] == ["purchase", "view", "wish"]

@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 
 from huaxiang.errors import ModelError
 from huaxiang.models.behaviour import BehaviourConfig
+from huaxiang.models.next_item import ranking
 from huaxiang.models.next_item.again import AgainConfig
 from huaxiang.models.next_item.als import AlsConfig
 from huaxiang.models.next_item.base import NextConfig, NextItem, strongest
@@ -197,6 +198,31 @@ def test_best_breaks_ties_by_code() -> None:
 def test_pairs_by_hand() -> None:
     found = count_pairs(from_lists([[0, 1, 2], [1, 2]]), 3, window=2, fade=0.5)
     assert found.toarray().tolist() == [[0, 1, 0.5], [0, 0, 2], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("torch_is_here", [True, False])
+def test_best_is_the_order_of_all_whatever_is_equal(torch_is_here: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not torch_is_here:
+        monkeypatch.setattr(ranking, "find_spec", lambda name: None)
+    random = np.random.default_rng(5)
+    scores = random.random((40, 300)).astype(np.float32)
+    scores[:10] = np.round(scores[:10], 1)
+    scores[10:20, 4:] = -np.inf
+    scores[20:30] = 0
+    for count in (1, 7, 300):
+        every = np.argsort(-scores, axis=1, kind="stable")
+        assert np.array_equal(best(scores, count), every[:, :count])
+
+
+def test_strongest_of_equal_values_are_those_further_left() -> None:
+    random = np.random.default_rng(6)
+    values = np.where(random.random((50, 200)) < 0.4, np.round(random.random((50, 200)), 1), 0.0)
+    found = strongest(csr_matrix(values), 12).toarray()
+    for row, kept in zip(values, found, strict=True):
+        wanted = np.zeros(200)
+        first = np.argsort(-row, kind="stable")[:12]
+        wanted[first] = row[first]
+        assert np.array_equal(kept, wanted)
 
 
 def test_strongest_keeps_the_greatest_of_each_row() -> None:

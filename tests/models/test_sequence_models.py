@@ -294,9 +294,15 @@ def test_vectors_are_of_the_last_events_with_an_item_before_the_day(lake: Lake) 
         told = replace(reader, embed=embed, embedded=2)
         users, days = pa.array([user for user, _ in ASKED]), np.array([day for _, day in ASKED])
         found = told.read(users, days, 1)
+        asked_first = sorted(some for some in asked if some)
+        asked.clear()
+        again = told.read(pa.array(["bob", "ann", "bob"]), np.array(["2024-01-12", "2024-01-19", "2024-01-06"]), 1)
     assert found.vectors is not None
     assert found.vectors[found.row][:, 0].tolist() == [5, 2, 3, 5, 0]  # item_no + 1 of the last; eve has none
-    assert sorted(some for some in asked if some) == [[1, 2], [2, 3], [4, 5], [5]]
+    assert asked_first == [[1, 2], [2, 3], [4, 5], [5]]
+    assert again.vectors is not None
+    assert again.vectors[again.row][:, 0].tolist() == [5, 3, 5]
+    assert [some for some in asked if some] == [[2, 3]], "what the last reading had is not embedded again"
 
 
 def test_date_begins_at_the_midnight_of_the_shop(lake: Lake) -> None:
@@ -327,12 +333,15 @@ def shop(small_shop: Path, tmp_path: Path) -> Iterator[Shop]:
         yield shop
 
 
-def test_card_of_a_shop_has_the_models_that_read_events(shop: Shop) -> None:
-    learned = [card for card in shop.cards() if card.models]
-    assert learned
-    for card in learned:
-        rows = {score.name: score for score in card.models}
-        assert {"seq_cnn", "seq_gru", "seq_transformer"} <= set(rows)
+def test_cards_have_the_models_that_read_events_where_the_full_zoo_is_asked_for(shop: Shop) -> None:
+    def names() -> list[set[str]]:
+        return [{score.name for score in card.models} for card in shop.cards() if card.models]
+
+    quick = names()
+    shop.train(zoo="full")
+    dear = {"seq_cnn", "seq_gru", "seq_transformer", "vector_lightgbm"}
+    assert quick and all({"lightgbm", "vector", "vector_features"} <= one and not dear & one for one in quick)
+    assert names() == [one | dear for one in quick]
 
 
 def test_predictions_of_a_model_that_reads_events_are_explained_in_both_languages(shop: Shop) -> None:

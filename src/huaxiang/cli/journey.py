@@ -21,6 +21,7 @@ from huaxiang.cli.terminal import (
     say,
 )
 from huaxiang.settings.behaviour import Size
+from huaxiang.settings.train import Zoo
 
 
 @app.callback()
@@ -73,9 +74,13 @@ def build(
 
 
 @app.command(help=WORDS("cli.train"))
-def train(shop: Folder, size: Annotated[Size | None, typer.Option(help=help_of("size"))] = None) -> None:
+def train(
+    shop: Folder,
+    size: Annotated[Size | None, typer.Option(help=help_of("size"))] = None,
+    zoo: Annotated[Zoo | None, typer.Option(help=help_of("zoo"))] = None,
+) -> None:
     with open_shop(shop) as opened:
-        _show("train", opened.train(size=size))
+        _show("train", opened.train(size=size, zoo=zoo))
 
 
 @app.command(help=WORDS("cli.profile"))

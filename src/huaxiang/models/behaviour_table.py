@@ -29,7 +29,7 @@ SCHEMA = pa.schema(
 )
 COMPARED = 100_000  # customers among whom the most alike are sought; a random part where there are more
 MAP = "behaviour.map"
-MAPPED = 1_500  # customers on the map, a random part where there are more
+MAPPED = 1_000  # customers on the map, a random part where there are more
 MAP_SCHEMA = pa.schema([("user_id", pa.string()), ("x", pa.float64()), ("y", pa.float64())])
 
 
@@ -84,7 +84,8 @@ def draw_map(names: Sequence[str], vectors: Floats, seed: int) -> pa.Table:
         flat = PCA(2, random_state=seed % 2**32).fit_transform(held)
     else:
         narrow = PCA(min(30, held.shape[1], len(some)), random_state=seed % 2**32).fit_transform(held)
-        flat = TSNE(2, init="pca", perplexity=min(30, len(some) / 4), random_state=seed % 2**32).fit_transform(narrow)
+        drawn = TSNE(2, init="pca", perplexity=min(30, len(some) / 4), max_iter=500, random_state=seed % 2**32)
+        flat = drawn.fit_transform(narrow)
     flat = np.nan_to_num(np.asarray(flat, dtype=float))
     return pa.table([pa.array([names[place] for place in some]), flat[:, 0], flat[:, 1]], schema=MAP_SCHEMA)
 

@@ -7,12 +7,13 @@ lie before it. Events are read once for a chunk of customers, sorted; the rows o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from numpy.typing import NDArray
 
 from huaxiang.engine import Step
@@ -38,13 +39,17 @@ COLUMNS = {
 @dataclass(frozen=True)
 class HistoryReader:
     """Reads histories from one lake. zone: of the shop; names: category number -> its name; embed: the vectors of the events of items
-    (`item` as in Histories), of which it reads no more than `embedded`, the last ones."""
+    (`item` as in Histories), of which it reads no more than `embedded`, the last ones; vectors_only: where only they are
+    wanted, not the events; recent: the vectors of the last reading, since
+    the outcomes of a shop ask about the same customers at the same dates."""
 
     step: Step
     zone: str
     names: tuple[str, ...]
     embed: Callable[[Sequences], Floats] | None = None
     embedded: int = 0
+    vectors_only: bool = False
+    recent: Recent = field(init=False, default_factory=lambda: Recent())
 
     @classmethod
     def of(cls, step: Step, settings: Settings) -> HistoryReader | None:
@@ -66,6 +71,9 @@ class HistoryReader:
             return no_history(0)
         coded = (users.combine_chunks() if isinstance(users, pa.ChunkedArray) else users).dictionary_encode()
         day = dates.astype("datetime64[D]").astype(np.int64)
+        at = self.recent.places(users, day)
+        if self.vectors_only and (at >= 0).all():
+            return replace(no_history(len(users)), vectors=self.recent.vectors[at])
         engine = self.step.lake.engine
         names = pa.table({"place": np.arange(len(coded.dictionary)), "user_id": coded.dictionary})
         asked = engine.load(names)
@@ -80,14 +88,21 @@ class HistoryReader:
             user = numbers[np.asarray(coded.indices, dtype=np.int64)]
             parts: list[_Part] = []
             seen: list[tuple[Ints, Floats]] = []
+            unseen = np.where(at < 0, user, -1)
             for events in self._chunks(people.get_name()):
-                parts += _cut(events, user, day, length)
-                seen += self._vectors(events, user, day)
+                parts += [] if self.vectors_only else _cut(events, user, day, length)
+                seen += self._vectors(events, unseen, day)
         finally:
             engine.drop(people)
             engine.drop(asked)
         found = self._joined(parts, day)
-        return found if self.embed is None else replace(found, vectors=self._placed(seen, found))
+        if self.embed is None:
+            return found
+        if (at >= 0).any():
+            seen.append((np.flatnonzero(at >= 0), self.recent.vectors[at[at >= 0]]))
+        placed = self._placed(seen, found)
+        self.recent.keep(users, day, placed[found.row])
+        return replace(found, vectors=placed)
 
     def _vectors(self, events: dict[str, NDArray[Any]], user: Ints, day: Ints) -> Iterator[tuple[Ints, Floats]]:
         """Rows, and the vectors of what they took: events without an item say nothing to the behaviour model, and take no place."""
@@ -146,6 +161,29 @@ class HistoryReader:
         """The second (UTC) at which a local day begins."""
         midnight = utc_midnight(date(1970, 1, 1) + timedelta(days=day), self.zone)
         return int(midnight.replace(tzinfo=UTC).timestamp())
+
+
+class Recent:
+    """The vectors of one reading, found again by customer and day."""
+
+    def __init__(self) -> None:
+        self._keys = pa.array([], pa.string())
+        self.vectors: Floats = np.zeros((0, 0), np.float32)
+
+    def places(self, users: pa.Array | pa.ChunkedArray, day: Ints) -> Ints:
+        """(N,) the row of `vectors` of each, -1 where it is not among them."""
+        if not len(self._keys):
+            return np.full(len(day), -1, dtype=np.int64)
+        found = pa.compute.index_in(_keys(users, day), self._keys)
+        return pa.compute.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+
+    def keep(self, users: pa.Array | pa.ChunkedArray, day: Ints, vectors: Floats) -> None:
+        self._keys, self.vectors = _keys(users, day), vectors
+
+
+def _keys(users: pa.Array | pa.ChunkedArray, day: Ints) -> pa.Array:
+    flat = users.combine_chunks() if isinstance(users, pa.ChunkedArray) else users
+    return pa.compute.binary_join_element_wise(flat.cast(pa.string()), pa.array(day).cast(pa.string()), " ")
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,10 @@ from huaxiang.models.metrics import Task
 from huaxiang.models.past import Past
 from huaxiang.models.predictor import SCHEMA, Predictor, finish_predictor, save_predictor
 from huaxiang.models.scoring import make_card
-from huaxiang.models.zoo import Config, Matrix, grids, sequence_grids, vector_grids
+from huaxiang.models.zoo import Config, Matrix, grids, sequence_grids, vector_boosting, vector_grids
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import Settings
+from huaxiang.settings.train import Zoo
 from huaxiang.words import LANGS
 
 log = logging.getLogger(__name__)
@@ -72,20 +73,20 @@ def train_outcomes(
     histories = HistoryReader.of(step, settings) if scorer is None else None  # on Spark events stay with the cluster
     if histories is not None and past is not None:
         histories = replace(histories, embed=past.embed, embedded=past.embedded)
+    learned = None  # what the contest reads of events
+    if histories is not None and (past is not None or settings.train.zoo == "full"):
+        learned = replace(histories, vectors_only=settings.train.zoo == "quick")
     scorer = scorer or LakeScorer(step, settings, histories)
     cards: list[ScoreCard] = []
     places: dict[str, str] = {}
     for name in unbuilt:
         cards.append(_unbuilt_card(name, settings))
     for outcome in outcomes:
-        entered = grids(outcome["kind"]) | (sequence_grids(outcome["kind"]) if histories is not None else {})
-        if histories is not None and histories.embed is not None:
-            assert past is not None, "vectors come from it"
-            entered |= vector_grids(outcome["kind"], past.version)
+        entered = _entered(outcome["kind"], settings.train.zoo, histories is not None, past)
         brought = sum(one.outcome == outcome["name"] for one in settings.models.values())
         pieces = (len(entered) + brought) * (1 + settings.train.folds) + 2
         with progress.task("train", str(outcome["name"]), total=pieces) as advance:
-            card = _train_one(step, outcome, entered, histories, settings, folder, scorer, lambda: advance(1))
+            card = _train_one(step, outcome, entered, learned, settings, folder, scorer, lambda: advance(1))
         cards.append(card)
         log.info("train %s: %s, %.1f s", card.outcome, card.model or card.status, card.seconds)
     scorer.finish()
@@ -98,6 +99,18 @@ def train_outcomes(
     sweep_brought(folder, settings.models)
     step.note["cards"] = places
     return cards
+
+
+def _entered(task: Task, zoo: Zoo, reads_events: bool, past: Past | None) -> dict[str, tuple[Config, ...]]:
+    """The models that take part, the baseline first; those of `full` only where asked for."""
+    entered = grids(task)
+    if reads_events and zoo == "full":
+        entered |= sequence_grids(task)
+    if reads_events and past is not None:
+        entered |= vector_grids(task, past.version)
+        if zoo == "full":
+            entered |= vector_boosting(task, past.version)
+    return entered
 
 
 def _train_one(

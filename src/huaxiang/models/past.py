@@ -16,7 +16,7 @@ import numpy as np
 from huaxiang.engine import Step
 from huaxiang.models.behaviour_table import TABLE
 from huaxiang.models.foresight import HOME, Foresight, save_foresight
-from huaxiang.models.next_item.lake import ShopItems, read_items
+from huaxiang.models.next_item.lake import ShopItems, most_telling, read_items
 from huaxiang.models.next_item.sequences import Floats, Sequences
 from huaxiang.models.pretrain import TooFewError, train_on
 from huaxiang.progress import SILENT, Progress
@@ -54,9 +54,10 @@ def item_events(events: Sequences, met: ShopItems) -> Sequences:
     user = events.user[at]
     fresh = np.ones(len(at), dtype=bool)
     fresh[1:] = (user[1:] != user[:-1]) | (code[at][1:] != code[at][:-1])
+    kind = None if events.kind is None else most_telling(events.kind[at], fresh)
     at = at[fresh]
     starts = np.concatenate([[0], np.cumsum(np.bincount(user[fresh], minlength=len(events)))]).astype(np.int64)
-    ts, kind, price = (None if part is None else part[at] for part in (events.ts, events.kind, events.price))
+    ts, price = (None if part is None else part[at] for part in (events.ts, events.price))
     return Sequences(starts, code[at], ts, kind, price)
 
 

@@ -44,7 +44,8 @@ log = logging.getLogger(__name__)
 LEAST_USERS = 20  # with three events at least: fewer cannot be held out
 ASKED = 4_000  # customers held out, at most; half stop the training, half judge
 SHARE = 0.2  # of the customers held out, at most
-LEARNED = 1_000  # events of a customer that are learned from, the last ones
+LEARNED = 1_000  # events of a customer that are learned from, the last ones; the behaviour model reads fewer where [behaviour] reads says so
+SHORTEST = 50
 SIMPLE_EVENTS = 1_000_000  # the simple models learn from so many, about
 FEWEST_EPOCHS = 1
 
@@ -148,7 +149,7 @@ def train_on(
     from huaxiang.models.behaviour.lesson import learn, learn_in_processes, load_lesson, write_lesson
 
     lesson.mkdir(parents=True, exist_ok=True)
-    held, sample, events = _write_sequences(step, met, lesson / "sequences.parquet", settings.train.seed, before)
+    held, sample, events = _write_sequences(step, met, lesson / "sequences.parquet", settings, before)
     config, size = configure(settings.behaviour, met.items, events)
     write_lesson(lesson, met.items, held.stop, config, settings.train.seed)
     words = Words(settings.shop.language)
@@ -212,13 +213,14 @@ def _teller(advance: Any, words: Words, epochs: int) -> Any:
 
 
 def _write_sequences(
-    step: Step, met: ShopItems, path: Path, seed: int, before: date | None
+    step: Step, met: ShopItems, path: Path, settings: Settings, before: date | None
 ) -> tuple[Held, Sequences, int]:
     """Writes what is learned from, customer by customer; gives those held out, what the simple models learn from, and the events."""
     from huaxiang.models.behaviour.lesson import ask_last
     from huaxiang.models.behaviour.source import sequence_table
 
-    pieces = pieces_of(step)
+    pieces, seed = pieces_of(step), settings.train.seed
+    last = _last_read(step, settings.behaviour.reads)
     asked: list[Sequences] = []
     sample: list[Sequences] = []
     events, held_events = 0, 0
@@ -232,10 +234,11 @@ def _write_sequences(
             lengths[picked] -= 1
             learned = every.first(lengths)
             asked.append(every.take(picked))
-            table = sequence_table(learned)
+            read = learned.last(last)
+            table = sequence_table(read)
             writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
             writer.write_table(table, row_group_size=max(len(learned), 1))
-            events += len(learned.item)
+            events += len(read.item)
             if held_events < SIMPLE_EVENTS:
                 sample.append(learned)
                 held_events += len(learned.item)
@@ -249,6 +252,13 @@ def _write_sequences(
     halves = [np.sort(part) for part in np.array_split(order, 2)]
     stop, judge = (ask_last(together.take(part)) for part in halves)
     return Held(stop, judge), joined(sample), events
+
+
+def _last_read(step: Step, reads: int) -> int:
+    """How many events of each customer, the last ones, the behaviour model learns from, so that an epoch has `reads` at most (where
+    nobody has few: then less than that), and SHORTEST of each at least."""
+    users = f"SELECT count(DISTINCT user_no) FROM ({step.lake.engine.sql(step.table('ready.events'))}) WHERE item_no IS NOT NULL"
+    return min(LEARNED, max(reads // max(int(step.lake.engine.value(users)), 1), SHORTEST))
 
 
 def joined(parts: Sequence[Sequences]) -> Sequences:

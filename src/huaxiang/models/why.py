@@ -13,9 +13,10 @@ import numpy as np
 from huaxiang.engine import Lake
 from huaxiang.engine.duck import quote
 from huaxiang.errors import ModelError
+from huaxiang.features.filters import EVENT_CODES
 from huaxiang.features.users import bucket_of
 from huaxiang.models.foresight import Foresight, load_foresight
-from huaxiang.models.next_item.lake import LAST
+from huaxiang.models.next_item.lake import LAST, runs_sql
 from huaxiang.models.next_item.sequences import Sequences
 from huaxiang.models.pretrain import check_version
 
@@ -75,11 +76,14 @@ def read_history(lake: Lake, found: Foresight, user_id: str) -> tuple[Sequences,
     """A customer's last events of items the model knows, as it reads them and as a person does; several in a row on one item as one."""
     events = lake.engine.sql(lake.table("ready.events"))
     items = lake.engine.sql(lake.table("ready.items"))
+    mine = (
+        "SELECT user_no, ts, event_id, event_no, item_no, item_id, price "
+        f"FROM ({events}) WHERE item_no IS NOT NULL AND user_id = {quote(user_id)} AND bucket = {bucket_of(user_id)}"
+    )
     rows = lake.engine.rows(
-        f"SELECT e.item_id, coalesce(i.title, i.category || ' ' || e.item_id, e.item_id) AS title, e.event, e.event_no, e.ts, epoch(e.ts)::BIGINT AS s, e.price "
-        f"FROM (SELECT * FROM ({events}) WHERE item_no IS NOT NULL AND user_id = {quote(user_id)} AND bucket = {bucket_of(user_id)} "
-        "QUALIFY item_no IS DISTINCT FROM lag(item_no) OVER (ORDER BY ts, event_id)) AS e "
-        f"LEFT JOIN ({items}) AS i ON i.item_no = e.item_no ORDER BY e.ts, e.event_id"
+        "SELECT e.item_id, coalesce(i.title, i.category || ' ' || e.item_id, e.item_id) AS title, "
+        f"{list(EVENT_CODES)}[e.event_no] AS event, e.event_no, e.ts, epoch(e.ts)::BIGINT AS s, e.price "
+        f"FROM ({runs_sql(mine)}) AS e LEFT JOIN ({items}) AS i ON i.item_no = e.item_no ORDER BY e.ts, e.event_id"
     )
     code = {item: place for place, item in enumerate(found.ids)}
     rows = [row for row in rows if row["item_id"] in code][-LAST:]

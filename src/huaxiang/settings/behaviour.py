@@ -17,7 +17,9 @@ class BehaviourSettings(Section):
         description="off: no pre-training; auto: tiny below 50,000 events, base from 10 million on, small between; large needs a GPU",
     )
     reads: int = Field(
-        default=1_000_000, ge=1, description="events read in all epochs together, about; one epoch at least"
+        default=1_000_000,
+        ge=1,
+        description="events read in all epochs together, about; where an epoch has more, of each customer the last ones, 50 at least",
     )
     epochs: int = Field(default=20, ge=1, description="epochs at most")
     processes: int = Field(default=1, ge=1, description="training processes on this machine (torchrun); one a GPU")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from huaxiang.settings.base import Section
 
+Zoo = Literal["quick", "full"]
+
 
 class TrainSettings(Section):
     seed: int = Field(default=20260101, description="of every split and model")
+    zoo: Zoo = Field(
+        default="quick",
+        description="quick: models on features, and a head on the behaviour model's vector; full: also networks over events and gradient boosting over features and vector, several times as long",
+    )
     as_of_count: int = Field(default=6, ge=2, description="training dates before the validation date")
     as_of_step_days: int = Field(default=28, ge=1, description="days from one training date to the next")
     folds: int = Field(default=5, ge=2, description="of the cross-validation, whole users together")

@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 
 from huaxiang.engine import Engine, Lake, Step
 from huaxiang.errors import ModelError
+from huaxiang.features.filters import EVENT_CODES
 from huaxiang.features.users import BUCKETS
 from huaxiang.models.next_item.sequences import Ints, Items, Sequences
 
@@ -20,6 +21,42 @@ LAST = 200  # events of a customer that count, the last ones
 PIECE = 4_000_000  # events read at once, about
 TAGGED = ("category_top", "category_2", "category", "brand")
 BANDS = 8  # price bands, of equally many items
+# Of several events in a row on one item the type that tells most stands for all: who looked at it, and then bought it, bought it.
+TELLING = (
+    "purchase",
+    "refund",
+    "cancel",
+    "checkout",
+    "add_to_cart",
+    "wish",
+    "review",
+    "share",
+    "remove_from_cart",
+    "unwish",
+    "view",
+)
+TOLD = np.array(
+    [0, *(len(TELLING) - TELLING.index(name) if name in TELLING else 0 for name in EVENT_CODES)]
+)  # by event_no
+CODES = len(TOLD)
+
+
+def runs_sql(events: str) -> str:
+    """SQL of the first event of each run on one item, `event_no` the type in the run that tells most; events: SQL with user_no, ts,
+    event_id, event_no and item_no, all with an item."""
+    of_user = "OVER (PARTITION BY user_no ORDER BY ts, event_id)"
+    marked = f"SELECT *, item_no IS DISTINCT FROM lag(item_no) {of_user} AS new FROM ({events})"
+    numbered = f"SELECT *, sum(new::INTEGER) {of_user} AS run FROM ({marked})"
+    telling = f"{(TOLD * CODES + np.arange(CODES)).tolist()}[event_no + 1]"
+    most = f"(max({telling}) OVER (PARTITION BY user_no, run) % {CODES})"
+    return f"SELECT * EXCLUDE (new, run) REPLACE ({most} AS event_no) FROM ({numbered}) QUALIFY new"
+
+
+def most_telling(kind: Ints, new: np.ndarray) -> Ints:
+    """Of each run the event type that tells most; kind: event_no of each event; new: whether a run begins with it."""
+    if not len(kind):
+        return kind
+    return np.asarray(np.maximum.reduceat(TOLD[kind] * CODES + kind, np.flatnonzero(new)) % CODES)
 
 
 @dataclass(frozen=True)
@@ -52,7 +89,8 @@ def read_pieces(
 ) -> Iterator[tuple[Sequences, tuple[str, ...]]]:
     """Each customer's last events with an item, in the order of time, and the customers' ids; customers by the hash of their id.
 
-    Several events in a row on one item count once: what is foreseen is the next item, not the next click on this one.
+    Several events in a row on one item count once, with the time and price of the first and the type that tells most: what is
+    foreseen is the next item, not the next click on this one.
     before: only events that had happened and were known before that local day; last: events of a customer, the last ones
     """
     engine = _engine(lake)
@@ -61,9 +99,8 @@ def read_pieces(
     edges = np.linspace(0, BUCKETS, pieces + 1).astype(int)
     for low, high in itertools.pairwise(edges):
         mine = f" AND bucket >= {low} AND bucket < {high}" if pieces > 1 else ""
-        changed = (
-            f"SELECT user_id, user_no, ts, event_id, event_no, item_no, price FROM ({events}) WHERE item_no IS NOT NULL{mine}{known} "
-            "QUALIFY item_no IS DISTINCT FROM lag(item_no) OVER (PARTITION BY user_no ORDER BY ts, event_id)"
+        changed = runs_sql(
+            f"SELECT user_id, user_no, ts, event_id, event_no, item_no, price FROM ({events}) WHERE item_no IS NOT NULL{mine}{known}"
         )
         found = engine.arrow(
             f"SELECT user_id, item_no, event_no::BIGINT AS kind, epoch(ts)::BIGINT AS s, price FROM ({changed}) "

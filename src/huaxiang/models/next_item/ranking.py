@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -59,10 +60,23 @@ def rank_targets(score: Score, asked: Questions, items: int) -> Ranks:
 
 def best(scores: Floats, count: int) -> Ints:
     """(B, count) the items of the highest scores, highest first; of equal ones the lower code first."""
-    found = np.argpartition(-scores, count - 1, axis=1)[:, :count]
-    found.sort(axis=1)
+    found = np.zeros((len(scores), count), np.int64)
+    for place, (row, least) in enumerate(zip(scores, _nth_greatest(scores, count), strict=True)):
+        above = np.flatnonzero(row > least)
+        equal = np.flatnonzero(row == least)[: count - len(above)]
+        found[place] = np.sort(np.concatenate([above, equal]))
     order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
     return np.asarray(np.take_along_axis(found, order, axis=1))
+
+
+def _nth_greatest(scores: Floats, count: int) -> Floats:
+    """(B,) the `count`th greatest of each row. Where many are equal, as of scores that are mostly nothing, numpy's selection takes ten
+    times as long as PyTorch's."""
+    if find_spec("torch") is None:
+        return np.asarray(np.partition(scores, scores.shape[1] - count, axis=1)[:, scores.shape[1] - count])
+    import torch
+
+    return np.asarray(torch.topk(torch.from_numpy(np.ascontiguousarray(scores)), count, dim=1).values[:, -1].numpy())
 
 
 def _rank(scores: Floats, target: Ints) -> Ints:

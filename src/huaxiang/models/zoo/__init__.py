@@ -44,6 +44,7 @@ __all__ = [
     "make_model",
     "save_model",
     "sequence_grids",
+    "vector_boosting",
     "vector_grids",
 ]
 
@@ -97,8 +98,12 @@ def vector_grids(task: Task, version: str) -> dict[str, tuple[Config, ...]]:
             for weight in (0.2, 1.0)
             for log in (False, True)
         ),
-        "vector_lightgbm": (VectorConfig(task, head="lightgbm", version=version),),
     }
+
+
+def vector_boosting(task: Task, version: str) -> dict[str, tuple[Config, ...]]:
+    """Gradient boosting over the features and the vector: dear, for it has several hundred columns."""
+    return {"vector_lightgbm": (VectorConfig(task, head="lightgbm", version=version),)}
 
 
 def make_model(config: Config) -> Model:

@@ -1,0 +1,1 @@
+"""Named risks of orders and customers, with evidence, rules and a review queue."""

@@ -1,0 +1,1 @@
+"""What to show this customer, here: candidates → one ranker → rules, with reasons that are true."""

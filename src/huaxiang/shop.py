@@ -32,6 +32,7 @@ from huaxiang.settings import Settings, add_entry, drop_entry, load_settings
 from huaxiang.words import Lang
 
 if TYPE_CHECKING:
+    from huaxiang.apply.market.market import Market
     from huaxiang.clean import QualityReport
     from huaxiang.collect import CollectReport
     from huaxiang.engine.spark_tables import Places
@@ -262,6 +263,8 @@ class Shop:
             result = None if fresh else step()
             if show is not None:
                 show(name, result)
+        if self.settings.audiences:
+            self.market.refresh()
         out = self.folder / "reports" / "report.html"
         stamp = self.folder / "reports" / ".report"
         board = self.folder / "reports" / BOARD
@@ -419,7 +422,7 @@ class Shop:
             output=output,
             nan=nan,
         )
-        self._write_models(lambda text: add_entry(text, ("models", added), entry))
+        self._write_settings(lambda text: add_entry(text, ("models", added), entry))
         return added
 
     def models(self) -> list[dict[str, Any]]:
@@ -433,14 +436,33 @@ class Shop:
         from huaxiang.models.brought import check_named
 
         check_named(name, self.settings.models)
-        self._write_models(lambda text: drop_entry(text, ("models", name)))
+        self._write_settings(lambda text: drop_entry(text, ("models", name)))
 
-    def _write_models(self, change: Callable[[str], str]) -> None:
+    def _write_settings(self, change: Callable[[str], str]) -> None:
         path = self.folder / SETTINGS
         text = change(path.read_text(encoding="utf-8"))
         declared_now = load_settings(path, {}, text=text)
         write_atomically(path, text)
-        self.settings = self.settings.model_copy(update={"models": declared_now.models})
+        self.settings = self.settings.model_copy(
+            update={"models": declared_now.models, "audiences": declared_now.audiences}
+        )
+
+    @property
+    def market(self) -> Market:
+        """Audiences: previewed, saved, found anew, uploaded, look-alikes.
+
+        shop.market.save("leaving_gold", "churn_30d > 0.6 and value_tier == 'gold'")
+        """
+        from huaxiang.apply.market.market import Market
+
+        def declare(name: str, entry: Mapping[str, Any] | None) -> Settings:
+            place = ("audiences", name)
+            self._write_settings(
+                lambda text: drop_entry(text, place) if entry is None else add_entry(text, place, entry)
+            )
+            return self.settings
+
+        return Market(self.lake, self.settings, declare, self.pseudonyms().of)
 
     def export(self, path: str | Path, *, what: str = "traits") -> int:
         """Write all profiles to a .parquet, .csv or .jsonl file; gives the customers written."""

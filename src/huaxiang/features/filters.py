@@ -14,7 +14,7 @@ import difflib
 import io
 import math
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -38,6 +38,9 @@ _WORDS = {
     "false": "False",
 }
 _NUMBERS = ("int", "float")
+
+
+Constant = str | int | float | bool
 
 
 @dataclass(frozen=True)
@@ -84,11 +87,20 @@ class Expression:
         return self.node if self.event is None else self.rest
 
 
-def compile_filter(text: str, columns: Mapping[str, str], *, name: str) -> Expression:
-    """The condition `text` over `columns` (name -> type); raises DefinitionError naming the definition `name`."""
+# A function of the language: from its arguments, all constants, to the tree and type of what it stands for.
+Function = Callable[[tuple[Constant, ...], dict[str, Constant]], tuple[Node, str]]
+
+
+def compile_filter(
+    text: str, columns: Mapping[str, str], *, name: str, functions: Mapping[str, Function] | None = None
+) -> Expression:
+    """The condition `text` over `columns` (name -> type); raises DefinitionError naming the definition `name`.
+
+    functions: those that may be called beside `startswith`
+    """
     if not text.strip():
         return Expression()
-    made = _Compiler(text, columns, name).compile()
+    made = _Compiler(text, columns, name, functions or {}).compile()
     if made.type != "bool":
         raise DefinitionError("features.not_condition", name=name, text=text)
     return made
@@ -98,11 +110,12 @@ def compile_value(text: str, columns: Mapping[str, str], *, name: str) -> Expres
     """The value `text` (a column or arithmetic over columns); raises DefinitionError naming the definition `name`."""
     if not text.strip():
         raise DefinitionError("features.no_column", name=name)
-    return _Compiler(text, columns, name).compile()
+    return _Compiler(text, columns, name, {}).compile()
 
 
 class _Compiler:
-    def __init__(self, text: str, columns: Mapping[str, str], name: str) -> None:
+    def __init__(self, text: str, columns: Mapping[str, str], name: str, functions: Mapping[str, Function]) -> None:
+        self.functions = functions
         self.text = text
         self.columns = columns
         self.name = name
@@ -160,11 +173,30 @@ class _Compiler:
                         "features.not_allowed", name=self.name, text=self.text, part=ast.unparse(node)
                     )
                 return Node("starts_with", (found, const(start))), "bool"
+            case ast.Call(func=ast.Name(id=called)) if self.functions:
+                return self.call(called, node)
             case ast.Name():
                 return self.column(node.id)
             case ast.Constant():
                 return self.constant(node.value)
         raise DefinitionError("features.not_allowed", name=self.name, text=self.text, part=ast.unparse(node))
+
+    def call(self, called: str, node: ast.Call) -> tuple[Node, str]:
+        """What a function of the language stands for."""
+        if called not in self.functions:
+            near = difflib.get_close_matches(called, self.functions, n=1) or [", ".join(self.functions)]
+            raise DefinitionError("features.unknown_function", name=self.name, function=called, near=near[0])
+
+        def plain(value: ast.expr) -> Constant:
+            negative = isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub)
+            inner = value.operand if isinstance(value, ast.UnaryOp) and negative else value
+            if not isinstance(inner, ast.Constant) or not isinstance(inner.value, str | int | float):
+                part = ast.unparse(node)
+                raise DefinitionError("features.not_allowed", name=self.name, text=self.text, part=part)
+            return -inner.value if negative and not isinstance(inner.value, str) else inner.value
+
+        named = {keyword.arg or "**": plain(keyword.value) for keyword in node.keywords}
+        return self.functions[called](tuple(plain(value) for value in node.args), named)
 
     def truth(self, node: ast.expr) -> Node:
         found, kind = self.node(node)

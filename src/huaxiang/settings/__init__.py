@@ -20,6 +20,7 @@ from huaxiang.settings.behaviour import BehaviourSettings
 from huaxiang.settings.clean import CleanSettings
 from huaxiang.settings.collect import ColumnFrom, DoorSettings, SourceSettings, TableFrom
 from huaxiang.settings.features import FeatureSettings, FeaturesSection, OutcomeSettings
+from huaxiang.settings.market import AudienceSettings
 from huaxiang.settings.models import ModelSettings
 from huaxiang.settings.profile import ProfileSettings
 from huaxiang.settings.shop import ShopSettings
@@ -27,6 +28,7 @@ from huaxiang.settings.spark import SparkSettings, SparkTables
 from huaxiang.settings.train import TrainSettings
 
 __all__ = [
+    "AudienceSettings",
     "BehaviourSettings",
     "CleanSettings",
     "ColumnFrom",
@@ -60,6 +62,7 @@ class Settings(Section):
     train: TrainSettings = TrainSettings()
     behaviour: BehaviourSettings = BehaviourSettings()
     profile: ProfileSettings = ProfileSettings()
+    audiences: dict[str, AudienceSettings] = Field(default_factory=dict)
     spark: SparkSettings = SparkSettings()
 
 

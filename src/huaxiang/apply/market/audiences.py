@@ -1,0 +1,239 @@
+"""The shop's audiences: previewed before they are saved, found anew after each run, with who entered and who left.
+
+audience.members   name, version, user_id, since          who belongs now, and since which date of the profiles
+audience.changes   name, version, user_id, change, as_of  every entry and leave, in order
+audience.sizes     name, version, as_of, size             one row a date of the profiles
+audience.lists     name, user_id                          static lists
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from huaxiang.apply.market.language import Reader
+from huaxiang.engine import Lake, Step
+from huaxiang.engine.duck import quote
+from huaxiang.errors import DefinitionError
+from huaxiang.settings.market import AudienceSettings
+
+STEP = "audiences"
+SHOWN = ("lifecycle", "value_tier", "recency_days", "orders_90d", "spend_90d")
+_TEXT, _DAY = pa.string(), pa.date32()
+MEMBERS = pa.schema([("name", _TEXT), ("version", _TEXT), ("user_id", _TEXT), ("since", _DAY)])
+CHANGES = pa.schema([("name", _TEXT), ("version", _TEXT), ("user_id", _TEXT), ("change", _TEXT), ("as_of", _DAY)])
+SIZES = pa.schema([("name", _TEXT), ("version", _TEXT), ("as_of", _DAY), ("size", pa.int64())])
+LISTS = pa.schema([("name", _TEXT), ("user_id", _TEXT)])
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a condition would hold for. composition: of each stage and tier how many members, and of all customers; sample: a few
+    members (pseudonyms) with the traits the condition reads."""
+
+    text: str
+    size: int
+    customers: int
+    composition: dict[str, list[dict[str, Any]]]
+    sample: list[dict[str, Any]]
+
+    @property
+    def share(self) -> float:
+        return self.size / self.customers if self.customers else 0.0
+
+
+@dataclass(frozen=True)
+class Audience:
+    """One of the shop's audiences as last refreshed (version "" and no date: never)."""
+
+    name: str
+    when: str
+    meaning: str
+    version: str
+    as_of: str
+    size: int
+    entered: int
+    left: int
+
+
+def version_of(when: str, others: Mapping[str, str] | None = None) -> str:
+    """Equal text, equal version; a change of an audience it is built on changes it too."""
+    held = [f"{name}:{text}" for name, text in sorted((others or {}).items()) if name in when]
+    return hashlib.sha256("\n".join([when.strip(), *held]).encode()).hexdigest()[:12]
+
+
+def preview(lake: Lake, text: str, others: Mapping[str, str], *, sample: int = 5) -> Preview:
+    """Size, composition and a few members of a condition that need not be saved; raises DefinitionError."""
+    reader = Reader(lake, others)
+    condition = reader.read(text)
+    engine = lake.engine
+    shown = list(dict.fromkeys([*(name for name in condition.traits), *SHOWN]))
+    kept = [name for name in shown if name in reader.traits and name != "user_id"]
+    found = engine.sql(reader.members(condition).select("user_id", *kept))
+    parts = [name for name in ("lifecycle", "value_tier") if name in reader.traits]
+    grouped = ", ".join(parts)
+    members = engine.rows(
+        f"SELECT count(*) AS n{', ' + grouped if parts else ''} FROM ({found}) GROUP BY {grouped or 'ALL'}"
+    )
+    everyone = engine.rows(
+        f"SELECT count(*) AS n{', ' + grouped if parts else ''} FROM ({engine.sql(reader.profiles)}) GROUP BY {grouped or 'ALL'}"
+    )
+    drawn = engine.rows(f"SELECT * FROM ({found}) ORDER BY md5(user_id) LIMIT {sample}")
+    return Preview(
+        condition.text,
+        sum(row["n"] for row in members),
+        sum(row["n"] for row in everyone),
+        {name: _composition(name, members, everyone) for name in parts},
+        drawn,
+    )
+
+
+def _composition(
+    name: str, members: Sequence[Mapping[str, Any]], everyone: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """One row a value: members and customers who have it, most customers first."""
+    total: dict[Any, list[int]] = {}
+    for place, rows in enumerate((members, everyone)):
+        for row in rows:
+            total.setdefault(row[name], [0, 0])[place] += row["n"]
+    ordered = sorted(total.items(), key=lambda pair: (-pair[1][1], str(pair[0])))
+    return [{"value": value, "members": counts[0], "customers": counts[1]} for value, counts in ordered]
+
+
+def refresh(step: Step, declared: Mapping[str, AudienceSettings]) -> list[Audience]:
+    """Finds the members of every declared audience anew, and writes who entered and who left since the last time.
+
+    A changed definition is a new version; who belonged by the old one and does not by the new one left. An audience no longer
+    declared loses its members, and keeps its changes.
+    """
+    texts = {name: one.when for name, one in declared.items()}
+    reader = Reader(step.lake, texts)
+    conditions = {name: reader.read(text, name=name, within=(name,)) for name, text in texts.items()}
+    engine, day = step.lake.engine, f"DATE '{reader.as_of}'"
+    for table, schema in (("members", MEMBERS), ("changes", CHANGES), ("sizes", SIZES)):
+        if not step.has(f"audience.{table}"):
+            step.replace(f"audience.{table}", schema.empty_table())
+    before = engine.sql(step.table("audience.members"))
+    parts = [
+        f"SELECT {quote(name)} AS name, {quote(version_of(texts[name], texts))} AS version, user_id "
+        f"FROM ({engine.sql(reader.members(condition, within=(name,)).select('user_id'))})"
+        for name, condition in conditions.items()
+    ]
+    now = engine.keep(
+        " UNION ALL ".join(parts) if parts else f"SELECT name, version, user_id FROM ({before}) WHERE false"
+    )
+    try:
+        found = f"SELECT * FROM {now.get_name()}"
+        versions = "".join(f" WHEN {quote(name)} THEN {quote(version_of(text, texts))}" for name, text in texts.items())
+        now_version = f"CASE b.name{versions} ELSE b.version END" if versions else "b.version"
+        gone = (
+            f"SELECT b.name, {now_version} AS version, b.user_id, 'leave' AS change, {day} AS as_of FROM ({before}) AS b "
+            f"ANTI JOIN ({found}) AS n USING (name, user_id)"
+        )
+        came = (
+            f"SELECT n.name, n.version, n.user_id, 'enter' AS change, {day} AS as_of FROM ({found}) AS n "
+            f"ANTI JOIN ({before}) AS b USING (name, user_id)"
+        )
+        changes = engine.arrow(f"SELECT * FROM ({gone} UNION ALL {came}) ORDER BY name, change, user_id")
+        members = engine.arrow(
+            f"SELECT n.name, n.version, n.user_id, coalesce(b.since, {day}) AS since FROM ({found}) AS n "
+            f"LEFT JOIN ({before}) AS b USING (name, user_id) ORDER BY name, user_id"
+        )
+        counted = {
+            row["name"]: row["n"] for row in engine.rows(f"SELECT name, count(*) AS n FROM ({found}) GROUP BY name")
+        }
+    finally:
+        engine.drop(now)
+    step.append("audience.changes", changes.cast(CHANGES))
+    step.replace("audience.members", members.cast(MEMBERS))
+    made = [(name, version_of(texts[name], texts), reader.as_of, counted.get(name, 0)) for name in texts]
+    sizes = pa.Table.from_pylist([dict(zip(SIZES.names, row, strict=True)) for row in made], schema=SIZES)
+    earlier = engine.arrow(
+        f"SELECT * FROM ({engine.sql(step.table('audience.sizes'))}) WHERE as_of <> {day} OR name NOT IN "
+        f"({', '.join(map(quote, texts)) or quote('')})"
+    )
+    step.replace("audience.sizes", pa.concat_tables([earlier.cast(SIZES), sizes]))
+    return audiences(step, declared)
+
+
+def audiences(lake: Lake | Step, declared: Mapping[str, AudienceSettings]) -> list[Audience]:
+    """The shop's audiences as last refreshed, in the order they are declared."""
+    engine = lake.lake.engine if isinstance(lake, Step) else lake.engine
+    last: dict[str, dict[str, Any]] = {}
+    moved: dict[str, dict[str, int]] = {}
+    if lake.has("audience.sizes"):
+        sizes, changes = (engine.sql(lake.table(f"audience.{name}")) for name in ("sizes", "changes"))
+        for row in engine.rows(
+            f"SELECT name, arg_max(version, as_of) AS version, max(as_of) AS as_of, arg_max(size, as_of) AS size FROM ({sizes}) GROUP BY name"
+        ):
+            last[row["name"]] = row
+        for row in engine.rows(f"SELECT name, version, change, as_of, count(*) AS n FROM ({changes}) GROUP BY ALL"):
+            now = last.get(row["name"])
+            if now is not None and (row["as_of"], row["version"]) == (now["as_of"], now["version"]):
+                moved.setdefault(row["name"], {})[row["change"]] = row["n"]
+    return [
+        Audience(
+            name,
+            one.when,
+            one.meaning,
+            str(last[name]["version"]) if name in last else "",
+            str(last[name]["as_of"]) if name in last else "",
+            int(last[name]["size"]) if name in last else 0,
+            moved.get(name, {}).get("enter", 0),
+            moved.get(name, {}).get("leave", 0),
+        )
+        for name, one in declared.items()
+    ]
+
+
+def member_ids(lake: Lake, name: str, others: Mapping[str, str]) -> list[str]:
+    """The customers (pseudonyms) that an audience holds for now, sorted; raises DefinitionError where there is none of the name."""
+    if name not in others:
+        raise DefinitionError("market.no_audience", name="members", other=name, near=", ".join(others) or "-")
+    reader = Reader(lake, others)
+    found = reader.members(reader.read(others[name], name=name, within=(name,)), within=(name,)).select("user_id")
+    return [
+        str(value)
+        for value in lake.engine.arrow(f"SELECT user_id FROM ({lake.engine.sql(found)}) ORDER BY 1")
+        .column("user_id")
+        .to_pylist()
+    ]
+
+
+def put_list(step: Step, name: str, users: Iterable[str]) -> tuple[int, int]:
+    """Keeps a static list of customers (pseudonyms), instead of what the list held before; gives how many are customers of the shop,
+    and how many are not (and are left out)."""
+    engine = step.lake.engine
+    given = engine.load(pa.table({"user_id": pa.array(sorted(set(users)), pa.string())}))
+    profiles = engine.sql(step.table("profiles"))
+    kept = engine.arrow(
+        f"SELECT {quote(name)} AS name, user_id FROM {given.get_name()} SEMI JOIN ({profiles}) AS p USING (user_id) ORDER BY 2"
+    ).cast(LISTS)
+    asked = int(engine.value(f"SELECT count(*) FROM {given.get_name()}"))
+    engine.drop(given)
+    if step.has("audience.lists"):
+        others = engine.arrow(
+            f"SELECT * FROM ({engine.sql(step.table('audience.lists'))}) WHERE name <> {quote(name)}"
+        ).cast(LISTS)
+        kept_all = pa.concat_tables([others, kept])
+    else:
+        kept_all = kept
+    step.replace("audience.lists", kept_all)
+    return kept.num_rows, asked - kept.num_rows
+
+
+def overlaps(lake: Lake) -> list[dict[str, Any]]:
+    """Of each pair of audiences as last refreshed: the members of both, and their share of the smaller one."""
+    if not lake.has("audience.members"):
+        return []
+    members = lake.engine.sql(lake.table("audience.members"))
+    sizes = f"SELECT name, count(*) AS n FROM ({members}) GROUP BY 1"
+    return lake.engine.rows(
+        f"SELECT a.name AS one, b.name AS other, count(*) AS both, count(*) / least(any_value(x.n), any_value(y.n)) AS share "
+        f"FROM ({members}) a JOIN ({members}) b ON a.user_id = b.user_id AND a.name < b.name "
+        f"JOIN ({sizes}) x ON x.name = a.name JOIN ({sizes}) y ON y.name = b.name GROUP BY 1, 2 ORDER BY 1, 2"
+    )

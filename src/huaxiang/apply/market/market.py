@@ -1,0 +1,101 @@
+"""The marketer's desk: what `Shop.market` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from huaxiang.apply.market.alike import Alike, look_alikes
+from huaxiang.apply.market.audiences import (
+    STEP,
+    Audience,
+    Preview,
+    audiences,
+    member_ids,
+    overlaps,
+    preview,
+    put_list,
+    refresh,
+)
+from huaxiang.apply.market.language import Reader
+from huaxiang.engine import Lake
+from huaxiang.errors import DefinitionError
+from huaxiang.settings import Settings
+
+Declare = Callable[
+    [str, Mapping[str, Any] | None], Settings
+]  # writes (or, given None, takes out) an entry of [audiences]
+
+
+class Market:
+    """Audiences of one shop. declare: keeps an audience in the shop's settings; pseudonym: of a raw user id.
+
+    shop.market.preview("churn_30d > 0.6 and value_tier == 'gold'").size
+    shop.market.save("leaving_gold", "churn_30d > 0.6 and value_tier == 'gold'")
+    """
+
+    def __init__(self, lake: Lake, settings: Settings, declare: Declare, pseudonym: Callable[[str], str]) -> None:
+        self.lake = lake
+        self.settings = settings
+        self._declare = declare
+        self._pseudonym = pseudonym
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        return {name: one.when for name, one in self.settings.audiences.items()}
+
+    def preview(self, when: str, *, sample: int = 5) -> Preview:
+        """Size, composition and a few members, without saving anything; raises DefinitionError with the mend."""
+        return preview(self.lake, when, self.conditions, sample=sample)
+
+    def save(self, name: str, when: str, *, meaning: str = "") -> Audience:
+        """Keeps an audience under `name` in huaxiang.toml, and finds its members; a changed `when` is a new version."""
+        if not name.isidentifier():
+            raise DefinitionError("market.name", name=name)
+        Reader(self.lake, self.conditions | {name: when}).read(when, name=name, within=(name,))
+        self.settings = self._declare(name, {"when": when, "meaning": meaning})
+        return next(one for one in self.refresh() if one.name == name)
+
+    def remove(self, name: str) -> None:
+        """Takes an audience out of huaxiang.toml; its members leave it, its history stays."""
+        if name not in self.settings.audiences:
+            raise DefinitionError(
+                "market.no_audience", name="remove", other=name, near=", ".join(self.conditions) or "-"
+            )
+        rest = {other: text for other, text in self.conditions.items() if other != name}
+        reader = Reader(self.lake, rest)
+        for other, text in rest.items():
+            reader.read(text, name=other, within=(other,))  # raises where one is built on it
+        self.settings = self._declare(name, None)
+        self.refresh()
+
+    def refresh(self) -> list[Audience]:
+        """Finds every audience's members anew from the present profiles; who entered and left is kept."""
+        with self.lake.step(STEP) as step:
+            return refresh(step, self.settings.audiences)
+
+    def audiences(self) -> list[Audience]:
+        return audiences(self.lake, self.settings.audiences)
+
+    def members(self, name: str) -> list[str]:
+        """The customers (pseudonyms) an audience holds for now."""
+        return member_ids(self.lake, name, self.conditions)
+
+    def overlaps(self) -> list[dict[str, Any]]:
+        return overlaps(self.lake)
+
+    def upload(self, name: str, users: Iterable[str]) -> tuple[int, int]:
+        """Keeps a static list of customers by the shop's own ids (or pseudonyms), for on_list; gives how many were found, and how many
+        are no customers of this shop."""
+        known = {str(user) for user in users if str(user)}
+        profiles = self.lake.engine.sql(self.lake.table("profiles"))
+        given = {user: self._pseudonym(user) for user in known}
+        here = set(self.lake.engine.arrow(f"SELECT user_id FROM ({profiles})").column("user_id").to_pylist())
+        with self.lake.step(STEP) as step:
+            found, _ = put_list(step, name, (user if user in here else own for user, own in given.items()))
+        return found, len(known) - found
+
+    def alike(self, name: str, *, count: int = 1_000, seed: int | None = None) -> Alike:
+        """The customers most like an audience's members and not among them, and how well that finds members held out."""
+        chance = self.settings.train.seed if seed is None else seed
+        return look_alikes(self.lake, self.members(name), count=count, seed=chance)

@@ -1,0 +1,128 @@
+"""The commands of audiences: preview, save, list, members, upload, alike, remove."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from huaxiang.cli.terminal import LANG, WORDS, Folder, app, help_of, open_shop, out, print_json, say
+
+audience = typer.Typer(help=WORDS("cli.audience"), no_args_is_help=True)
+app.add_typer(audience, name="audience")
+
+When = Annotated[str, typer.Argument(metavar="CONDITION", help=help_of("condition"))]
+Name = Annotated[str, typer.Argument(metavar="NAME", help=help_of("audience_name"))]
+Json = Annotated[bool, typer.Option("--json", help=help_of("json"))]
+
+
+@audience.command(help=WORDS("cli.audience_preview"))
+def preview(shop: Folder, when: When, as_json: Json = False) -> None:
+    from huaxiang.apply.market.show import show_preview
+
+    with open_shop(shop) as opened:
+        found = opened.market.preview(when)
+    if as_json:
+        print_json(asdict(found) | {"share": found.share})
+    else:
+        show_preview(found, out, LANG)
+
+
+@audience.command(help=WORDS("cli.audience_save"))
+def save(
+    shop: Folder, name: Name, when: When, meaning: Annotated[str, typer.Option(help=help_of("audience_meaning"))] = ""
+) -> None:
+    with open_shop(shop) as opened:
+        found = opened.market.save(name, when, meaning=meaning)
+    say("audience_saved", name=name, size=found.size, entered=found.entered, left=found.left, version=found.version)
+
+
+@audience.command("list", help=WORDS("cli.audience_list"))
+def list_(shop: Folder, as_json: Json = False) -> None:
+    with open_shop(shop) as opened:
+        listed = opened.market.audiences()
+    if as_json:
+        print_json([asdict(one) for one in listed])
+        return
+    if not listed:
+        say("no_audiences")
+        return
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("name", "size", "entered", "left", "as_of", "when"):
+        right = column in ("size", "entered", "left")
+        table.add_column(
+            WORDS(f"market.column.{column}"), justify="right" if right else "left", no_wrap=column != "when"
+        )
+    for one in listed:
+        table.add_row(one.name, f"{one.size:,}", f"+{one.entered:,}", f"−{one.left:,}", one.as_of or "–", one.when)
+    out.print(table, highlight=False, markup=False)
+
+
+@audience.command(help=WORDS("cli.audience_refresh"))
+def refresh(shop: Folder) -> None:
+    with open_shop(shop) as opened:
+        for one in opened.market.refresh():
+            say("audience_saved", name=one.name, size=one.size, entered=one.entered, left=one.left, version=one.version)
+
+
+@audience.command(help=WORDS("cli.audience_members"))
+def members(
+    shop: Folder,
+    name: Name,
+    to: Annotated[Path | None, typer.Option("--out", help=help_of("members_out"))] = None,
+) -> None:
+    from huaxiang.engine.lake import write_atomically
+
+    with open_shop(shop) as opened:
+        found = opened.market.members(name)
+    if to is None:
+        out.print("\n".join(found), highlight=False, markup=False)
+        return
+    write_atomically(to, "".join(f"{user}\n" for user in ["user_id", *found]))
+    say("exported", count=len(found), path=to)
+
+
+@audience.command(help=WORDS("cli.audience_upload"))
+def upload(
+    shop: Folder,
+    name: Name,
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help=help_of("list_file"))],
+) -> None:
+    from huaxiang.apply.market.lists import read_list
+
+    with open_shop(shop) as opened:
+        kept, unknown = opened.market.upload(name, read_list(file))
+    say("list_kept", name=name, count=kept, unknown=unknown)
+
+
+@audience.command(help=WORDS("cli.audience_alike"))
+def alike(
+    shop: Folder,
+    name: Name,
+    count: Annotated[int, typer.Option(min=1, help=help_of("alike_count"))] = 100,
+    to: Annotated[Path | None, typer.Option("--out", help=help_of("members_out"))] = None,
+) -> None:
+    from huaxiang.engine.lake import write_atomically
+
+    with open_shop(shop) as opened:
+        found = opened.market.alike(name, count=count)
+    say(
+        "alike_found", count=len(found.users), seed=found.seed_size, way=WORDS(f"market.way.{found.way}"),
+        recall=f"{found.recall:.0%}", random=f"{found.recall_random:.0%}", examined=found.examined,
+    )  # fmt: skip
+    rows = "".join(f"{user},{score}\n" for user, score in zip(found.users, found.scores, strict=True))
+    if to is None:
+        out.print(rows, highlight=False, markup=False, end="")
+    else:
+        write_atomically(to, f"user_id,score\n{rows}")
+        say("exported", count=len(found.users), path=to)
+
+
+@audience.command(help=WORDS("cli.audience_remove"))
+def remove(shop: Folder, name: Name) -> None:
+    with open_shop(shop) as opened:
+        opened.market.remove(name)
+    say("audience_removed", name=name)

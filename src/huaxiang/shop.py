@@ -33,6 +33,7 @@ from huaxiang.words import Lang
 
 if TYPE_CHECKING:
     from huaxiang.apply.market.market import Market
+    from huaxiang.apply.recommend.desk import Recommend
     from huaxiang.clean import QualityReport
     from huaxiang.collect import CollectReport
     from huaxiang.engine.spark_tables import Places
@@ -282,6 +283,12 @@ class Shop:
 
         return profile_document(self.lake, self.settings, find_user(self.lake, self.pseudonyms(), user))
 
+    def pseudonym(self, user: str) -> str:
+        """The pseudonym of a customer, by the shop's own id or the pseudonym itself; raises UnknownUserError."""
+        from huaxiang.profile import find_user
+
+        return find_user(self.lake, self.pseudonyms(), user)
+
     def foresee(self, user: str, *, count: int = 5) -> list[Foreseen]:
         """What a customer will likely take next, by the model that the last training chose, and the events that speak most for each:
         taking one away lowers the item's score.
@@ -446,6 +453,13 @@ class Shop:
         self.settings = self.settings.model_copy(
             update={"models": declared_now.models, "audiences": declared_now.audiences}
         )
+
+    @property
+    def recommend(self) -> Recommend:
+        """What to show whom: `train()` learns and lists for everybody, `show(user)` answers for one, at any place of the shop."""
+        from huaxiang.apply.recommend.desk import Recommend
+
+        return Recommend(self.lake, self.settings, self.folder / "models", self.progress)
 
     @property
     def market(self) -> Market:

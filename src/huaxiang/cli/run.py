@@ -16,7 +16,8 @@ from pathlib import Path
 import huaxiang.cli.brought
 import huaxiang.cli.journey
 import huaxiang.cli.look
-import huaxiang.cli.market  # noqa: F401  they declare their commands
+import huaxiang.cli.market
+import huaxiang.cli.recommend  # noqa: F401  they declare their commands
 from huaxiang.cli.terminal import LANG, app, err
 from huaxiang.errors import HuaxiangError
 

@@ -23,6 +23,7 @@ from huaxiang.settings.features import FeatureSettings, FeaturesSection, Outcome
 from huaxiang.settings.market import AudienceSettings
 from huaxiang.settings.models import ModelSettings
 from huaxiang.settings.profile import ProfileSettings
+from huaxiang.settings.recommend import RecommendSettings
 from huaxiang.settings.shop import ShopSettings
 from huaxiang.settings.spark import SparkSettings, SparkTables
 from huaxiang.settings.train import TrainSettings
@@ -38,6 +39,7 @@ __all__ = [
     "ModelSettings",
     "OutcomeSettings",
     "ProfileSettings",
+    "RecommendSettings",
     "Settings",
     "ShopSettings",
     "SourceSettings",
@@ -62,6 +64,7 @@ class Settings(Section):
     train: TrainSettings = TrainSettings()
     behaviour: BehaviourSettings = BehaviourSettings()
     profile: ProfileSettings = ProfileSettings()
+    recommend: RecommendSettings = RecommendSettings()
     audiences: dict[str, AudienceSettings] = Field(default_factory=dict)
     spark: SparkSettings = SparkSettings()
 

@@ -1,0 +1,165 @@
+"""What customers did with items, as arrays: read once, cut at any day.
+
+Letters: U customers, V items, E events. Days are whole days since 1970 of the shop's own calendar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from huaxiang.engine import Lake, Step
+from huaxiang.errors import ShopError
+from huaxiang.features.filters import EVENT_CODES
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+PURCHASE = EVENT_CODES["purchase"]
+LAST = 400  # events of a customer that are read, the last ones
+# How much an event says of what a customer likes; other types say nothing of an item.
+WEIGHT = {
+    "purchase": 1.0,
+    "checkout": 0.7,
+    "add_to_cart": 0.6,
+    "wish": 0.6,
+    "review": 0.5,
+    "share": 0.5,
+    "view": 0.25,
+    "click": 0.2,
+}
+_WEIGHTS = np.array([0.0, *(WEIGHT.get(name, 0.0) for name in EVENT_CODES)])
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The items. ids: (V,); category, group (the level above), brand: (V,) codes, −1 for none; price: (V,) money, NaN for unknown; listed: (V,) whether it
+    can be had; title: (V,) as a person reads it; number: (V,) item_no, rising."""
+
+    ids: tuple[str, ...]
+    title: tuple[str, ...]
+    category: Ints
+    group: Ints
+    brand: Ints
+    price: Floats
+    listed: NDArray[np.bool_]
+    number: Ints
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Past:
+    """users: (U,) ids, sorted; the rest (E,), by user and time: user, item, event type, day, day it was known, order (−1: none)."""
+
+    users: tuple[str, ...]
+    user: Ints
+    item: Ints
+    kind: Ints
+    day: Ints
+    known: Ints
+    order: Ints
+
+    def before(self, day: int) -> Past:
+        """Only what had happened and was known before `day`."""
+        return self._kept((self.day < day) & (self.known < day))
+
+    def within(self, first: int, last: int) -> Past:
+        """Only what happened from `first` on and before `last`."""
+        return self._kept((self.day >= first) & (self.day < last))
+
+    def purchases(self) -> Past:
+        return self._kept(self.kind == PURCHASE)
+
+    def of(self, users: Ints) -> Past:
+        """Only what these did, who keep their numbers."""
+        return self._kept(np.isin(self.user, users))
+
+    def without(self, user: int, items: Ints) -> Past:
+        """Without what one customer did with some items."""
+        return self._kept(~((self.user == user) & np.isin(self.item, items)))
+
+    def _kept(self, rows: NDArray[np.bool_]) -> Past:
+        return replace(
+            self, **{name: getattr(self, name)[rows] for name in ("user", "item", "kind", "day", "known", "order")}
+        )
+
+    @property
+    def weight(self) -> Floats:
+        """(E,) how much each event says of what the customer likes."""
+        return _WEIGHTS[self.kind]
+
+    @property
+    def place(self) -> Ints:
+        """(E,) how many events of the same customer came after."""
+        ends = np.searchsorted(self.user, np.arange(len(self.users)), side="right")
+        return ends[self.user] - 1 - np.arange(len(self.user))
+
+    def matrix(self, items: int, values: Floats) -> csr_matrix:
+        """(U, V) the sum of `values` (E,)."""
+        found = csr_matrix((values, (self.user, self.item)), shape=(len(self.users), items))
+        found.sum_duplicates()
+        return found
+
+
+def read_shelf(lake: Lake | Step) -> Shelf:
+    """All items of the shop, those nobody met too; raises ShopError where nothing is built."""
+    engine = lake.lake.engine if isinstance(lake, Step) else lake.engine
+    if not lake.has("ready.items"):
+        raise ShopError("recommend.not_built")
+    found = engine.arrow(
+        "SELECT item_no, item_id, coalesce(title, category || ' ' || item_id, item_id) AS title, coalesce(category_no, -1) AS category, coalesce(category_2_no, category_top_no, -1) AS above, "
+        f"coalesce(brand_no, -1) AS brand, price, coalesce(listed, true) AS listed FROM ({engine.sql(lake.table('ready.items'))}) "
+        "WHERE item_no IS NOT NULL ORDER BY item_no"
+    )
+    return Shelf(
+        tuple(found.column("item_id").to_pylist()),
+        tuple(found.column("title").to_pylist()),
+        _ints(found, "category"),
+        _ints(found, "above"),
+        _ints(found, "brand"),
+        found.column("price").cast(pa.float64()).to_numpy(zero_copy_only=False),
+        found.column("listed").to_numpy(zero_copy_only=False).astype(bool),
+        _ints(found, "item_no"),
+    )
+
+
+def read_past(lake: Lake | Step, shelf: Shelf, *, user_id: str = "") -> Past:
+    """The last events of every customer (or of one) that have an item and say something of it."""
+    from huaxiang.engine.duck import quote
+    from huaxiang.features.users import bucket_of
+
+    engine = lake.lake.engine if isinstance(lake, Step) else lake.engine
+    codes = ", ".join(str(code) for name, code in EVENT_CODES.items() if name in WEIGHT)
+    one = f" AND user_id = {quote(user_id)} AND bucket = {bucket_of(user_id)}" if user_id else ""
+    found = engine.arrow(
+        "SELECT user_id, item_no, event_no, day - DATE '1970-01-01' AS day, known_day - DATE '1970-01-01' AS known, "
+        f"coalesce(order_key, -1) AS order_key FROM ({engine.sql(lake.table('ready.events'))}) "
+        f"WHERE item_no IS NOT NULL AND event_no IN ({codes}){one} "
+        f"QUALIFY row_number() OVER (PARTITION BY user_no ORDER BY ts DESC, event_id DESC) <= {LAST} ORDER BY user_id, ts, event_id"
+    )
+    coded = found.column("user_id").combine_chunks().dictionary_encode()
+    users = tuple(coded.dictionary.to_pylist()) or ((user_id,) if user_id else ())
+    return Past(
+        users,
+        coded.indices.to_numpy(zero_copy_only=False).astype(np.int64),
+        np.searchsorted(shelf.number, _ints(found, "item_no")),
+        _ints(found, "event_no"),
+        _ints(found, "day"),
+        _ints(found, "known"),
+        _ints(found, "order_key"),
+    )
+
+
+def day_of(text: str) -> int:
+    """Days since 1970 of an ISO date."""
+    return (date.fromisoformat(text[:10]) - date(1970, 1, 1)).days
+
+
+def _ints(table: pa.Table, name: str) -> Ints:
+    return table.column(name).to_numpy(zero_copy_only=False).astype(np.int64)

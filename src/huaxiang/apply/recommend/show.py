@@ -1,0 +1,66 @@
+"""A list with its reasons, and the exam, on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from huaxiang.apply.recommend.desk import Shown
+from huaxiang.apply.recommend.learn import Exam
+from huaxiang.look.numbers import Numbers
+from huaxiang.words import Lang, Words
+
+
+def reason(one: Shown, words: Words, numbers: Numbers) -> str:
+    """Why an item is shown, in one sentence that its evidence bears out."""
+    if one.source == "again" or one.because == one.item_id:
+        if one.bought_ago is not None and one.due is not None:
+            return words("recommend.why.again", days=one.bought_ago, due=numbers.percent(one.due))
+        if one.due is not None:
+            return words("recommend.why.due", due=numbers.percent(one.due))
+    if one.source == "similar":
+        return words("recommend.why.similar", item=one.because_title)
+    if one.because and one.because != one.item_id:
+        return words(f"recommend.why.{'basket' if one.source == 'basket' else 'together'}", item=one.because_title)
+    return words(f"recommend.why.{one.source if one.source in ('taste', 'popular') else 'alone'}")
+
+
+def show_list(found: Sequence[Shown], place: str, out: Console, lang: Lang) -> None:
+    words, numbers = Words(lang), Numbers(lang)
+    if not found:
+        out.print(words("recommend.nothing"), style="yellow")
+        return
+    table = Table(
+        box=None, header_style="dim", pad_edge=False, title=words(f"recommend.place.{place}"), title_justify="left"
+    )
+    for column in ("rank", "item", "id", "why"):
+        table.add_column(words(f"recommend.column.{column}"), justify="right" if column == "rank" else "left")
+    for place_, one in enumerate(found, 1):
+        table.add_row(str(place_), one.title, one.item_id, reason(one, words, numbers))
+    out.print(table, highlight=False, markup=False)
+
+
+def show_exam(exam: Exam, out: Console, lang: Lang) -> None:
+    """The list beside each source alone and beside lists that lack one."""
+    words, numbers = Words(lang), Numbers(lang)
+    out.print(
+        words("recommend.exam", asked=f"{exam.asked:,}", days=exam.window, reach=numbers.percent(exam.reach), mean=f"{exam.candidates_mean:.0f}"),
+        highlight=False,
+    )  # fmt: skip
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("what", "recall", "ndcg", "new_recall", "new_ndcg", "reach"):
+        table.add_column(words(f"recommend.column.{column}"), justify="left" if column == "what" else "right")
+    for name in [*exam.figures, *(name for name in exam.new if name not in exam.figures)]:
+        without = name.startswith("without ")
+        label = (
+            words("recommend.without", source=words(f"recommend.source.{name.split()[-1]}"))
+            if without
+            else words(f"recommend.source.{name.replace(' ', '_')}")
+        )
+        row = [label]
+        for figures in (exam.figures.get(name), exam.new.get(name)):
+            row += [f"{figures[one]:.3f}" if figures else "–" for one in ("recall@10", "ndcg@10")]
+        table.add_row(*row, numbers.percent(exam.reach_of[name]) if name in exam.reach_of else "–")
+    out.print(table, highlight=False, markup=False)

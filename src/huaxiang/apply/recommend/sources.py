@@ -1,0 +1,141 @@
+"""Where candidates come from. Each source learns from a past and gives (U, V) sparse scores, the best KEEP of each customer.
+
+together   taken soon after what the customer took last (co-occurrence)
+basket     bought in the same order as what the customer took last
+taste      popular now in the categories the customer likes, new items too
+popular    popular now
+again      bought before, and due again by its own timing
+behaviour  what the behaviour model foresees (where one was trained before the ranker's first date)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.sparse import csr_matrix, diags
+
+from huaxiang.apply.recommend.again import Timing, due, fit_timing
+from huaxiang.apply.recommend.past import Floats, Ints, Past, Shelf
+from huaxiang.models.next_item.base import strongest
+from huaxiang.models.next_item.neighbours import NeighboursConfig, count_pairs
+from huaxiang.models.next_item.sequences import Sequences
+
+KEEP = 60
+NEAR = 60  # neighbours kept an item
+RECENT = 30  # events that speak
+FADE = 0.85
+HALF_LIFE = 14.0  # days, of popularity
+LARGEST_ORDER = 60  # items; larger ones say little of what goes together
+NEW = 0.3  # how popular an item without events counts, beside one event of today
+SOURCES = ("together", "basket", "taste", "popular", "again")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the sources know at a day. near, goes: (V, V) top neighbours; popular: (V,) events, fading; of_category: (C, V) each category's
+    items by popularity; timing: of buying again."""
+
+    day: int
+    near: csr_matrix
+    goes: csr_matrix
+    popular: Floats
+    of_category: csr_matrix
+    timing: Timing
+    extra: Mapping[str, csr_matrix] = field(default_factory=dict)
+
+
+def learn_sources(past: Past, shelf: Shelf, day: int) -> Learned:
+    """Learns from what was known before `day`."""
+    seen = past.before(day)
+    items = len(shelf)
+    weight = seen.weight * 0.5 ** ((day - seen.day) / HALF_LIFE)
+    popular = np.bincount(seen.item, weight, minlength=items).astype(np.float64)
+    return Learned(
+        day,
+        _near(seen, items),
+        _goes(seen.purchases(), items),
+        popular,
+        _of_category(popular, shelf),
+        fit_timing(seen.purchases(), shelf, day),
+    )
+
+
+def candidates(learned: Learned, past: Past, shelf: Shelf) -> dict[str, csr_matrix]:
+    """source -> (U, V) scores of the customers of `past` (what is after `learned.day` is not looked at)."""
+    seen = past.before(learned.day)
+    items = len(shelf)
+    place = seen.place
+    late = place < RECENT
+    speaks = seen.matrix(items, np.where(late, seen.weight * FADE**place, 0.0))
+    speaks.eliminate_zeros()
+    found = {
+        "together": strongest(csr_matrix(speaks @ learned.near), KEEP),
+        "basket": strongest(csr_matrix(speaks @ learned.goes), KEEP),
+        "taste": strongest(csr_matrix(taste_of(seen, shelf, learned.day) @ learned.of_category), KEEP),
+        "popular": _everybody(learned.popular, len(past.users)),
+        "again": strongest(due(learned.timing, seen.purchases(), shelf, learned.day), KEEP),
+    }
+    return found | {name: strongest(scores, KEEP) for name, scores in learned.extra.items()}
+
+
+def taste_of(seen: Past, shelf: Shelf, day: int) -> csr_matrix:
+    """(U, C) the share of a customer's attention that each category has, fading."""
+    category = shelf.category[seen.item]
+    count = int(shelf.category.max(initial=-1)) + 1
+    has = category >= 0
+    weight = seen.weight * 0.5 ** ((day - seen.day) / 60)
+    found = csr_matrix((weight[has], (seen.user[has], category[has])), shape=(len(seen.users), max(count, 1)))
+    found.sum_duplicates()
+    total = np.maximum(np.asarray(found.sum(axis=1)).ravel(), 1e-12)
+    return csr_matrix(diags(1 / total) @ found)
+
+
+def _near(seen: Past, items: int) -> csr_matrix:
+    """Pairs taken soon after one another, by how often each is met."""
+    config = NeighboursConfig(window=10, keep=NEAR)
+    starts = np.searchsorted(seen.user, np.arange(len(seen.users) + 1))
+    pairs = count_pairs(Sequences(starts.astype(np.int64), seen.item), items, window=config.window, fade=config.fade)
+    met = np.maximum(np.bincount(seen.item, minlength=items), 1).astype(float)
+    both = csr_matrix(pairs + config.back * pairs.T)
+    near = csr_matrix(diags(met**-config.from_power) @ both @ diags(met**-config.to_power))
+    near.setdiag(0)
+    near.eliminate_zeros()
+    return strongest(near, NEAR)
+
+
+def _goes(bought: Past, items: int) -> csr_matrix:
+    """Pairs of one order: how often, over the root of how often each is bought (cosine)."""
+    has = bought.order >= 0
+    _, order = np.unique(bought.order[has], return_inverse=True)
+    held = csr_matrix((np.ones(len(order)), (order, bought.item[has])), shape=(int(order.max(initial=-1)) + 1, items))
+    held.sum_duplicates()
+    held.data[:] = 1.0
+    size = np.diff(held.indptr)
+    held = csr_matrix(held[(size > 1) & (size <= LARGEST_ORDER)])
+    count = np.maximum(np.asarray(held.sum(axis=0)).ravel(), 1.0)
+    pairs = csr_matrix(diags(count**-0.5) @ (held.T @ held) @ diags(count**-0.5))
+    pairs.setdiag(0)
+    pairs.eliminate_zeros()
+    return strongest(pairs, NEAR)
+
+
+def _of_category(popular: Floats, shelf: Shelf) -> csr_matrix:
+    """(C, V) of each category its items' share of its popularity; one that nobody met counts NEW."""
+    has = (shelf.category >= 0) & shelf.listed
+    value = np.sqrt(popular + np.where(popular > 0, 0.0, NEW))
+    count = max(int(shelf.category.max(initial=-1)) + 1, 1)
+    at = np.flatnonzero(has)
+    found = strongest(csr_matrix((value[at], (shelf.category[at], at)), shape=(count, len(shelf))), KEEP // 2)
+    total = np.maximum(np.asarray(found.sum(axis=1)).ravel(), 1e-12)
+    return csr_matrix(diags(1 / total) @ found)
+
+
+def _everybody(popular: Floats, users: int) -> csr_matrix:
+    """The same most popular items for every customer."""
+    top: Ints = np.sort(np.argsort(-popular, kind="stable")[:KEEP])
+    top = top[popular[top] > 0]
+    share = popular[top] / max(popular.max(initial=0.0), 1e-12)
+    starts = np.arange(users + 1) * len(top)
+    return csr_matrix((np.tile(share, users), np.tile(top, users), starts), shape=(users, len(popular)))

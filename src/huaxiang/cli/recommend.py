@@ -1,0 +1,36 @@
+"""The command `recommend`: learn and list for everybody, or answer for one customer."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from huaxiang.cli.terminal import LANG, WORDS, Folder, app, help_of, open_shop, out, print_json
+
+
+@app.command(help=WORDS("cli.recommend"))
+def recommend(
+    shop: Folder,
+    user: Annotated[str, typer.Argument(metavar="USER", help=help_of("recommend_user"))] = "",
+    place: Annotated[str, typer.Option(help=help_of("place"))] = "home",
+    item: Annotated[list[str] | None, typer.Option(help=help_of("beside_item"))] = None,
+    count: Annotated[int, typer.Option(min=0, max=100, help=help_of("recommend_count"))] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help=help_of("json"))] = False,
+) -> None:
+    from huaxiang.apply.recommend.show import show_exam, show_list
+
+    with open_shop(shop) as opened:
+        if not user:
+            exam = opened.recommend.train()
+            if as_json:
+                print_json(asdict(exam))
+            else:
+                show_exam(exam, out, LANG)
+            return
+        found = opened.recommend.show(opened.pseudonym(user), place=place, items=item or (), count=count)
+    if as_json:
+        print_json([asdict(one) for one in found])
+    else:
+        show_list(found, place, out, LANG)

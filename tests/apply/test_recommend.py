@@ -1,0 +1,274 @@
+"""Recommendations: timing and rules by hand; a small shop through learning, lists and reasons that must be true."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from huaxiang import Shop
+from huaxiang.apply.recommend.again import due, fit_timing
+from huaxiang.apply.recommend.desk import TABLE
+from huaxiang.apply.recommend.learn import look_back
+from huaxiang.apply.recommend.past import PURCHASE, Past, Shelf, day_of, read_past, read_shelf
+from huaxiang.apply.recommend.rules import allowed, arrange
+from huaxiang.apply.recommend.sources import candidates, learn_sources
+from huaxiang.apply.recommend.table import Candidates, table_of
+from huaxiang.errors import HuaxiangError, ModelError, ShopError
+from huaxiang.settings.recommend import RecommendSettings
+
+ITEMS = 30
+
+
+def shelf_of(category: list[int], price: list[float] | None = None) -> Shelf:
+    count = len(category)
+    names = tuple(f"i{place}" for place in range(count))
+    none = np.full(count, -1, np.int64)
+    return Shelf(
+        names, names, np.array(category), none, none, np.array(price or [1.0] * count), np.ones(count, bool), np.arange(count)
+    )  # fmt: skip
+
+
+def past_of(rows: list[tuple[int, int, int, int]]) -> Past:
+    """rows: customer, item, day, order."""
+    user, item, day, order = (
+        np.array(column, np.int64) for column in zip(*sorted(rows, key=lambda row: (row[0], row[2])), strict=True)
+    )
+    users = tuple(f"u{place}" for place in range(int(user.max()) + 1))
+    return Past(users, user, item, np.full(len(user), PURCHASE), day, day, order)
+
+
+# ---- by hand ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_bought_every_ten_days_is_due_after_ten() -> None:
+    """Twenty customers buy item 0 every 10 days and item 1 every 40."""
+    rows = [(user, 0, day, -1) for user in range(20) for day in range(user % 3, 100, 10)]
+    rows += [(user, 1, day, -1) for user in range(20) for day in range(user % 3, 100, 40)]
+    past, shelf = past_of(rows), shelf_of([0, 1])
+    timing = fit_timing(past, shelf, 101)
+    assert np.exp(timing.mean) == pytest.approx([10, 40], rel=0.15)
+    last = max(day for user, item, day, _ in rows if user == 0 and item == 0)
+    chance = [float(due(timing, past, shelf, last + days, horizon=5)[0, 0]) for days in (1, 8, 60)]
+    assert chance[0] < chance[1] and chance[1] > 0.5
+    assert chance[2] < 0.9  # long overdue: they may have stopped
+    slow = due(timing, past, shelf, last + 8, horizon=5)[0, 1]
+    assert float(slow) < chance[1]
+
+
+def test_items_of_one_order_go_together_and_what_comes_later_changes_nothing() -> None:
+    rows = [(user, item, user, user) for user in range(10) for item in ((0, 1) if user % 2 else (2, 3))]
+    past, shelf = past_of(rows), shelf_of([0, 0, 1, 1])
+    learned = learn_sources(past, shelf, 20)
+    assert learned.goes[0].toarray().ravel().tolist() == pytest.approx([0, 1, 0, 0])
+    later = past_of([*rows, (0, 3, 25, 99), (1, 3, 25, 99), (1, 0, 25, 99)])
+    again = learn_sources(later, shelf, 20)
+    assert (again.goes != learned.goes).nnz == 0 and np.array_equal(again.popular, learned.popular)
+    one, other = (table_of(candidates(learned, some, shelf), learned, some, shelf) for some in (past, later))
+    assert np.array_equal(one.values, other.values, equal_nan=True) and np.array_equal(one.item, other.item)
+
+
+def some_candidates(
+    category: list[int], score: list[float], price: list[float] | None = None
+) -> tuple[Candidates, np.ndarray, Shelf]:
+    count = len(category)
+    table = Candidates(np.zeros(count, np.int64), np.arange(count), np.zeros((count, 1)), ("x",), 1)
+    return table, np.array(score), shelf_of(category, price)
+
+
+def test_a_category_fills_no_more_places_than_it_may() -> None:
+    table, score, shelf = some_candidates([0, 0, 0, 1, 2], [5, 4, 3, 2, 1])
+    rules = RecommendSettings(per_category=1, variety=0)
+    assert arrange(table, score, shelf, rules, count=5, seed=1).row.tolist() == [[0, 3, 4, -1, -1]]
+    assert arrange(table, score, shelf, RecommendSettings(per_category=0, variety=0), count=3, seed=1).row.tolist() == [
+        [0, 1, 2]
+    ]
+
+
+def test_variety_moves_what_is_like_the_first_down() -> None:
+    table, score, shelf = some_candidates([0, 0, 1, 2], [10, 9.9, 9.5, 0])
+    assert arrange(table, score, shelf, RecommendSettings(variety=1.0), count=3, seed=1).row.tolist() == [[0, 2, 1]]
+
+
+def test_prices_stock_owned_and_banned_items_are_left_out() -> None:
+    table, _, shelf = some_candidates([0] * 5, [1] * 5, [1, 5, 10, 5, 5])
+    shelf = replace(shelf, listed=np.array([True, True, True, False, True]))
+    rules = RecommendSettings(price_from=2, price_to=9, never=("i4",))
+    assert np.flatnonzero(allowed(table, shelf, rules, owned=np.array([0]), drop_owned=True)).tolist() == [1]
+    assert np.flatnonzero(
+        allowed(table, shelf, RecommendSettings(), owned=np.array([0, 1]), drop_owned=True)
+    ).tolist() == [2, 4]
+    assert np.flatnonzero(
+        allowed(table, shelf, RecommendSettings(), owned=np.array([0, 1]), drop_owned=False)
+    ).tolist() == [0, 1, 2, 4]
+
+
+def test_places_left_to_chance_say_how_likely_they_were() -> None:
+    """4,000 customers, 5 candidates each, one place: it shows the best with chance 1 − explore + explore / 5, each other with explore / 5."""
+    users, rules = 4_000, RecommendSettings(explore=0.5, variety=0)
+    table = Candidates(
+        np.repeat(np.arange(users), 5), np.tile(np.arange(5), users), np.zeros((users * 5, 1)), ("x",), users
+    )
+    found = arrange(table, np.tile([5.0, 4, 3, 2, 1], users), shelf_of([0] * 5), rules, count=1, seed=3)
+    shown = np.bincount(table.item[found.row[:, 0]], minlength=5) / users
+    assert shown == pytest.approx([0.6, 0.1, 0.1, 0.1, 0.1], abs=0.03)
+    for item, chance in ((0, 0.6), (3, 0.1)):
+        assert found.propensity[table.item[found.row[:, 0]] == item] == pytest.approx(chance)
+
+
+# ---- a whole shop ------------------------------------------------------------------------------------------------------
+
+
+def orders(customers: int = 150, *, seed: int = 5) -> list[tuple[object, ...]]:
+    """Each customer buys one pair of items (2k, 2k + 1) again and again in one order, every 9 days or so, and now and then another."""
+    random = np.random.default_rng(seed)
+    rows: list[tuple[object, ...]] = []
+    for customer in range(customers):
+        own = 2 * int(random.integers(ITEMS // 2))
+        for visit in range(14):
+            day = 9 * visit + int(random.integers(5))
+            when = np.datetime64("2025-01-01T10:00:00") + np.timedelta64(24 * day, "h") + np.timedelta64(customer, "m")
+            bought = {own, own + 1} if random.random() < 0.9 else {int(random.integers(ITEMS))}
+            rows += [
+                (
+                    f"o{customer}-{visit}",
+                    f"c{customer}",
+                    f"i{item}",
+                    f"K{item // 6}",
+                    1,
+                    5 + item,
+                    str(when).replace("T", " "),
+                )
+                for item in bought
+            ]
+    return rows
+
+
+def make_shop(folder: Path, rows: list[tuple[object, ...]], settings: str = "") -> Shop:
+    with (folder / "orders.csv").open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out)
+        writer.writerow(["order_id", "user_id", "item_id", "category", "quantity", "price", "order_time"])
+        writer.writerows(rows)
+    shop = Shop.init(folder / "shop", [str(folder / "orders.csv")])
+    if settings:
+        path = shop.folder / "huaxiang.toml"
+        path.write_text(f"{path.read_text(encoding='utf-8')}\n{settings}\n", encoding="utf-8")
+        shop.close()
+        shop = Shop.open(shop.folder)
+    for step in (shop.collect, shop.clean, shop.build, shop.profiles):
+        step()  # type: ignore[operator]
+    return shop
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    found = make_shop(tmp_path_factory.mktemp("recommend"), orders())
+    found.recommend.train()
+    return found
+
+
+def test_the_list_finds_what_they_buy_again_and_says_what_each_source_reaches(shop: Shop) -> None:
+    exam = shop.recommend.exam()
+    assert exam is not None
+    assert exam.figures["ranker"]["recall@10"] > exam.figures["popular"]["recall@10"] + 0.2
+    assert exam.reach_of["again"] > 0.8 and exam.reach >= exam.reach_of["again"]
+    assert set(exam.figures) >= {"ranker", "together", "basket", "taste", "popular", "again", "without again"}
+    assert sum(exam.gains.values()) == pytest.approx(1, abs=0.01)
+
+
+def test_everybody_has_a_list_without_repeats_of_items_of_the_shop(shop: Shop) -> None:
+    rows = shop.engine.rows(shop.engine.sql(shop.lake.table(TABLE)))
+    lists: dict[str, list[str]] = {}
+    for row in rows:
+        lists.setdefault(row["user_id"], []).append(row["item_id"])
+    assert len(lists) == shop.lake.rows("profiles")
+    assert all(len(set(items)) == len(items) == 10 for items in lists.values())
+    assert {row["version"] for row in rows} == {shop.recommend.desk.version}
+    assert all(np.isfinite(row["score"]) and 0 < row["propensity"] <= 1 for row in rows)
+
+
+def test_what_is_cited_lowers_the_score_when_it_is_taken_away(shop: Shop) -> None:
+    """The removed-evidence test: without what the customer did with the cited item, the item's score falls."""
+    desk = shop.recommend.desk
+    cited = 0
+    for name in ("c1", "c7", "c20"):
+        user = shop.pseudonym(name)
+        past = read_past(shop.lake, desk.shelf, user_id=user)
+        for one in shop.recommend.show(user, count=4):
+            if not one.because:
+                continue
+            cited += 1
+            item, gone = desk.shelf.ids.index(one.item_id), desk.shelf.ids.index(one.because)
+            assert gone in past.item, "only what the customer did is cited"
+            rest = past.without(0, np.array([gone]))
+            table = table_of(candidates(desk.learned, rest, desk.shelf), desk.learned, rest, desk.shelf)
+            left = desk.rankers["new" if desk.drop_owned else "any"].score(table.values)[table.item == item]
+            assert not len(left) or left[0] < one.score
+    assert cited > 5
+
+
+def test_one_and_all_get_the_same_list(shop: Shop) -> None:
+    user = shop.pseudonym("c3")
+    rows = shop.engine.rows(
+        f"SELECT * FROM ({shop.engine.sql(shop.lake.table(TABLE))}) WHERE user_id = '{user}' ORDER BY place"
+    )
+    assert [row["item_id"] for row in rows] == [one.item_id for one in shop.recommend.show(user)]
+
+
+def test_places(shop: Shop) -> None:
+    recommend, user = shop.recommend, shop.pseudonym("c3")
+    own = {
+        row["item_id"]
+        for row in shop.engine.rows(
+            f"SELECT DISTINCT item_id FROM ({shop.engine.sql(shop.lake.table('ready.events'))}) WHERE user_id = '{user}'"
+        )
+    }
+    assert not own & {one.item_id for one in recommend.show(user, place="email")}
+    assert {one.item_id for one in recommend.show(user, place="again")} <= own
+    goes = recommend.show(user, place="goes", items=["i4"], count=1)
+    assert [(one.item_id, one.because) for one in goes] == [("i5", "i4")]
+    similar = recommend.show(user, place="item", items=["i4"], count=4)
+    assert {one.item_id for one in similar} <= {"i0", "i1", "i2", "i3", "i5"}
+    assert len(recommend.show("nobody at all", count=5)) == 5, "a new customer gets what is popular"
+    with pytest.raises(ModelError, match="no item"):
+        recommend.show(user, place="goes", items=["x"])
+    with pytest.raises(ModelError, match="one of home"):
+        recommend.show(user, place="lobby")
+
+
+def test_learned_again_it_is_the_same(shop: Shop) -> None:
+    version = shop.recommend.desk.version
+    exam = shop.recommend.exam()
+    assert shop.recommend.train() == exam
+    assert shop.recommend.desk.version == version
+    with Shop.open(shop.folder) as again:
+        assert again.recommend.show(shop.pseudonym("c3")) == shop.recommend.show(shop.pseudonym("c3"))
+        assert json.dumps(again.lake.note("recommend")["exam"])
+
+
+def test_a_look_back_sees_nothing_of_its_window(shop: Shop) -> None:
+    shelf = read_shelf(shop.lake)
+    past = read_past(shop.lake, shelf)
+    day = day_of(str(shop.lake.note("build")["as_of"])) - 14
+    full, cut = (look_back(some, shelf, day, window=14, seed=1) for some in (past, past))
+    before = past.before(day)
+    table = table_of(candidates(full.learned, before, shelf), full.learned, before, shelf)
+    mine = table.rows(np.isin(table.user, full.asked))
+    assert np.array_equal(mine.values, full.table.values, equal_nan=True)
+    assert np.array_equal(full.table.values, cut.table.values, equal_nan=True)
+
+
+def test_shops_it_cannot_learn_from_say_so(tmp_path: Path) -> None:
+    with make_shop(tmp_path, orders(5)) as few, pytest.raises(ModelError, match="only 5 customers"):
+        few.recommend.train()
+    with Shop.open(tmp_path / "shop") as few, pytest.raises(ModelError, match="not learned"):
+        few.recommend.show("anybody")
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "huaxiang.toml").write_text("", encoding="utf-8")
+    with Shop.open(tmp_path / "bare") as bare, pytest.raises(ShopError) as error:
+        bare.recommend.train()
+    assert isinstance(error.value, HuaxiangError) and "huaxiang run" in error.value.mend()

@@ -126,3 +126,32 @@ def remove(shop: Folder, name: Name) -> None:
     with open_shop(shop) as opened:
         opened.market.remove(name)
     say("audience_removed", name=name)
+
+
+@app.command(help=WORDS("cli.segments"))
+def segments(shop: Folder, as_json: Json = False) -> None:
+    from huaxiang.apply.market.show import show_segments
+
+    with open_shop(shop) as opened:
+        found = opened.market.segments()
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        show_segments(found, out, LANG)
+
+
+@app.command(help=WORDS("cli.rules"))
+def rules(
+    shop: Folder,
+    days: Annotated[int, typer.Option(min=1, help=help_of("rule_days"))] = 180,
+    least: Annotated[int, typer.Option(min=2, help=help_of("rule_least"))] = 20,
+    as_json: Json = False,
+) -> None:
+    from huaxiang.apply.market.show import show_rules
+
+    with open_shop(shop) as opened:
+        found = opened.market.rules(days=days, least=least)
+    if as_json:
+        print_json(found)
+    else:
+        show_rules(found, out, LANG)

@@ -18,16 +18,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from huaxiang.apply.market.people import Floats, read_traits, read_vectors
 from huaxiang.engine import Lake
 from huaxiang.errors import DefinitionError
 from huaxiang.models.zoo import Matrix, make_model
 from huaxiang.models.zoo.linear import LinearConfig
 
-Floats = NDArray[np.float64]
 LEAST = 20  # of a seed list
 DRAWS = 3
 OTHERS = 50_000  # customers beside the seed that a regression learns from, at most
-NOT_TRAITS = ("user_no", "weekday_top", "hour_top")
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,8 @@ class Alike:
 
 def look_alikes(lake: Lake, seed_users: Sequence[str], *, count: int, seed: int) -> Alike:
     """raises: DefinitionError where the list is too short, or holds everybody"""
-    names, vectors, traits = _customers(lake)
+    names, _, traits = read_traits(lake)
+    vectors = read_vectors(lake, names)
     place = {name: at for at, name in enumerate(names)}
     mine = np.array(sorted(place[user] for user in seed_users if user in place), dtype=np.int64)
     if len(mine) < LEAST or len(mine) >= len(names):
@@ -113,29 +113,3 @@ def _ways(vectors: Floats | None, traits: Floats) -> dict[str, Callable[[NDArray
             "both": regression(np.hstack([vectors, traits])),
         }
     return found
-
-
-def _customers(lake: Lake) -> tuple[list[str], Floats | None, Floats]:
-    """Ids, vectors (N, D) of norm 1 (None: the shop has no behaviour model; zeros for who has none) and numbers (N, F) of the profiles."""
-    engine = lake.engine
-    table = lake.table("profiles")
-    numbers = [
-        name
-        for name, kind in table.schema().items()
-        if kind.is_numeric() and name not in NOT_TRAITS and not name.endswith("_confidence")
-    ]
-    listed = "".join(f', "{name}"::DOUBLE AS "{name}"' for name in numbers)
-    found = engine.arrow(f"SELECT user_id{listed} FROM ({engine.sql(table)}) ORDER BY user_id")
-    names = [str(value) for value in found.column("user_id").to_pylist()]
-    traits = np.column_stack([found.column(name).to_numpy(zero_copy_only=False).astype(float) for name in numbers])
-    traits[~np.isfinite(traits)] = np.nan
-    if not lake.has("behaviour") or not lake.rows("behaviour"):
-        return names, None, traits
-    told = engine.arrow(f"SELECT user_id, embedding FROM ({engine.sql(lake.table('behaviour'))}) ORDER BY user_id")
-    flat = told.column("embedding").combine_chunks()
-    width = len(flat[0])
-    made = np.zeros((len(names), width))
-    known = dict(zip(told.column("user_id").to_pylist(), range(told.num_rows), strict=True))
-    rows = np.array([known.get(name, -1) for name in names])
-    made[rows >= 0] = flat.flatten().to_numpy().reshape(-1, width)[rows[rows >= 0]]
-    return names, made, traits

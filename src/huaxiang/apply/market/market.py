@@ -17,7 +17,10 @@ from huaxiang.apply.market.audiences import (
     put_list,
     refresh,
 )
+from huaxiang.apply.market.grids import BEST, LEAST, lifecycle_flow, rfm_grid, rules
 from huaxiang.apply.market.language import Reader
+from huaxiang.apply.market.segments import TABLE as SEGMENTS
+from huaxiang.apply.market.segments import Segments, find_segments
 from huaxiang.engine import Lake
 from huaxiang.errors import DefinitionError
 from huaxiang.settings import Settings
@@ -94,6 +97,27 @@ class Market:
         with self.lake.step(STEP) as step:
             found, _ = put_list(step, name, (user if user in here else own for user, own in given.items()))
         return found, len(known) - found
+
+    def segments(self, *, seed: int | None = None) -> Segments:
+        """Groups of customers found anew, each told by what sets it apart; writes the table `segments`."""
+        chance = self.settings.train.seed if seed is None else seed
+        as_of = str(self.lake.note("build").get("as_of", ""))[:10]
+        with self.lake.step(SEGMENTS) as step:
+            found = find_segments(step, seed=chance, as_of=as_of)
+            step.note["found"] = found.to_dict()
+        return found
+
+    def rfm(self) -> list[dict[str, Any]]:
+        """Customers, their spend and its share by fifths of recency and frequency."""
+        return rfm_grid(self.lake)
+
+    def flow(self) -> dict[str, Any]:
+        """Who moved between lifecycle stages in about four weeks."""
+        return lifecycle_flow(self.lake, self.settings)
+
+    def rules(self, *, days: int = 180, least: int = LEAST, best: int = BEST) -> list[dict[str, Any]]:
+        """Which categories are bought by the same customers, more than chance has it: lift with its 95 % interval."""
+        return rules(self.lake, days=days, least=least, best=best)
 
     def alike(self, name: str, *, count: int = 1_000, seed: int | None = None) -> Alike:
         """The customers most like an audience's members and not among them, and how well that finds members held out."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
 from huaxiang.apply.market.audiences import Preview
+from huaxiang.apply.market.segments import Segment, Segments
 from huaxiang.look.numbers import Numbers
 from huaxiang.profile.say import label_of
 from huaxiang.words import Lang, Words
@@ -54,3 +58,55 @@ def _said(name: str, value: object, words: Words, numbers: Numbers) -> str:
     if isinstance(value, str):
         return words.either(f"profile.{SAID.get(name, name)}.{value}", value)
     return numbers.number(value) if isinstance(value, int | float) else str(value)
+
+
+def segment_name(one: Segment, lang: Lang) -> str:
+    """What sets a segment apart most, in a few words."""
+    words = Words(lang)
+    told = [
+        words(f"market.{'high' if d.apart > 0 else 'low'}", trait=label_of(d.trait)[lang]) for d in one.differences[:2]
+    ]
+    return words("market.and").join(told) if told else words("market.ordinary")
+
+
+def show_segments(found: Segments, out: Console, lang: Lang) -> None:
+    """Each segment, its size and what sets it apart from everybody."""
+    words, numbers = Words(lang), Numbers(lang)
+    line = "market.segments_found" if found.steady else "market.segments_unsteady"
+    out.print(
+        words(line, count=len(found.segments), customers=f"{found.customers:,}", way=words(f"market.grouping.{found.way}"), stability=f"{found.stability:.2f}"),
+        style="" if found.steady else "yellow", highlight=False,
+    )  # fmt: skip
+    for one in found.segments:
+        out.print(
+            f"\n{one.number}  {segment_name(one, lang)}   {one.size:,} · {numbers.percent(one.share)}",
+            style="bold",
+            highlight=False,
+            markup=False,
+        )
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 3))
+        for d in one.differences:
+            sign = "+" if d.apart > 0 else "−"
+            table.add_row(
+                label_of(d.trait)[lang],
+                numbers.number(d.mean),
+                words("market.against", mean=numbers.number(d.everybody)),
+                f"{sign}{abs(d.apart):.1f} σ",
+            )
+        out.print(table, highlight=False, markup=False)
+
+
+def show_rules(rows: Sequence[Mapping[str, Any]], out: Console, lang: Lang) -> None:
+    words, numbers = Words(lang), Numbers(lang)
+    if not rows:
+        out.print(words("market.no_rules"), style="yellow")
+        return
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("one", "other", "customers", "confidence", "lift"):
+        table.add_column(words(f"market.column.{column}"), justify="left" if column in ("one", "other") else "right")
+    for row in rows:
+        lift = f"{row['lift']:.1f} ({row['low']:.1f}–{row['high']:.1f})"
+        table.add_row(
+            str(row["one"]), str(row["other"]), f"{row['customers']:,}", numbers.percent(row["confidence"]), lift
+        )
+    out.print(table, highlight=False, markup=False)

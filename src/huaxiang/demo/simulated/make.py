@@ -38,6 +38,7 @@ def make_shop(folder: Path, world: World, *, progress: Progress = SILENT) -> dic
     catalogue = make_catalogue(world)
     with Files(folder) as files, progress.task("demo", f"{world.users} customers", world.pieces + 1) as advance:
         files.write("data/items", items_table(world, catalogue))
+        files.write("truth/items", truths.true_items(catalogue))
         files.write("truth/leaves", pa.table({"path_zh": category_paths(0), "path_en": category_paths(1)}))
         for number in range(world.pieces):
             files.write_all(_ordinary(world, catalogue, number))

@@ -14,7 +14,13 @@ TEST_ACCOUNTS = 3
 
 
 def pick(words: list[str], codes: Ints, *, hole: np.ndarray | None = None) -> pa.Array:
-    """The words of the codes, as a dictionary column; null where `hole`."""
+    """The words of the codes, as a dictionary column; null where `hole`.
+
+    A word that stands twice is entered once: of dictionaries with repeated words pyarrow writes other bytes each time.
+    """
+    if len(set(words)) < len(words):
+        once = {word: place for place, word in enumerate(dict.fromkeys(words))}
+        codes, words = np.array([once[word] for word in words])[codes], list(once)
     return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), mask=hole), pa.array(words, pa.string()))
 
 

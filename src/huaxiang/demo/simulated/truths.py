@@ -18,6 +18,19 @@ SPANS = (7, 30, 90)
 FIRST_ACTS = 10
 
 
+def true_items(catalogue: Catalogue) -> pa.Table:
+    """One row an item: its leaf (a place in truth/leaves), its quality and the day it was launched."""
+    days = np.maximum(catalogue.launch, 0.0)
+    return pa.table(
+        {
+            "item_id": item_ids(catalogue),
+            "leaf": catalogue.leaf,
+            "quality": catalogue.quality,
+            "launched_at": pa.array(utc_us(days), STAMP),
+        }
+    )
+
+
 def true_users(world: World, people: People, ring: np.ndarray | None = None) -> pa.Table:
     """One row a customer: what they are. ring: the fraud ring (-1: none)."""
     return pa.table(

@@ -20,8 +20,8 @@ from measure import Metrics, Timer, in_child, note, write_report
 
 SEEN = {
     "share of order lines by popularity: 1 %, 10 %, 50 % of items": """
-        WITH s AS (SELECT sku, count(*) AS n FROM orders GROUP BY sku), r AS (SELECT n, percent_rank() OVER (ORDER BY n DESC) AS at FROM s)
-        SELECT round(sum(n) FILTER (at <= .01) / sum(n), 3), round(sum(n) FILTER (at <= .1) / sum(n), 3), round(sum(n) FILTER (at <= .5) / sum(n), 3) FROM r""",
+        WITH s AS (SELECT sku, count(*) AS n FROM orders GROUP BY sku), r AS (SELECT n, percent_rank() OVER (ORDER BY n DESC) AS place FROM s)
+        SELECT round(sum(n) FILTER (place <= .01) / sum(n), 3), round(sum(n) FILTER (place <= .1) / sum(n), 3), round(sum(n) FILTER (place <= .5) / sum(n), 3) FROM r""",
     "orders a buyer: 10th, 50th, 90th, 99th percentile": """
         SELECT quantile_cont(n, .1), quantile_cont(n, .5), quantile_cont(n, .9), quantile_cont(n, .99)
         FROM (SELECT uid, count(DISTINCT order_no) AS n FROM orders WHERE uid IS NOT NULL GROUP BY uid)""",

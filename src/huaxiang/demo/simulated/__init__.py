@@ -14,6 +14,7 @@ make.py        all of it, piece by piece, to Parquet
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def lay_out_simulated(
 
     make_shop(folder, World(users=users, seed=seed), progress=progress)
     text = files(__name__).joinpath("simulated.toml").read_text(encoding="utf-8")
-    write_atomically(
-        settings, text.replace('language = "en"', f'language = "{lang}"').replace("category_en", f"category_{lang}")
-    )
+    if lang == "zh":  # the export has both languages; the shop takes one
+        text = re.sub(r'^(title|category|city|region) = "(\w+)_en"', r'\1 = "\2_zh"', text, flags=re.MULTILINE)
+        text = text.replace('description = "title_zh"', 'description = "title_en"')
+        text = re.sub(r"^member_level = .*", 'member_level = "level"', text, flags=re.MULTILINE)
+    write_atomically(settings, text.replace('language = "en"', f'language = "{lang}"'))

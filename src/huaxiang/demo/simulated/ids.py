@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from huaxiang.demo.simulated.acts import LOGIN, SIGNUP, Acts, Lines
-from huaxiang.demo.simulated.people import People
+from huaxiang.demo.simulated.people import DEVICES, People
 from huaxiang.demo.simulated.shelves import STAMP, mails, phones, pick
 from huaxiang.demo.simulated.visits import THEFT, Visits
 from huaxiang.demo.simulated.world import Floats, Ints, World, hash01, user_ids, utc_us
@@ -51,8 +51,8 @@ def draw_cookies(people: People, visits: Visits) -> Cookies:
 def identifiers_table(
     people: People, visits: Visits, acts: Acts, lines: Lines, cookies: Cookies, end: float
 ) -> pa.Table:
-    """What was seen together before the day `end`: cookie and device, account and device, account and phone or mail, guest's cookie
-    and phone."""
+    """What was seen together before the day `end`: cookie and device, account and device, account and phone, mail, address or payment,
+    guest's cookie and phone."""
     seen = cookies.first < end
     cookie = np.nonzero(seen)[0]
     logins = acts.known & (acts.day < end) & ((acts.event == LOGIN) | (acts.event == SIGNUP))
@@ -63,6 +63,12 @@ def identifiers_table(
     guests = guests[np.unique(lines.visit[guests], return_index=True)[1]]
     guest_visit = lines.visit[guests]
     everyone = np.nonzero(people.arrival < end)[0]
+    orders = np.nonzero(lines.known & (lines.day < end))[0]
+    buyer = visits.user[lines.visit[orders]]
+    where = ship_to(people, visits, lines.visit[orders])
+    places, place_first = np.unique(where * (len(people) + 1) + buyer, return_index=True)
+    payers, payer_first = np.unique(buyer, return_index=True)
+    receiver = places % (len(people) + 1)
     ids = user_ids(people.number)
     texts = pa.array(ids).cast(pa.string())
     none_user, none_cookie = pa.nulls, pa.nulls
@@ -72,6 +78,8 @@ def identifiers_table(
         ("phone", phones(people.phone[everyone]), texts.take(pa.array(everyone)), none_cookie(len(everyone), pa.string()), people.arrival[everyone]),
         ("email", pa.array(mails(ids[everyone]), pa.string()), texts.take(pa.array(everyone)), none_cookie(len(everyone), pa.string()), people.arrival[everyone]),
         ("phone", phones(people.phone[visits.user[guest_visit]]), none_user(len(guests), pa.string()), pa.array(cookies.names).take(pa.array(cookies.of[guest_visit])), lines.day[guests]),
+        ("address", addresses(places // (len(people) + 1)), texts.take(pa.array(receiver)), none_cookie(len(places), pa.string()), lines.day[orders][place_first]),
+        ("payment", payments(people.payment[payers]), texts.take(pa.array(payers)), none_cookie(len(payers), pa.string()), lines.day[orders][payer_first]),
     ]  # fmt: skip
     return pa.concat_tables(
         pa.table({"kind": pick([kind], np.zeros(len(value), np.int64)), "value": value, "uid": user, "cookie": cookie, "seen_at": pa.array(utc_us(day), STAMP)})
@@ -105,6 +113,7 @@ def ties_table(world: World, people: People, piece: int) -> pa.Table:
         friends,
         (*_neighbours(people.address), "shared_address"),
         (*_neighbours(people.device[:, 0]), "shared_device"),
+        (*_neighbours(people.payment), "shared_payment"),
     ]
     ids = user_ids(people.number)
     tables = []
@@ -124,5 +133,24 @@ def _neighbours(values: Ints) -> tuple[Ints, Ints]:
     return order[:-1][same], order[1:][same]
 
 
+def ship_to(people: People, visits: Visits, visit: Ints) -> Ints:
+    """The address each visit's order goes to: the customer's; a thief's own."""
+    stolen = visits.kind[visit] == THEFT
+    return np.where(stolen, visits.device[visit] // DEVICES, people.address[visits.user[visit]])
+
+
+def addresses(numbers: Ints) -> pa.Array:
+    return _named("addr", numbers)
+
+
+def payments(numbers: Ints) -> pa.Array:
+    return _named("pay", numbers)
+
+
 def _devices(numbers: Ints) -> pa.Array:
-    return pa.array([f"dev-{number:09x}" for number in (numbers * 48_271 % (1 << 35)).tolist()], pa.string())
+    return _named("dev", numbers)
+
+
+def _named(kind: str, numbers: Ints) -> pa.Array:
+    """Names that tell nothing of the numbers' order, different for different numbers."""
+    return pa.array([f"{kind}-{number:09x}" for number in (numbers * 48_271 % (1 << 35)).tolist()], pa.string())

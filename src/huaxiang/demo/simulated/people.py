@@ -22,7 +22,7 @@ class People:
     buys: log odds that a session ends in an order; sensitive: to prices; content: with the shop (satisfaction); loyal: to an item, 0 to 1
     taste: (N, L) shares of leaves; likes: (N, TASTE_WIDTH) of brands; owl: shops at night
     lift: (N, offers) extra orders in 14 days that a coupon brings; annoyed: (N,) share of orders a coupon costs instead
-    device: (N, DEVICES) numbers, the first `devices` of them used; kind: code of KINDS
+    device: (N, DEVICES) numbers, the first `devices` of them used; phone, address, payment: numbers, equal where shared; kind: code of KINDS
     """
 
     number: Ints
@@ -47,6 +47,7 @@ class People:
     devices: Ints
     phone: Ints
     address: Ints
+    payment: Ints
     kind: Ints
 
     def __len__(self) -> int:
@@ -69,9 +70,9 @@ def draw_people(world: World, catalogue: Catalogue, piece: int) -> People:
     loyal = chance.beta(2, 2, n)
     annoyed = np.where((chance.random(n) < 0.18) & (sensitive < 0.3), chance.uniform(0.2, 0.6, n), 0.0)
     device, devices = _devices(chance, number)
-    phone, address, person = number.copy(), number.copy(), number.copy()
+    phone, address, person, payment = number.copy(), number.copy(), number.copy(), number.copy()
     second = _pairs(chance, n, 0.03)  # a second account of the customer before: same phone and first device
-    for column in (phone, address, person, arrival):
+    for column in (phone, address, person, payment, arrival):
         column[second] = column[second - 1]
     device[second, 0] = device[second - 1, 0]
     for matrix in (taste, likes):
@@ -109,6 +110,7 @@ def draw_people(world: World, catalogue: Catalogue, piece: int) -> People:
         devices=devices,
         phone=phone,
         address=address,
+        payment=payment,
         kind=kind,
     )
 

@@ -14,7 +14,7 @@ from huaxiang.demo.simulated.acts import EVENTS, SEARCH, Acts, Lines
 from huaxiang.demo.simulated.after import Refunds, Reviews, review_texts
 from huaxiang.demo.simulated.catalogue import Catalogue, shelf_words
 from huaxiang.demo.simulated.coupons import Exposures
-from huaxiang.demo.simulated.ids import MODELS, PLATFORMS, Cookies
+from huaxiang.demo.simulated.ids import MODELS, PLATFORMS, Cookies, addresses, payments, ship_to
 from huaxiang.demo.simulated.people import DEVICES, OFFERS, People
 from huaxiang.demo.simulated.shelves import STAMP, item_ids, pick
 from huaxiang.demo.simulated.visits import Visits
@@ -99,7 +99,8 @@ def orders_table(world: World, catalogue: Catalogue, piece: Piece) -> pa.Table:
             "coupon_off": lines.discount[rows],
             "paid": np.round(lines.price[rows] * lines.quantity[rows] - lines.discount[rows], 2),
             "coupon": pick(list(OFFER_CODES), np.maximum(offer, 0), hole=offer < 0),
-            "ship_to": pa.array(piece.people.address[user] * 48_271 % (1 << 31)),
+            "ship_to": addresses(ship_to(piece.people, visits, visit)),
+            "pay_by": payments(piece.people.payment[user]),
             **_device_columns(visits.device[visit], chance.random(len(rows)) < 0.02),
             "paid_at": pa.array(shop_us(lines.day[rows]), STAMP),
         }

@@ -82,6 +82,7 @@ def _make_people(
         devices=np.ones(n, dtype=np.int64),
         phone=number,
         address=shared // DEVICES,
+        payment=world.users * 5 + ring * 16 + chance.integers(0, 5, n),  # five payment accounts a ring
         kind=np.where(farm[ring], FARM, FAKE),
     )
 

@@ -41,7 +41,7 @@ def items_table(world: World, catalogue: Catalogue) -> pa.Table:
     return pa.table(
         {
             "sku": item_ids(catalogue),
-            "title": chinese,
+            "title_zh": chinese,
             "title_en": english,
             "category_zh": pick(category_paths(0), catalogue.leaf),
             "category_en": pick(category_paths(1), catalogue.leaf),
@@ -60,21 +60,26 @@ def users_table(world: World, people: People, piece: int) -> pa.Table:
     year = np.where(odd < 0.01, 1900, people.birth_year)
     spelling = np.where(people.female, 0, 3) + chance.integers(0, 3, n)
     numbers = user_ids(people.number)
+    holes = chance.random(n) < 0.1
+    places = {
+        f"{name}_{lang}": pick([one[lang][level] for one in words["cities"]], city, hole=holes)
+        for lang in ("zh", "en")
+        for level, name in enumerate(("city", "province"))
+    }
     return pa.table(
         {
             "uid": pa.array(numbers).cast(pa.string()),
             "registered": pa.array(utc_us(people.arrival), STAMP),
             "sex": pick(["F", "女", "female", "M", "男", "male", "未知"], np.where(chance.random(n) < 0.2, 6, spelling)),
             "birth_year": pa.array(year, mask=chance.random(n) < 0.3),
-            "city": pick([one[0] for one in words["cities"]], city, hole=chance.random(n) < 0.1),
-            "province": pick([one[1] for one in words["cities"]], city),
+            **places,
             "level": pick(["普通", "银卡", "金卡"], people.level),
             "from_channel": pick(["search", "ad", "friend", "app_store"], chance.integers(0, 4, n)),
             "agreed": pick(["profiling,marketing", "profiling", "orders_only"], np.searchsorted([0.8, 0.985], chance.random(n))),
             "name": [words["family_names"][a] + words["given_names"][b] for a, b in zip(family.tolist(), given.tolist(), strict=True)],
             "mobile": phones(people.phone),
             "mail": mails(numbers),
-            "address": [f"{words['cities'][c][0]}市{a % 300 + 1}号{a % 27 + 1}室" for c, a in zip(city.tolist(), people.address.tolist(), strict=True)],
+            "address": [f"{words['cities'][c]['zh'][0]}市{a % 300 + 1}号{a % 27 + 1}室" for c, a in zip(city.tolist(), people.address.tolist(), strict=True)],
         }
     )  # fmt: skip
 

@@ -81,6 +81,8 @@ def draw_people(world: World, catalogue: Catalogue, piece: int) -> People:
     gone[second] = np.maximum(gone[second], arrival[second] + 1)
     family = np.setdiff1d(_pairs(chance, n, 0.06), np.concatenate((second, second + 1)))  # one address, some one tablet
     address[family] = address[family - 1]
+    lockers = chance.random(n) < 0.08  # have their parcels sent to a locker that a dozen others use
+    address[lockers] = world.users * 9 + number[lockers] // 150
     shares = family[chance.random(len(family)) < 0.5]
     device[shares, 1], devices[shares] = device[shares - 1, 0], np.maximum(devices[shares], 2)
     kind = np.zeros(n, dtype=np.int64)

@@ -1,6 +1,6 @@
 """Rings: accounts made to order and review a seller's goods (刷单), and accounts made to farm coupons.
 
-Both share devices, phones' owners, payments and addresses. Some fake buyers also look around like anyone, which hides them.
+They share devices, payments and addresses, most rings not all of these. Some fake buyers also look around like anyone, which hides them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from huaxiang.demo.simulated.choices import choose_items
 from huaxiang.demo.simulated.coupons import Exposures, campaign_days, draw_exposures
 from huaxiang.demo.simulated.people import DEVICES, KINDS, OFFERS, People
 from huaxiang.demo.simulated.visits import BROWSE, RING, Effects, Visits, join_visits
-from huaxiang.demo.simulated.world import Bools, Floats, Ints, World
+from huaxiang.demo.simulated.world import Bools, Floats, Ints, World, hash01
 
 FAKE, FARM = KINDS.index("fake_order"), KINDS.index("coupon_farm")
 
@@ -57,7 +57,13 @@ def _make_people(
     n = len(ring)
     number = world.users + np.arange(n)
     arrival = np.maximum(born[ring] + chance.uniform(0, np.where(farm[ring], 1.5, 4.0)), 0.5)
-    shared = (world.users * 3 + ring * 8 + chance.integers(0, 3, n)) * DEVICES  # three devices and addresses a ring
+    device = (world.users * 3 + ring * 8 + chance.integers(0, 3, n)) * DEVICES  # three devices a ring
+    address = world.users * 3 + ring * 8 + chance.integers(0, 3, n)
+    payment = world.users * 5 + ring * 16 + chance.integers(0, 5, n)
+    hides = ring % 4  # a quarter of the rings shares all three; the others each hide something
+    device = np.where(hides == 1, number * DEVICES, device)
+    address = np.where(hides >= 2, number, address)
+    payment = np.where(hides == 3, number, payment)
     zeros = np.zeros(n)
     return People(
         number=number,
@@ -78,11 +84,11 @@ def _make_people(
         likes=np.zeros((n, TASTE_WIDTH)),
         lift=np.zeros((n, len(OFFERS))),
         annoyed=zeros,
-        device=np.stack((shared, shared, shared), axis=1),
+        device=np.stack((device, device, device), axis=1),
         devices=np.ones(n, dtype=np.int64),
         phone=number,
-        address=shared // DEVICES,
-        payment=world.users * 5 + ring * 16 + chance.integers(0, 5, n),  # five payment accounts a ring
+        address=address,
+        payment=payment,
         kind=np.where(farm[ring], FARM, FAKE),
     )
 
@@ -139,6 +145,6 @@ def _visits(people: People, user: Ints, day: Floats, anchor: Ints, catalogue: Ca
         offer=np.full(n, -1),
         campaign=np.full(n, -1),
         device=people.device[user, 0],
-        remembered=np.ones(n, dtype=bool),
+        remembered=hash01(people.number[user], np.arange(n)) < 0.5,
         fraud=np.full(n, fraud),
     )

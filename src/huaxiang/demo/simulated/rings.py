@@ -5,7 +5,7 @@ They share devices, payments and addresses, most rings not all of these. Some fa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,10 +45,10 @@ def draw_rings(world: World, catalogue: Catalogue) -> Rings:
     parts = [
         _fake_visits(catalogue, chance, people, ring, born, count),
         _farm_visits(catalogue, chance, people, exposures),
+        _camouflage(world, catalogue, chance, people, ring),
     ]
-    parts.append(_camouflage(world, catalogue, chance, people, ring))
-    orders = np.zeros(len(exposures.user), dtype=np.int64)
-    return Rings(people, exposures, join_visits(parts), Effects(orders, orders), ring)
+    none = np.zeros(len(exposures.user), dtype=np.int64)  # a farm's orders are no effect of the coupon on a customer
+    return Rings(people, exposures, join_visits(parts), Effects(none, none), ring)
 
 
 def _make_people(
@@ -117,8 +117,7 @@ def _farm_visits(catalogue: Catalogue, chance: np.random.Generator, people: Peop
     anchor = cheap[chance.integers(0, len(cheap), len(rows))]
     day = exposures.day[rows] + chance.uniform(0.01, 0.6, len(rows))
     visits = _visits(people, user, day, anchor, catalogue, FARM)
-    visits.offer[:], visits.campaign[:] = exposures.arm[rows], exposures.campaign[rows]
-    return visits
+    return replace(visits, offer=exposures.arm[rows], campaign=exposures.campaign[rows])
 
 
 def _camouflage(world: World, catalogue: Catalogue, chance: np.random.Generator, people: People, ring: Ints) -> Visits:
@@ -129,8 +128,7 @@ def _camouflage(world: World, catalogue: Catalogue, chance: np.random.Generator,
     leaf = chance.integers(0, catalogue.leaves, len(user))
     anchor = choose_items(catalogue, people, user, leaf, day, chance)
     visits = _visits(people, user, day, anchor, catalogue, 0)
-    visits.kind[:], visits.buys[:] = BROWSE, chance.random(len(user)) < 0.1
-    return visits
+    return replace(visits, kind=np.full(len(user), BROWSE), buys=chance.random(len(user)) < 0.1)
 
 
 def _visits(people: People, user: Ints, day: Floats, anchor: Ints, catalogue: Catalogue, fraud: int) -> Visits:

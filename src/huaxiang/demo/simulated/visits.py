@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 import numpy as np
 
@@ -42,6 +43,11 @@ class Visits:
         return Visits(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
+Moments: TypeAlias = (
+    "tuple[Ints, Floats, Ints, Bools]"  # user, day, kind and whether it buys, of visits by user and time
+)
+
+
 @dataclass(frozen=True)
 class Effects:
     """What the coupons did, one row an exposure: orders in its window without any coupon, and with the one of its arm."""
@@ -76,33 +82,9 @@ def draw_visits(
     odds = people.buys[user] + np.log(day_weights(world.days + world.horizon)[day.astype(np.int64)]) * 1.2
     would = (chance.random(len(user)) < 1 / (1 + np.exp(-odds))) | (kind == HABIT)
     would &= day >= people.arrival[user]
-    without = _count(user, day, would, exposures)
-    # what the coupons change: orders fewer of the annoyed, visits more of those they move
-    campaign = window_of(day, len(campaign_days(world)))
-    arm = np.where(campaign >= 0, exposures.arms[user, campaign], CONTROL)
-    lost = would & (arm >= 0) & (chance.random(len(user)) < people.annoyed[user])
-    buys = would & ~lost
-    more = exposures.active & (exposures.arm >= 0)
-    more &= chance.random(len(more)) < people.lift[exposures.user, np.maximum(exposures.arm, 0)]
-    moved = np.nonzero(more)[0]
-    when = exposures.day[moved] + WINDOW_DAYS * chance.beta(1.0, 2.0, len(moved))
-    with_arm = without - _count(user, day, lost, exposures) + more
-    user = np.concatenate((user, exposures.user[moved]))
-    day = np.concatenate((day, when))
-    kind = np.concatenate((kind, np.full(len(moved), COUPON)))
-    buys = np.concatenate((buys, np.ones(len(moved), dtype=bool)))
-    order = np.lexsort((day, user))
-    user, day, kind, buys = user[order], day[order], kind[order], buys[order]
-
-    leaf = choose_leaves(catalogue, people, user, day, buys, chance)
-    habit = kind == HABIT
-    leaf[habit] = habits.leaf[user[habit]]
-    anchor = choose_items(catalogue, people, user, leaf, day, chance)
-    again = habit | ((catalogue.habit_days[leaf] > 0) & (chance.random(len(user)) < 0.7 * people.loyal[user]))
-    again &= chance.random(len(user)) < 0.45 + 0.55 * people.loyal[user]
-    anchor[again] = loyal_items(catalogue, people, user[again], leaf[again])
-    campaign = window_of(day, len(campaign_days(world)))
-    arm = np.where(campaign >= 0, exposures.arms[user, campaign], CONTROL)
+    (user, day, kind, buys), effects = _with_coupons(world, people, exposures, (user, day, kind, would), chance)
+    leaf, anchor = _aims(catalogue, people, habits, (user, day, kind, buys), chance)
+    campaign, arm = _arms(world, exposures, user, day)
     uses = buys & (arm >= 0) & ((kind == COUPON) | (chance.random(len(user)) < 0.35))
     uses[uses] = _firsts(user[uses] * 64 + campaign[uses])  # a coupon is used once
     which = np.minimum((chance.random(len(user)) ** 1.7 * people.devices[user]).astype(np.int64), DEVICES - 1)
@@ -119,7 +101,48 @@ def draw_visits(
         remembered=(chance.random(len(user)) < np.where(which == 0, 0.72, 0.4)) & (day > people.arrival[user]),
         fraud=np.zeros(len(user), dtype=np.int64),
     )
-    return _with_thefts(world, catalogue, people, visits, chance), Effects(without, with_arm)
+    return _with_thefts(world, catalogue, people, visits, chance), effects
+
+
+def _with_coupons(
+    world: World, people: People, exposures: Exposures, visits: Moments, chance: np.random.Generator
+) -> tuple[Moments, Effects]:
+    """The visits as the coupons changed them: orders fewer of those they annoy, visits more of those they move."""
+    user, day, kind, would = visits
+    without = _count(user, day, would, exposures)
+    arm = _arms(world, exposures, user, day)[1]
+    lost = would & (arm >= 0) & (chance.random(len(user)) < people.annoyed[user])
+    more = exposures.active & (exposures.arm >= 0)
+    more &= chance.random(len(more)) < people.lift[exposures.user, np.maximum(exposures.arm, 0)]
+    with_arm = without - _count(user, day, lost, exposures) + more
+    moved = np.nonzero(more)[0]
+    users = np.concatenate((user, exposures.user[moved]))
+    days = np.concatenate((day, exposures.day[moved] + WINDOW_DAYS * chance.beta(1.0, 2.0, len(moved))))
+    kinds = np.concatenate((kind, np.full(len(moved), COUPON)))
+    buys = np.concatenate((would & ~lost, np.ones(len(moved), dtype=bool)))
+    order = np.lexsort((days, users))
+    return (users[order], days[order], kinds[order], buys[order]), Effects(without, with_arm)
+
+
+def _aims(
+    catalogue: Catalogue, people: People, habits: Habits, visits: Moments, chance: np.random.Generator
+) -> tuple[Ints, Ints]:
+    """The leaf and the item each visit comes to; of what is used up, the loyal come back to the same."""
+    user, day, kind, buys = visits
+    leaf = choose_leaves(catalogue, people, user, day, buys, chance)
+    habit = kind == HABIT
+    leaf[habit] = habits.leaf[user[habit]]
+    anchor = choose_items(catalogue, people, user, leaf, day, chance)
+    again = habit | ((catalogue.habit_days[leaf] > 0) & (chance.random(len(user)) < 0.7 * people.loyal[user]))
+    again &= chance.random(len(user)) < 0.45 + 0.55 * people.loyal[user]
+    anchor[again] = loyal_items(catalogue, people, user[again], leaf[again])
+    return leaf, anchor
+
+
+def _arms(world: World, exposures: Exposures, user: Ints, day: Floats) -> tuple[Ints, Ints]:
+    """The campaign in whose window each visit lies (-1: none) and the arm its user was drawn for."""
+    campaign = window_of(day, len(campaign_days(world)))
+    return campaign, np.where(campaign >= 0, exposures.arms[user, campaign], CONTROL)
 
 
 def join_visits(parts: list[Visits]) -> Visits:

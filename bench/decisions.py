@@ -57,6 +57,8 @@ def score_outcomes(shop: Shop, truth: Truth) -> list[Row]:
         rows = shop.engine.arrow(
             f"SELECT value, {real} AS real, {oracle} AS oracle, {plain} AS plain FROM {joined.get_name()}"
         )
+        if not rows.num_rows:
+            continue  # this shop does not predict it
         value, target, best, base = (numbers(rows, name) for name in ("value", "real", "oracle", "plain"))
         metric, judge = ("spearman", rank) if outcome == "spend_30d" else ("auc", auc)
         found.append(Row(outcome, metric, *(judge(target, one) for one in (value, base, best)), len(target)))

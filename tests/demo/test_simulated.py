@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from conftest import run_huaxiang
+from conftest import ROOT, run_huaxiang
 from huaxiang.demo import open_demo
 from huaxiang.demo.simulated.make import make_shop
 from huaxiang.demo.simulated.people import OFFERS
@@ -192,6 +195,36 @@ def test_truth_joins_to_the_shops_pseudonyms(journey: Path) -> None:
         assert joined.num_rows == shop.engine.value(f"SELECT count(*) FROM ({bought})")
         assert set(joined.column_names) >= {"orders", "satisfaction", "taste"}
         assert joined.column("orders").to_pylist() != [1] * joined.num_rows
+
+
+def test_benchmark_sets_the_shop_between_baseline_and_oracle(journey: Path, tmp_path: Path) -> None:
+    out = tmp_path / "decisions.json"
+    bench = ROOT / "bench" / "decisions.py"
+    done = subprocess.run(
+        [sys.executable, str(bench), "--data", str(journey), "--out", str(out)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = {name: figure["mean"] for name, figure in json.loads(out.read_text(encoding="utf-8"))["metrics"].items()}
+    assert found["churn_30d_auc_oracle"] > max(0.75, found["churn_30d_auc_baseline"])
+    assert found["identity_pairs_precision_shop"] > 0.95
+    assert found["identity_pairs_recall_shop"] > found["identity_pairs_recall_baseline"]
+    assert found["listed_items_hidden_taste_oracle"] > found["listed_items_hidden_taste_baseline"]
+
+
+def test_chinese_shop_takes_the_chinese_columns(tmp_path: Path) -> None:
+    with open_demo(tmp_path, shop="simulated", users=60, lang="zh") as shop:
+        maps = {
+            name: origin.column
+            for source in shop.settings.collect
+            for to in source.to
+            for name, origin in to.map.items()
+        }
+        assert (maps["title"], maps["description"], maps["category"]) == ("title_zh", "title_en", "category_zh")
+        assert (maps["city"], maps["region"], shop.settings.shop.name) == ("city_zh", "province_zh", "模拟店铺")
 
 
 def test_truth_is_asked_for_where_there_is_none(tmp_path: Path) -> None:

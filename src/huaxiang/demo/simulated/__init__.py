@@ -45,5 +45,6 @@ def lay_out_simulated(
     if lang == "zh":  # the export has both languages; the shop takes one
         text = re.sub(r'^(title|category|city|region) = "(\w+)_en"', r'\1 = "\2_zh"', text, flags=re.MULTILINE)
         text = text.replace('description = "title_zh"', 'description = "title_en"')
+        text = text.replace('name = "Simulated shop"', 'name = "模拟店铺"')
         text = re.sub(r"^member_level = .*", 'member_level = "level"', text, flags=re.MULTILINE)
     write_atomically(settings, text.replace('language = "en"', f'language = "{lang}"'))

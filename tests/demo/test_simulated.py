@@ -239,6 +239,18 @@ def test_impossible_number_of_customers_is_refused(tmp_path: Path, users: int) -
     assert not (tmp_path / "shop").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(("--users", "100"), "of the simulated shop"), (("--shop", "simulated", "--households", "9"), "of the grocer")],
+    ids=["users of the grocer", "households of the simulated shop"],
+)
+def test_options_of_the_other_shop_are_refused(tmp_path: Path, words: tuple[str, ...], says: str) -> None:
+    refused = run_huaxiang("demo", *words, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert says in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_demo_does_not_take_one_shop_for_the_other(journey: Path) -> None:
     refused = run_huaxiang("demo", "--folder", str(journey))
     assert refused.returncode == 1

@@ -27,6 +27,10 @@ def demo(
     from huaxiang.models.show import show_card
     from huaxiang.profile import show_profile
 
+    if users and shop == "grocer":
+        raise typer.BadParameter(help_of("demo_users"))
+    if households and shop == "simulated":
+        raise typer.BadParameter(help_of("households"))
     folder = folder or FOLDERS[shop]
     progress = make_progress()
     with open_demo(

@@ -7,12 +7,14 @@ simulated/   customers with hidden tastes and lives, coupons with known effects,
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from huaxiang.errors import ShopError
 from huaxiang.progress import SILENT, Progress
-from huaxiang.shop import SETTINGS, Shop
 from huaxiang.words import Lang
+
+if TYPE_CHECKING:
+    from huaxiang.shop import Shop
 
 DemoShop: TypeAlias = Literal["grocer", "simulated"]
 
@@ -33,6 +35,8 @@ def open_demo(
     users, seed: of the simulated shop, how many customers (0: 2,500), and which of all such shops
     raises: ShopError where `folder` holds the other one
     """
+    from huaxiang.shop import SETTINGS, Shop
+
     settings = folder / SETTINGS
     if settings.exists() and (folder / "truth").is_dir() != (shop == "simulated"):
         raise ShopError("shop.other_demo", folder=folder, shop=shop)

@@ -13,7 +13,6 @@ from huaxiang.cli.terminal import (
     Folder,
     app,
     help_of,
-    make_progress,
     open_shop,
     out,
     parse_day,
@@ -138,36 +137,6 @@ def run(shop: Folder, full: Annotated[bool, typer.Option("--full", help=help_of(
     with open_shop(shop) as opened:
         path = opened.run(full=full, show=_show)
         say("wrote", path=path)
-
-
-@app.command(help=WORDS("cli.demo"))
-def demo(
-    folder: Annotated[Path, typer.Option(help=help_of("folder"))] = Path("demo-shop"),
-    households: Annotated[int, typer.Option(help=help_of("households"))] = 0,
-    full: Annotated[bool, typer.Option("--full", help=help_of("full"))] = False,
-) -> None:
-    from huaxiang.clean.show import show_quality
-    from huaxiang.demo import open_demo
-    from huaxiang.models.show import show_card
-    from huaxiang.profile import show_profile
-
-    with open_demo(folder, households=households, lang=LANG, progress=make_progress()) as opened:
-        path = opened.run(full=full)
-        quality = opened.quality()
-        if quality is not None:
-            show_quality(quality, out, LANG)
-        for card in opened.cards():
-            show_card(card, out, LANG)
-        examples = opened.examples()
-        for number, user in enumerate(examples, 1):
-            out.rule(WORDS("cli.say.demo_example", number=number, count=len(examples)))
-            show_profile(opened.profile(user), out, LANG)
-        out.rule()
-        say("demo_ready", folder=folder, households=opened.lake.rows("profiles"))
-        say("demo_source")
-        say("demo_report")
-        out.print(f"  {path.resolve()}", style="bold cyan", highlight=False, soft_wrap=True)
-        say("demo_own")
 
 
 @app.command(help=WORDS("cli.quarantine"))

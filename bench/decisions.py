@@ -1,0 +1,198 @@
+"""How near do the shop's decisions come to the truth of the simulated shop?
+
+    python bench/decisions.py --users 2500 --seed 1 --out decisions.json     # 2 to 3 minutes on 2 cores
+    python bench/decisions.py --data simulated-shop                          # a shop that has been run
+
+Every row sets what the shop says beside a plain baseline and beside the oracle, who knows everything of each customer but chance.
+Simulated, and so a check of the machinery and of honest figures, not a claim about real shops. An application adds its rows by one
+function in SCORERS: it takes the opened shop and its truth and gives Rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
+
+from huaxiang.demo import open_demo
+from huaxiang.demo.simulated.truth import Truth, join_truth, read_truth, with_pseudonyms
+from huaxiang.shop import Shop
+from measure import Metrics, note, write_report
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure against the truth. baseline, oracle: nan where there is none; n: of how many cases."""
+
+    name: str
+    metric: str
+    shop: float
+    baseline: float
+    oracle: float
+    n: int
+
+
+def score_outcomes(shop: Shop, truth: Truth) -> list[Row]:
+    """Predicted churn, purchase and spend against what the customers did next. Baselines: days of silence, spend of 90 days."""
+    found = []
+    for outcome, real, oracle, plain in (
+        ("churn_30d", "(orders_30d = 0)::INT", "-expected_orders_30d", "recency_days"),
+        ("purchase_7d", "(orders_7d > 0)::INT", "expected_orders_7d", "-recency_days"),
+        ("spend_30d", "spend_30d", "expected_spend_30d", "spend_90d_before"),
+    ):
+        said = (
+            f"SELECT p.user_id, value, coalesce(recency_days, 999) AS recency_days, coalesce(spend_90d, 0) AS spend_90d_before "
+            f"FROM ({shop.engine.sql(shop.lake.table('predictions'))}) p JOIN ({shop.engine.sql(shop.lake.table('features'))}) f USING (user_id) "
+            f"WHERE outcome = '{outcome}'"
+        )
+        joined = shop.engine.load(join_truth(shop, truth, "futures", said))
+        rows = shop.engine.arrow(
+            f"SELECT value, {real} AS real, {oracle} AS oracle, {plain} AS plain FROM {joined.get_name()}"
+        )
+        if not rows.num_rows:
+            continue  # this shop does not predict it
+        value, target, best, base = (numbers(rows, name) for name in ("value", "real", "oracle", "plain"))
+        metric, judge = ("spearman", rank) if outcome == "spend_30d" else ("auc", auc)
+        found.append(Row(outcome, metric, *(judge(target, one) for one in (value, base, best)), len(target)))
+    return found
+
+
+def score_next_items(shop: Shop, truth: Truth, k: int = 10) -> list[Row]:
+    """The items the behaviour model lists against those viewed next, and against hidden tastes. Baseline: the most viewed of 90 days."""
+    events = shop.engine.sql(shop.lake.table("clean.events"))
+    popular = [
+        row["item_id"]
+        for row in shop.engine.rows(
+            f"SELECT item_id FROM ({events}) WHERE event = 'view' AND ts > (SELECT max(ts) FROM ({events}) WHERE event = 'view') - INTERVAL 90 DAY "
+            f"GROUP BY item_id ORDER BY count(*) DESC, item_id LIMIT {k}"
+        )
+    ]
+    said = f"SELECT user_id, list_transform(next_items, x -> x.item_id)[:{k}] AS listed FROM ({shop.engine.sql(shop.lake.table('behaviour'))}) WHERE len(next_items) > 0"
+    viewed = shop.engine.load(with_pseudonyms(truth.table("next_views"), shop.pseudonyms()))
+    rows = shop.engine.rows(
+        f"SELECT listed, list(item_id ORDER BY rank) AS viewed FROM ({said}) JOIN {viewed.get_name()} USING (user_id) GROUP BY user_id, listed"
+    )
+    first = [(row["viewed"][0] in row["listed"], row["viewed"][0] in popular) for row in rows]
+    leaf = dict(zip(*(truth.table("items").column(name).to_pylist() for name in ("item_id", "leaf")), strict=True))
+    tastes = join_truth(shop, truth, "users", said)
+    liked = np.array(tastes.column("taste").to_pylist())  # (B, L) of B customers, L leaves
+    listed = [[leaf[item] for item in items] for items in tastes.column("listed").to_pylist()]
+    mine = [float(liked[number, leaves].mean()) for number, leaves in enumerate(listed)]
+    plain = liked[:, [leaf[item] for item in popular]].mean(axis=1)
+    return [
+        Row(
+            "next view",
+            f"recall@{k}",
+            mean([one for one, _ in first]),
+            mean([one for _, one in first]),
+            math.nan,
+            len(first),
+        ),
+        Row(
+            "listed items",
+            "hidden taste",
+            mean(mine),
+            float(plain.mean()),
+            float(liked.max(axis=1).mean()),
+            len(mine),
+        ),
+    ]
+
+
+def score_identities(shop: Shop, truth: Truth) -> list[Row]:
+    """Pairs of ids taken for one person, against the person behind each. Baseline: links by login alone."""
+    engine = shop.engine
+    real = engine.load(with_pseudonyms(truth.table("identities"), shop.pseudonyms(), "raw_id")).get_name()
+    links = engine.sql(shop.lake.table("identity.links"))
+    found: dict[str, tuple[float, float]] = {}
+    for name, where in (("shop", "true"), ("login", "rule = 'login'")):
+        clusters = (
+            f"SELECT raw_id, person, coalesce(l.user_id, raw_id) AS said FROM {real} LEFT JOIN "
+            f"(SELECT anonymous_id, arg_max(user_id, (since, user_id)) AS user_id FROM ({links}) WHERE {where} GROUP BY anonymous_id) l ON l.anonymous_id = raw_id"
+        )
+        both, said, true = (
+            float(
+                engine.value(
+                    f"SELECT coalesce(sum(n * (n - 1) / 2), 0) FROM (SELECT count(*) AS n FROM ({clusters}) GROUP BY {by})"
+                )
+            )
+            for by in ("said, person", "said", "person")
+        )
+        found[name] = both / max(said, 1), both / max(true, 1)
+    n = int(engine.value(f"SELECT count(*) FROM {real}"))
+    return [
+        Row("identity pairs", metric, found["shop"][place], found["login"][place], 1.0, n)
+        for place, metric in enumerate(("precision", "recall"))
+    ]
+
+
+SCORERS: tuple[Callable[[Shop, Truth], list[Row]], ...] = (score_outcomes, score_next_items, score_identities)
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--data", type=Path, help="a simulated shop that has been run (default: one is made)")
+    words.add_argument("--users", type=int, default=0, help="of the shop that is made (0: as many as the demo)")
+    words.add_argument("--seed", type=int, default=1, help="the shop that is made")
+    words.add_argument("--out", type=Path)
+    given = words.parse_args()
+    with tempfile.TemporaryDirectory() as temp:
+        folder = given.data or Path(temp)
+        with (
+            Shop.open(folder)
+            if given.data
+            else open_demo(folder, shop="simulated", users=given.users, seed=given.seed) as shop
+        ):
+            if not given.data:
+                shop.run()
+            truth = read_truth(folder)
+            rows = [row for scorer in SCORERS for row in scorer(shop, truth)]
+    show(rows)
+    metrics = Metrics()
+    for row in rows:
+        for who in ("shop", "baseline", "oracle"):
+            if not math.isnan(getattr(row, who)):
+                note(metrics, f"{row.name} {row.metric} {who}".replace(" ", "_"), [getattr(row, who)])
+    write_report(
+        given.out,
+        "how near do decisions come to the truth",
+        str(given.data or f"simulated, seed {given.seed}"),
+        metrics,
+    )
+
+
+def show(rows: Sequence[Row]) -> None:
+    print(f"{'against the truth':<24}{'metric':<14}{'baseline':>10}{'shop':>10}{'oracle':>10}{'n':>8}")
+    for row in rows:
+        figures = "".join(
+            f"{'–' if math.isnan(one) else format(one, '.3f'):>10}" for one in (row.baseline, row.shop, row.oracle)
+        )
+        print(f"{row.name:<24}{row.metric:<14}{figures}{row.n:>8,}")
+
+
+def numbers(table: pa.Table, name: str) -> np.ndarray:
+    return np.asarray(table.column(name).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def auc(real: np.ndarray, score: np.ndarray) -> float:
+    return float(roc_auc_score(real, score))
+
+
+def rank(real: np.ndarray, score: np.ndarray) -> float:
+    return float(spearmanr(real, score).statistic)
+
+
+def mean(values: Sequence[float | bool]) -> float:
+    return float(np.mean(values)) if values else math.nan
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The demo: a shop built from real or simulated records, and what huaxiang makes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from huaxiang.cli.terminal import LANG, WORDS, app, help_of, make_progress, out, say
+from huaxiang.demo import DemoShop
+
+FOLDERS: dict[DemoShop, Path] = {"grocer": Path("demo-shop"), "simulated": Path("simulated-shop")}
+
+
+@app.command(help=WORDS("cli.demo"))
+def demo(
+    shop: Annotated[DemoShop, typer.Option(help=help_of("demo_shop"))] = "grocer",
+    folder: Annotated[Path | None, typer.Option(help=help_of("folder"))] = None,
+    households: Annotated[int, typer.Option(help=help_of("households"))] = 0,
+    users: Annotated[int, typer.Option(help=help_of("demo_users"))] = 0,
+    seed: Annotated[int, typer.Option(help=help_of("seed"))] = 1,
+    full: Annotated[bool, typer.Option("--full", help=help_of("full"))] = False,
+) -> None:
+    from huaxiang.clean.show import show_quality
+    from huaxiang.demo import open_demo
+    from huaxiang.models.show import show_card
+    from huaxiang.profile import show_profile
+
+    if users and shop == "grocer":
+        raise typer.BadParameter(help_of("demo_users"))
+    if households and shop == "simulated":
+        raise typer.BadParameter(help_of("households"))
+    folder = folder or FOLDERS[shop]
+    progress = make_progress()
+    with open_demo(
+        folder, shop=shop, households=households, users=users, seed=seed, lang=LANG, progress=progress
+    ) as opened:
+        path = opened.run(full=full)
+        quality = opened.quality()
+        if quality is not None:
+            show_quality(quality, out, LANG)
+        for card in opened.cards():
+            show_card(card, out, LANG)
+        examples = opened.examples()
+        for number, user in enumerate(examples, 1):
+            out.rule(WORDS("cli.say.demo_example", number=number, count=len(examples)))
+            show_profile(opened.profile(user), out, LANG)
+        out.rule()
+        if shop == "simulated":
+            say("demo_simulated", folder=folder, users=opened.lake.rows("profiles"))
+            say("demo_truth", folder=folder)
+        else:
+            say("demo_ready", folder=folder, households=opened.lake.rows("profiles"))
+            say("demo_source")
+        say("demo_report")
+        out.print(f"  {path.resolve()}", style="bold cyan", highlight=False, soft_wrap=True)
+        say("demo_own")

@@ -83,7 +83,8 @@ def fit_bgnbd(known: Summary) -> BgNbd:
     )
     if not np.isfinite(found.fun):
         raise ModelError("predict.no_fit", model="BG/NBD")
-    return BgNbd(*map(float, np.exp(found.x)), log_likelihood=float(-found.fun * count.sum()))
+    r, alpha, a, b = map(float, np.exp(found.x))
+    return BgNbd(r, alpha, a, b, log_likelihood=float(-found.fun * count.sum()))
 
 
 def _loss(at: Floats, x: Floats, recency: Floats, age: Floats, count: Floats) -> tuple[float, Floats]:

@@ -39,17 +39,8 @@ class Buys:
         """The buys up to and including `day`, of those who had bought by then."""
         inside = self.day <= day
         known, user = np.unique(self.user[inside], return_inverse=True)
-        return Buys(
-            self.users[known], user.astype(np.int64), *(one[inside] for one in (self.day, self.paid, self.pieces))
-        )
-
-    def sample(self, keep: NDArray[np.bool_]) -> Buys:
-        """The buys of the customers that `keep` (N,) marks."""
-        inside = keep[self.user]
-        place = np.cumsum(keep) - 1
-        return Buys(
-            self.users[keep], place[self.user[inside]], *(one[inside] for one in (self.day, self.paid, self.pieces))
-        )
+        user = user.astype(np.int64)
+        return Buys(self.users[known], user, self.day[inside], self.paid[inside], self.pieces[inside])
 
     def after(self, day: int, days: int, known: Buys) -> tuple[Floats, Floats]:
         """What `known` (these buys until `day`) bought in the `days` after it: (N,) buys and (N,) money, N customers of `known`."""
@@ -60,7 +51,7 @@ class Buys:
         met = at >= 0
         return (
             np.bincount(at[met], minlength=len(known)).astype(float),
-            np.bincount(at[met], weights=self.paid[inside][met], minlength=len(known)),
+            np.bincount(at[met], weights=self.paid[inside][met], minlength=len(known)).astype(float),
         )
 
 
@@ -85,8 +76,8 @@ def gather_buys(
         users[known],
         (key // span).astype(np.int64),
         (key % span + first).astype(np.int64),
-        np.bincount(inverse, weights=paid, minlength=len(key)),
-        np.bincount(inverse, weights=pieces, minlength=len(key)),
+        np.bincount(inverse, weights=paid, minlength=len(key)).astype(float),
+        np.bincount(inverse, weights=pieces, minlength=len(key)).astype(float),
     )
 
 

@@ -59,8 +59,8 @@ class Choice:
 
     head: Head
     buyers: float
-    tried: dict[str, dict[str, float]]
-    left_out: dict[str, ModelError]
+    tried: dict[Head, dict[str, float]]
+    left_out: dict[Head, ModelError]
     day: int  # where the heads stood
     days: int  # for how long they were asked
     buys: Span
@@ -125,7 +125,7 @@ def choose(buys: Buys, end: int, days: int, *, seed: int, discount: float, level
     asked = ask(buys, day, min(days, end - day))
     truth, money = buys.after(day, asked.days, asked.buys)
     made: dict[Head, Floats] = {}
-    left_out: dict[str, ModelError] = {}
+    left_out: dict[Head, ModelError] = {}
     for head in HEADS:
         try:
             made[head], _ = _expect(head, buys, day, asked.days, asked, seed=seed)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import huaxiang.cli.brought
 import huaxiang.cli.journey
-import huaxiang.cli.look  # noqa: F401  they declare their commands
+import huaxiang.cli.look
+import huaxiang.cli.predict  # noqa: F401  they declare their commands
 from huaxiang.cli.terminal import LANG, app, err
 from huaxiang.errors import HuaxiangError
 

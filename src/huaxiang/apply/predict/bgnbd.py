@@ -18,7 +18,8 @@ from huaxiang.models.metrics import Floats
 NEED_CUSTOMERS = 20  # below, four parameters are a guess
 NEED_REPEAT = 5
 WEEK = 7.0  # days: time is counted in weeks while fitting, which brings all four parameters near 1
-BOUND = 12.0  # of the logarithms of the parameters
+# Of the logarithms of r, α, a, b. Above 400 a and b say no more than their ratio does, and powers of them leave the numbers' range.
+BOUNDS = ((-12.0, 12.0), (-12.0, 12.0), (-12.0, 6.0), (-12.0, 6.0))
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,8 @@ class BgNbd:
         t = np.asarray(days) / WEEK
         x, age = known.frequency, known.age / WEEK
         a = self.a if abs(self.a - 1) > 1e-6 else 1 + 1e-6  # the formula has a removable gap at 1
-        from scipy.special import hyp2f1
-
         left = (self.alpha + age) / (self.alpha + age + t)
-        inner = hyp2f1(a + self.b - 1 - self.r, a - 1, a + self.b + x - 1, 1 - left)
-        made = (a + self.b + x - 1) / (a - 1) * (1 - left ** (a - 1) * inner) * self.alive(known)
+        made = (a + self.b + x - 1) / (a - 1) * (1 - _stay(self.r, a, self.b, x, left)) * self.alive(known)
         return np.maximum(made, 0.0)
 
     def alive(self, known: Summary) -> Floats:
@@ -64,6 +62,19 @@ class BgNbd:
         return (self.alpha + known.age / WEEK) * (stretch - 1) * WEEK
 
 
+def _stay(r: float, a: float, b: float, x: Floats, left: Floats) -> Floats:
+    """left^(r+x) · ₂F₁(r+x, b+x; a+b+x−1; 1−left), in the form that stays within the numbers' range (tried against 60 digits)."""
+    from scipy.special import hyp2f1
+
+    with np.errstate(all="ignore"):
+        found = left ** (a - 1) * hyp2f1(a + b - 1 - r, a - 1, a + b + x - 1, 1 - left)
+        odd = ~np.isfinite(found)  # a large, and a first buy today: the plain form holds there
+        if odd.any():
+            plain = left ** (r + x) * hyp2f1(r + x, b + x, a + b + x - 1, 1 - left)
+            found = np.where(odd, np.where(np.isfinite(plain), plain, 0.0), found)
+    return found
+
+
 def fit_bgnbd(known: Summary) -> BgNbd:
     """The parameters of greatest likelihood; seconds for millions, since equal customers are counted once.
 
@@ -78,9 +89,7 @@ def fit_bgnbd(known: Summary) -> BgNbd:
         )
     rows = np.column_stack([known.frequency, known.recency / WEEK, known.age / WEEK])
     (x, recency, age), count = (made := np.unique(rows, axis=0, return_counts=True))[0].T, made[1].astype(float)
-    found = minimize(
-        _loss, np.zeros(4), args=(x, recency, age, count), jac=True, method="L-BFGS-B", bounds=[(-BOUND, BOUND)] * 4
-    )
+    found = minimize(_loss, np.zeros(4), args=(x, recency, age, count), jac=True, method="L-BFGS-B", bounds=BOUNDS)
     if not np.isfinite(found.fun):
         raise ModelError("predict.no_fit", model="BG/NBD")
     r, alpha, a, b = map(float, np.exp(found.x))

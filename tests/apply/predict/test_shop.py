@@ -66,6 +66,7 @@ def write_events(lake: Lake, *, late: bool = False) -> None:
             "item_no": pa.array([row[0] % 7 for row in rows], pa.int32()),
             "price": [5.0 + row[0] % 4 for row in rows],
             "amount": pa.array([5.0 + row[0] % 4 if row[0] else None for row in rows], pa.float64()),
+            "order_id": [f"o{row[0]}" if row[1] == "purchase" else None for row in rows],
             "quantity": [1.0] * len(rows),
             "visitor": [False] * len(rows),
         }
@@ -147,6 +148,14 @@ def test_what_was_learned_of_later_is_not_known(predict: Predict) -> None:
     first = predict.value(days=30)
     write_events(predict.lake, late=True)
     assert predict.value(days=30)["expected"] == first["expected"]
+
+
+def test_orders_that_do_not_count_are_left_out_and_counted(predict: Predict) -> None:
+    every = predict.value(days=30)
+    found = predict.value(days=30, without=["o3", "o4", "not there"])
+    assert found["customers"] == every["customers"] - 2
+    assert found["left_out"] == every["lines"] - found["lines"] > 0
+    assert predict.customer("u3") is None
 
 
 def test_reports_are_kept_and_spoken_in_both_languages(predict: Predict) -> None:

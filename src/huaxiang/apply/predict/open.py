@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -31,17 +31,24 @@ class Predict:
     find: Callable[[str], str]
 
     def value(
-        self, *, days: int = 90, discount: float = 0.1, seed: int = SEED, as_of: date | None = None
+        self,
+        *,
+        days: int = 90,
+        discount: float = 0.1,
+        seed: int = SEED,
+        as_of: date | None = None,
+        without: Sequence[str] = (),
     ) -> dict[str, Any]:
         """What every customer will buy and bring in the next `days`: writes the table `clv` and gives the report, hold-out included.
 
-        discount: what a year takes off money, .1 for a tenth; as_of: stand on this day (default: the last build's)
+        discount: what a year takes off money, .1 for a tenth; as_of: stand on this day (default: the last build's);
+        without: orders that do not count, by their id (fake ones); the report says how many lines that were
         raises: ModelError where the history is too short or too few customers came again
         """
         from huaxiang.apply.predict.value import write_value
 
         with self.lake.step("clv") as step:
-            report = write_value(step, days=days, discount=discount, seed=seed, as_of=as_of)
+            report = write_value(step, days=days, discount=discount, seed=seed, as_of=as_of, without=without)
         self._save(VALUE, report)
         return report
 

@@ -71,6 +71,8 @@ def clv_lines(report: Mapping[str, Any], lang: Lang, currency: str) -> dict[str,
                 lines=numbers.number(report["lines"]),
             )
         )
+    if report["left_out"]:
+        notes.append(words("predict.clv.left_out_orders", count=numbers.number(report["left_out"])))
     return {"head": [title, total], "choice": choice, "holdout": holdout, "notes": [*notes, words("predict.clv.note")]}
 
 

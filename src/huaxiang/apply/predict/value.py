@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -56,29 +57,36 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Lines:
-    """Purchases as the shop has them: `buys`, the day the forecast stands at, and how many lines had no amount."""
+    """Purchases as the shop has them: `buys`, the day the forecast stands at, how many lines had no amount, and how many were left out."""
 
     buys: Buys
     end: int
     lines: int
     without_amount: int
+    left_out: int
 
 
-def read_buys(lake: Lake, *, as_of: date | None = None) -> Lines:
+def read_buys(lake: Lake, *, as_of: date | None = None, without: Sequence[str] = ()) -> Lines:
     """What customers bought before `as_of` as it was known then (default: the last build's day), by the shop's own days.
 
+    without: orders that do not count, by their id (fake ones)
     raises: ModelError where there is no purchase at all
     """
     engine = lake.engine
     day = as_of or date.fromisoformat(lake.note("build")["as_of"])
     events = engine.sql(lake.table("ready.events"))
+    named = engine.load(pa.table({"order_id": pa.array(list(without), pa.string())}))
+    fake = f"coalesce(order_id, '') IN (SELECT order_id FROM {named.get_name()})"
+    known = f"event = 'purchase' AND NOT visitor AND day < DATE '{day}' AND known_day < DATE '{day}'"
+    left_out = int(engine.value(f"SELECT count(*) FROM ({events}) WHERE {known} AND {fake}")) if without else 0
     bought = f"""
         SELECT user_no, user_id, (day - DATE '1970-01-01')::BIGINT AS day, amount, quantity FROM ({events})
-        WHERE event = 'purchase' AND NOT visitor AND day < DATE '{day}' AND known_day < DATE '{day}'"""
+        WHERE {known} AND NOT {fake}"""
     found = engine.arrow(f"""
         SELECT user_no, any_value(user_id) AS user_id, day, coalesce(sum(amount) FILTER (amount >= 0), 0)::DOUBLE AS paid,
             coalesce(sum(quantity), count(*))::DOUBLE AS pieces, count(*) AS lines, count(*) FILTER (amount IS NULL) AS bare
         FROM ({bought}) GROUP BY user_no, day ORDER BY user_no, day""")
+    engine.drop(named)
     if not found.num_rows:
         raise ModelError("predict.no_purchases")
     numbers, places = np.unique(found.column("user_no").to_numpy(), return_index=True)
@@ -87,7 +95,7 @@ def read_buys(lake: Lake, *, as_of: date | None = None) -> Lines:
     paid, pieces = (found.column(name).to_numpy() for name in ("paid", "pieces"))
     buys = gather_buys(users, user, found.column("day").to_numpy(), paid, pieces)
     lines, bare = (int(found.column(name).to_numpy().sum()) for name in ("lines", "bare"))
-    return Lines(buys, (day - EPOCH).days - 1, lines, bare)
+    return Lines(buys, (day - EPOCH).days - 1, lines, bare, left_out)
 
 
 def write_value(
@@ -97,16 +105,17 @@ def write_value(
     discount: float = DISCOUNT,
     seed: int = SEED,
     as_of: date | None = None,
+    without: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Writes `clv`, one row a customer who ever bought; gives the report: what was chosen and why, and how it did on the last days.
 
-    days: of the forecast; discount: what a year takes off money
+    days: of the forecast; discount: what a year takes off money; without: orders that do not count (fake ones)
     raises: ModelError where the history is too short, or too few customers came again
     """
     start = time.perf_counter()
     if not 1 <= days <= 3650 or not 0 <= discount < 1:
         raise ModelError("predict.wrong_days", days=days, discount=discount)
-    lines = read_buys(step.lake, as_of=as_of)
+    lines = read_buys(step.lake, as_of=as_of, without=without)
     buys, end = lines.buys, lines.end
     made = forecast(buys, end, days, seed=seed, discount=discount)
     again = learn_next(buys, ask(buys, made.choice.day, made.choice.days), seed=seed)
@@ -121,6 +130,7 @@ def write_value(
         "repeat": int((made.asked.known.frequency > 0).sum()),
         "lines": lines.lines,
         "without_amount": lines.without_amount,
+        "left_out": lines.left_out,
         "version": version,
         "model": {name: getattr(made.asked.model, name) for name in ("r", "alpha", "a", "b")},
         "spend_model": None if made.spend_model is None else vars(made.spend_model),

@@ -6,7 +6,8 @@
 a customer are one buy. The first half of the days is known, the other is the hold-out; nothing of it chooses anything: head and cut are
 chosen on the last third of the first half (src/huaxiang/apply/predict/forecast.py).
 Metrics: mae, spearman, ratio (sum forecast / sum that came) of the likely numbers; expected/… of the expectations; bg_nbd/… of BG/NBD
-alone, the baseline; money/… ; coverage/… of the 90 % intervals; seconds/… ; bg_nbd/r … b, the parameters (time in weeks).
+alone, the baseline; money/… ; coverage/… of the 90 % intervals; next/LEVEL, the share who had bought by the day named for LEVEL, where that
+day lies in the hold-out; seconds/… ; bg_nbd/r … b, the parameters (time in weeks).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import numpy as np
 from huaxiang.apply.predict.bgnbd import fit_bgnbd
 from huaxiang.apply.predict.buys import Buys, gather_buys, summarise
 from huaxiang.apply.predict.forecast import examine
+from huaxiang.apply.predict.heads import ask
+from huaxiang.apply.predict.next_buy import LEVELS, first_after, learn_next
 from measure import Metrics, note, write_report
 
 
@@ -47,6 +50,12 @@ def main() -> None:
         start = time.perf_counter()
         made, report = examine(buys, end, days, seed=seed)
         seconds.append(time.perf_counter() - start)
+        again = learn_next(buys.until(end), ask(buys, made.choice.day, made.choice.days), seed=seed)
+        wait = first_after(buys, made.asked)
+        for level in LEVELS:
+            day = again.days(made.asked, level)
+            if (judged := day <= days).any():
+                report[f"next/{level:g}"] = float(np.mean(wait[judged] <= day[judged]))
         found.append(report)
         chosen.append({"head": made.choice.head, "buyers": made.choice.buyers, "tried": made.choice.tried})
     note(metrics, "seconds/all", seconds)
@@ -56,6 +65,9 @@ def main() -> None:
             note(metrics, label, [one[part][name] for one in found if part in one])
     for name in ("buys", "money"):
         note(metrics, f"coverage/{name}", [one["coverage"][name] for one in found])
+    for level in LEVELS:
+        if values := [one[f"next/{level:g}"] for one in found if f"next/{level:g}" in one]:
+            note(metrics, f"next/{level:g}", values)
     for name, figures in metrics.items():
         print(f"{name:<20} {figures['mean']:10.4f} ± {figures['sd']:.4f}")
     print("chosen:", ", ".join(f"{one['head']} (cut {one['buyers']:g})" for one in chosen))

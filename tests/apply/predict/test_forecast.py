@@ -187,6 +187,8 @@ def test_next_days_are_measured(drawn: Buys) -> None:
     low, half = found.days(asked, 0.1), found.days(asked, 0.5)
     assert np.all(low <= half)
     assert np.all(np.diff(found.came) >= 0)
+    soon = np.isfinite(half)
+    assert np.all(found.chance(asked, 100)[soon & (half <= 100)] >= 0.5 - 1e-3)
 
 
 def test_money_is_left_out_where_nobody_paid() -> None:

@@ -18,6 +18,7 @@ from huaxiang.apply.predict.show import show_clv, show_customer, show_intent, sh
 from huaxiang.engine import Engine, Lake
 from huaxiang.errors import ModelError, UnknownUserError
 from huaxiang.features.filters import EVENT_CODES
+from huaxiang.features.users import bucket_of
 from huaxiang.models.labelled import Labelled
 from huaxiang.models.predictor import finish_predictor, save_predictor
 from huaxiang.models.zoo import LinearConfig, Matrix
@@ -53,6 +54,7 @@ def write_events(lake: Lake, *, late: bool = False) -> None:
         {
             "user_no": pa.array([row[0] for row in rows], pa.int32()),
             "user_id": [f"u{row[0]}" for row in rows],
+            "bucket": pa.array([bucket_of(f"u{row[0]}") for row in rows], pa.int16()),
             "event_id": [f"e{n}" for n in range(len(rows))],
             "event": [row[1] for row in rows],
             "event_no": pa.array([EVENT_CODES[row[1]] for row in rows], pa.int8()),
@@ -174,6 +176,20 @@ def test_reports_are_kept_and_spoken_in_both_languages(predict: Predict) -> None
             assert "<svg" in body
             assert "{{" not in body
     assert predict.customer("u5")["frequency"] > 0  # type: ignore[index]
+
+
+def test_known_customer_begins_with_their_past(predict: Predict) -> None:
+    predict.learn_intent()
+    now = datetime.combine(AS_OF, datetime.min.time())
+    state = predict.begin("u5", now).state
+    events = predict.lake.engine.sql(predict.lake.table("ready.events"))
+    begun, bought = (
+        predict.lake.engine.value(f"SELECT count(*) FROM ({events}) WHERE user_id = 'u5' AND {one}")
+        for one in ("session_start", "event = 'purchase'")
+    )
+    assert (state.before.sessions, state.before.bought) == (begun, bought)
+    assert 0 < state.before.quiet_days < DAYS
+    assert predict.begin("u5", datetime(2023, 1, 1)).state.before.sessions == 0
 
 
 def test_wrong_days_are_refused(predict: Predict) -> None:

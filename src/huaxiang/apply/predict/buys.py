@@ -31,10 +31,6 @@ class Buys:
     def __len__(self) -> int:
         return len(self.users)
 
-    @property
-    def last_day(self) -> int:
-        return int(self.day.max())
-
     def until(self, day: int) -> Buys:
         """The buys up to and including `day`, of those who had bought by then."""
         inside = self.day <= day

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from huaxiang.apply.predict.bgnbd import BgNbd, fit_bgnbd
-from huaxiang.apply.predict.buys import Buys, Index, Summary, first_places, summarise
+from huaxiang.apply.predict.buys import Buys, Summary, first_places, summarise
 from huaxiang.errors import ModelError
 from huaxiang.models.counts import CountConfig, Counts
 from huaxiang.models.metrics import Floats
@@ -86,11 +86,10 @@ def describe(buys: Buys, known: Summary, end: int) -> Matrix:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """A day in the middle of what is known, and what came after it until the end: buys (N,) and money (N,)."""
+    """A day in the middle of what is known, and the buys (N,) that came after it until the end."""
 
     asked: Asked
     buys: Floats
-    money: Floats
 
 
 def rehearse(buys: Buys, end: int, days: int) -> Rehearsal:
@@ -98,7 +97,7 @@ def rehearse(buys: Buys, end: int, days: int) -> Rehearsal:
     first = int(buys.day.min())
     middle = first + (end - first + 1) // 2 - 1
     asked = ask(buys, middle, min(days, end - middle))
-    return Rehearsal(asked, *buys.after(middle, asked.days, asked.buys))
+    return Rehearsal(asked, buys.after(middle, asked.days, asked.buys)[0])
 
 
 @dataclass(frozen=True)
@@ -117,20 +116,19 @@ class Learned:
         """(N, F) by how much each column moves the logarithm of the expectation."""
         if not self.runs:
             return np.zeros((len(asked.known), len(asked.x.columns)))
-        return np.mean([run.explain(asked.x)[0] for run in self.runs], axis=0)
+        return np.asarray(sum(run.explain(asked.x)[0] for run in self.runs)) / len(self.runs)
 
 
-def learn(seen: Rehearsal, *, seed: int, rows: Index | None = None) -> Learned:
-    """The correction as the rehearsal teaches it. rows: the customers it may learn from (None: all).
-
-    raises: ModelError where they are too few
-    """
-    rows = np.arange(len(seen.buys)) if rows is None else rows
-    if len(rows) < NEED_ROWS:
-        raise ModelError("predict.few_to_learn", customers=len(rows), need=NEED_ROWS)
-    x, y, expected = seen.asked.x.rows(rows), seen.buys[rows], seen.asked.expected[rows]
-    config = CountConfig(leaf_rows=int(np.clip(len(rows) // 200, 20, 100)))
-    return Learned(tuple(Counts(config).fit(x, y, expected, seed=seed + run) for run in range(RUNS)))
+def learn(seen: Rehearsal, *, seed: int) -> Learned:
+    """The correction as the rehearsal teaches it; raises ModelError where its customers are too few."""
+    count = len(seen.buys)
+    if count < NEED_ROWS:
+        raise ModelError("predict.few_to_learn", customers=count, need=NEED_ROWS)
+    config = CountConfig(leaf_rows=int(np.clip(count // 200, 20, 100)))
+    asked = seen.asked
+    return Learned(
+        tuple(Counts(config).fit(asked.x, seen.buys, asked.expected, seed=seed + run) for run in range(RUNS))
+    )
 
 
 def expect_two_part(seen: Rehearsal, asked: Asked, *, seed: int) -> Floats:

@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ from numpy.typing import NDArray
 
 from huaxiang.apply.predict.session import BUY, Before, Running, Sessions, event_of, prefixes
 from huaxiang.engine import Lake
+from huaxiang.engine.duck import quote
 from huaxiang.errors import ModelError
 from huaxiang.features.filters import EVENT_CODES
+from huaxiang.features.users import bucket_of
 from huaxiang.models.calibrate import Calibration, choose_calibration, fit_calibration
 from huaxiang.models.card import plain
 from huaxiang.models.curves import calibration_error, reliability
@@ -202,6 +205,22 @@ def read_sessions(lake: Lake) -> Sessions:
         every("session", np.int64), every("code", np.int64), every("second", float), every("item", np.int64), every("price", float),
         *(every(name, float) for name in ("hour", "weekday", "past_sessions", "past_bought", "quiet")),
     )  # fmt: skip
+
+
+def read_before(lake: Lake, user_id: str, now: datetime) -> Before:
+    """What `user_id` (a pseudonym) did before `now` (UTC), as the last build knows it."""
+    events = lake.engine.sql(lake.table("ready.events"))
+    mine = f"""
+        SELECT event_no, ts, session_id, sum(session_start::INT) OVER (PARTITION BY session_id ORDER BY ts, event_id) AS nth
+        FROM ({events}) WHERE user_id = {quote(user_id)} AND bucket = {bucket_of(user_id)} AND ts < TIMESTAMP '{now.replace(tzinfo=None)}'"""
+    row = lake.engine.rows(f"""
+        SELECT count(*) AS sessions, coalesce(sum(bought), 0)::BIGINT AS bought, max(last) AS last
+        FROM (SELECT max((event_no = {EVENT_CODES[BUY]})::INT) AS bought, max(ts) AS last FROM ({mine}) GROUP BY session_id, nth)""")[
+        0
+    ]
+    if row["last"] is None:
+        return Before()
+    return Before(row["sessions"], row["bought"], (now.replace(tzinfo=None) - row["last"]).total_seconds() / 86400)
 
 
 def _asked(found: Sessions) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64]]:

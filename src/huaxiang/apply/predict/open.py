@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from huaxiang.engine.lake import write_atomically
 from huaxiang.settings import Settings
 
 if TYPE_CHECKING:
-    from huaxiang.apply.predict.intent import Intent
+    from huaxiang.apply.predict.intent import Intent, RunningIntent
     from huaxiang.apply.predict.what_if import Moved
 
 VALUE, INTENT = "clv.json", "intent.json"
@@ -77,6 +77,15 @@ class Predict:
         from huaxiang.apply.predict.intent import load_intent
 
         return load_intent(self.folder / "models" / "intent.json")
+
+    def begin(self, user: str, now: datetime) -> RunningIntent:
+        """A session that this customer begins `now` (UTC), with what they did before it.
+
+        user: the shop's own id or the pseudonym; for somebody unknown use `intent().begin()`
+        """
+        from huaxiang.apply.predict.intent import read_before
+
+        return self.intent().begin(read_before(self.lake, self.find(user), now))
 
     def what_if(self, user: str, outcome: str, changes: Mapping[str, float | None]) -> Moved:
         """How the prediction of an outcome moves where a customer's features are changed (None: unknown).

@@ -73,8 +73,8 @@ def read_buys(lake: Lake, *, as_of: date | None = None, without: Sequence[str] =
     raises: ModelError where there is no purchase at all
     """
     engine = lake.engine
+    events = engine.sql(lake.table("ready.events"))  # raises where nothing is built yet
     day = as_of or date.fromisoformat(lake.note("build")["as_of"])
-    events = engine.sql(lake.table("ready.events"))
     named = engine.load(pa.table({"order_id": pa.array(list(without), pa.string())}))
     fake = f"coalesce(order_id, '') IN (SELECT order_id FROM {named.get_name()})"
     known = f"event = 'purchase' AND NOT visitor AND day < DATE '{day}' AND known_day < DATE '{day}'"

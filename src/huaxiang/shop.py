@@ -33,6 +33,7 @@ from huaxiang.words import Lang
 
 if TYPE_CHECKING:
     from huaxiang.apply.market.market import Market
+    from huaxiang.apply.predict.open import Predict
     from huaxiang.apply.recommend.desk import Recommend
     from huaxiang.clean import QualityReport
     from huaxiang.collect import CollectReport
@@ -303,6 +304,17 @@ class Shop:
         check_version(self.lake.note("train"))
         found = find_user(self.lake, self.pseudonyms(), user)
         return foresee(self.lake, self.folder / "models", found, count=count)
+
+    @property
+    def predict(self) -> Predict:
+        """What the shop can foresee of customers: lifetime value, next purchase, a session's intent, what if."""
+        from huaxiang.apply.predict.open import Predict
+        from huaxiang.profile import find_user
+
+        def find(user: str) -> str:
+            return find_user(self.lake, self.pseudonyms(), user, among="features")
+
+        return Predict(self.lake, self.settings, self.folder, find)
 
     def _foreseen(self, users: Sequence[str]) -> dict[str, list[Foreseen]]:
         """What each of `users` will likely take next ({}: there is no behaviour model)."""

@@ -18,6 +18,7 @@ import huaxiang.cli.demo
 import huaxiang.cli.journey
 import huaxiang.cli.look
 import huaxiang.cli.market
+import huaxiang.cli.predict
 import huaxiang.cli.recommend  # noqa: F401  they declare their commands
 from huaxiang.cli.terminal import LANG, app, err
 from huaxiang.errors import HuaxiangError

@@ -1,0 +1,165 @@
+"""What if: a customer's features with some of them changed, and how the prediction of an outcome moves.
+
+The model's answer, not the world's: a feature that is pushed does not pull along those that always moved with it, and no cause is claimed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from huaxiang.engine import Lake, Step
+from huaxiang.engine.duck import quote
+from huaxiang.errors import ModelError, UnknownUserError
+from huaxiang.models.brought import files_in
+from huaxiang.models.histories import HistoryReader
+from huaxiang.models.labelled import feature_matrix
+from huaxiang.models.predictor import Predictor
+from huaxiang.models.zoo import Matrix, VectorConfig
+from huaxiang.settings import Settings
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One prediction: a chance or a number, the class called (""), its interval, and what moved it most: feature -> value, effect."""
+
+    value: float
+    label: str
+    low: float
+    high: float
+    reasons: tuple[tuple[str, float | None, float], ...]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What was changed (feature: from, to), the prediction before and after; outside: changed features whose new value lies beyond all
+    that this shop's customers show, so that the model answers from the edge of what it has seen. as_of, version: of the features and the
+    model.
+    """
+
+    outcome: str
+    changed: dict[str, tuple[float | None, float | None]]
+    before: Answer
+    after: Answer
+    outside: tuple[str, ...]
+    unread: tuple[str, ...]
+    as_of: str
+    model: str
+    version: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def what_if(
+    lake: Lake,
+    settings: Settings,
+    folder: Path,
+    user_id: str,
+    outcome: str,
+    changes: Mapping[str, float | None],
+) -> Moved:
+    """How the prediction of `outcome` for `user_id` (a pseudonym) moves where `changes` (feature -> new value, None: unknown) hold.
+
+    folder: models/ of the shop
+    raises: ModelError where outcome or feature is unknown or has no model; UnknownUserError
+    """
+    predictor, version = _load(lake, folder, outcome)
+    columns = predictor.model.columns
+    names = tuple(
+        one["name"] for one in lake.note("build").get("features", []) if one.get("type", "number") == "number"
+    )
+    for name, value in changes.items():
+        if name not in names:
+            raise ModelError("predict.what_if.feature", feature=name, near=_near(name, names))
+        if value is not None and not math.isfinite(value):
+            raise ModelError("predict.what_if.value", feature=name, value=value)
+    read = tuple(name for name in dict.fromkeys((*names, *changes)) if name in columns or name in changes)
+    x, as_of = _row(lake, user_id, read)
+    if predictor.model.config.reads_history:
+        x = _with_history(lake, settings, predictor, x, user_id, as_of)
+    values = x.values.copy()
+    for name, value in changes.items():
+        values[0, read.index(name)] = np.nan if value is None else value
+    changed = Matrix(x.columns, values, history=x.history)
+    return Moved(
+        outcome,
+        {name: (_number(x.values[0, read.index(name)]), value) for name, value in changes.items()},
+        _answer(predictor, user_id, x),
+        _answer(predictor, user_id, changed),
+        _outside(lake, changes),
+        tuple(name for name in changes if name not in columns or name in predictor.model.dropped),
+        as_of,
+        predictor.name,
+        version,
+    )
+
+
+def _load(lake: Lake, folder: Path, outcome: str) -> tuple[Predictor, str]:
+    places: dict[str, str] = lake.note("train").get("cards", {})
+    trained = {name: (folder / place).parent for name, place in places.items()}
+    if outcome not in trained:
+        raise ModelError(
+            "predict.what_if.outcome",
+            outcome=outcome,
+            have=", ".join(trained) or "-",
+            near=_near(outcome, tuple(trained)),
+        )
+    path = trained[outcome] / "model.json"
+    if not path.exists():
+        raise ModelError("predict.what_if.no_model", outcome=outcome)
+    return Predictor.from_json(path.read_text(encoding="utf-8"), files_in(folder)), path.parent.name
+
+
+def _near(name: str, known: tuple[str, ...]) -> str:
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.0)), "-")
+
+
+def _row(lake: Lake, user_id: str, columns: tuple[str, ...]) -> tuple[Matrix, str]:
+    engine = lake.engine
+    features = "".join(f', "{name}"::DOUBLE AS "{name}"' for name in columns)
+    found = engine.arrow(
+        f"SELECT strftime(as_of, '%Y-%m-%d') AS as_of{features} FROM ({engine.sql(lake.table('features'))}) WHERE user_id = {quote(user_id)}"
+    )
+    if not found.num_rows:
+        raise UnknownUserError("profile.unknown_user")
+    return feature_matrix(found.combine_chunks().to_batches()[0], columns), str(found.column("as_of")[0])
+
+
+def _with_history(lake: Lake, settings: Settings, predictor: Predictor, x: Matrix, user_id: str, as_of: str) -> Matrix:
+    """The row with the customer's events, which stay as they were."""
+    reader = HistoryReader.of(Step(lake, "what_if"), settings)
+    if reader is None or isinstance(predictor.model.config, VectorConfig):
+        raise ModelError("predict.what_if.vector", outcome=predictor.outcome, model=predictor.name)
+    return Matrix(x.columns, x.values, history=reader.read(pa.array([user_id]), np.array([as_of])))
+
+
+def _answer(predictor: Predictor, user_id: str, x: Matrix) -> Answer:
+    row = predictor.predict(pa.array([user_id]), pa.array([None], pa.timestamp("us")), x, "").to_pylist()[0]
+    reasons = tuple((one["feature"], one["value"], one["effect"]) for one in row["reasons"])
+    return Answer(row["value"], row["label"] or "", row["low"], row["high"], reasons)
+
+
+def _outside(lake: Lake, changes: Mapping[str, float | None]) -> tuple[str, ...]:
+    given = {name: value for name, value in changes.items() if value is not None}
+    if not given:
+        return ()
+    engine = lake.engine
+    ends = ", ".join(f'min("{name}")::DOUBLE AS "low {name}", max("{name}")::DOUBLE AS "high {name}"' for name in given)
+    seen = engine.rows(f"SELECT {ends} FROM ({engine.sql(lake.table('features'))})")[0]
+    return tuple(
+        name
+        for name, value in given.items()
+        if seen[f"low {name}"] is None or not seen[f"low {name}"] <= value <= seen[f"high {name}"]
+    )
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

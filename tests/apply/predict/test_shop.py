@@ -1,0 +1,234 @@
+"""A shop's forecasts: from its events to the table `clv` and its sentences, and what if."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from rich.console import Console
+
+from huaxiang.apply.predict.open import Predict
+from huaxiang.apply.predict.show import show_clv, show_customer, show_intent, show_moved
+from huaxiang.engine import Engine, Lake
+from huaxiang.errors import ModelError, UnknownUserError
+from huaxiang.features.filters import EVENT_CODES
+from huaxiang.features.users import bucket_of
+from huaxiang.models.labelled import Labelled
+from huaxiang.models.predictor import finish_predictor, save_predictor
+from huaxiang.models.zoo import LinearConfig, Matrix
+from huaxiang.report.predict import clv_body, intent_body
+from huaxiang.settings import Settings
+
+FIRST, DAYS = date(2024, 1, 1), 240
+AS_OF = FIRST + timedelta(days=DAYS)
+
+
+def write_events(lake: Lake, *, late: bool = False) -> None:
+    """100 customers who look and buy at their own pace; the last 20 stop halfway. late: also purchases known only afterwards."""
+    chance = np.random.default_rng(5)
+    rows = []
+    for user in range(100):
+        day = chance.uniform(0, 30)
+        while day < (DAYS / 2 if user >= 80 else DAYS):
+            visit = datetime.combine(FIRST, datetime.min.time()) + timedelta(days=day)
+            cart, buys = chance.random() < 0.5, chance.random() < 0.5
+            done = [
+                "view",
+                *(["add_to_cart"] if cart else []),
+                *(["purchase"] if buys and (cart or chance.random() < 0.1) else []),
+            ]
+            rows += [
+                (user, name, visit + timedelta(seconds=40 * n), n == 0, visit.date()) for n, name in enumerate(done)
+            ]
+            day += chance.exponential(1 + user % 10)
+    if late:
+        moment = datetime.combine(AS_OF, datetime.min.time()) - timedelta(days=3)
+        rows += [(user, "purchase", moment, True, AS_OF + timedelta(days=2)) for user in range(100)]
+    table = pa.table(
+        {
+            "user_no": pa.array([row[0] for row in rows], pa.int32()),
+            "user_id": [f"u{row[0]}" for row in rows],
+            "bucket": pa.array([bucket_of(f"u{row[0]}") for row in rows], pa.int16()),
+            "event_id": [f"e{n}" for n in range(len(rows))],
+            "event": [row[1] for row in rows],
+            "event_no": pa.array([EVENT_CODES[row[1]] for row in rows], pa.int8()),
+            "ts": pa.array([row[2] for row in rows], pa.timestamp("us")),
+            "day": pa.array([row[2].date() for row in rows], pa.date32()),
+            "known_day": pa.array([row[4] for row in rows], pa.date32()),
+            "hour": pa.array([row[2].hour for row in rows], pa.int8()),
+            "weekday": pa.array([row[2].isoweekday() for row in rows], pa.int8()),
+            "session_id": pa.nulls(len(rows), pa.string()),
+            "session_start": [row[3] for row in rows],
+            "item_no": pa.array([row[0] % 7 for row in rows], pa.int32()),
+            "price": [5.0 + row[0] % 4 for row in rows],
+            "amount": pa.array([5.0 + row[0] % 4 if row[0] else None for row in rows], pa.float64()),
+            "order_id": [f"o{row[0]}" if row[1] == "purchase" else None for row in rows],
+            "quantity": [1.0] * len(rows),
+            "visitor": [False] * len(rows),
+        }
+    )
+    with lake.step("build") as step:
+        step.replace("ready.events", table)
+        step.note |= {
+            "as_of": AS_OF.isoformat(),
+            "features": [{"name": name, "type": "number"} for name in ("spend", "visits", "age")],
+        }
+        users = [f"u{n}" for n in range(100)]
+        numbers = {
+            "spend": np.linspace(0, 99, 100),
+            "visits": np.tile(np.arange(10.0), 10),
+            "age": np.full(100, np.nan),
+        }
+        step.replace(
+            "features",
+            pa.table(
+                {"user_id": users, "as_of": pa.array([datetime(2024, 8, 28)] * 100, pa.timestamp("us")), **numbers}
+            ),
+        )
+
+
+def write_predictor(lake: Lake, folder: Path) -> None:
+    chance = np.random.default_rng(2)
+    values = chance.normal(50, 20, (600, 2))
+    label = (values[:, 0] + chance.normal(0, 5, 600) > 50).astype(float)
+    data = Labelled(
+        "binary",
+        Matrix(("spend", "visits"), values),
+        label,
+        np.arange(600),
+        np.full(600, "train"),
+        np.full(600, "2024-01-01"),
+        [],
+        {},
+        1.0,
+    )
+    made = finish_predictor(
+        "churn_30d", "logistic", LinearConfig("binary"), data, method="none", threshold=0.5, folds=3, level=0.9, seed=1
+    )
+    place = save_predictor(made, folder / "models")
+    with lake.step("train") as step:
+        step.note["cards"] = {"churn_30d": f"churn_30d/{place.name}/card.json", "age_band": "age_band/none/card.json"}
+
+
+@pytest.fixture
+def predict(tmp_path: Path) -> Iterator[Predict]:
+    with Engine(memory_gb=0.5, threads=1, temp=tmp_path / "tmp") as engine:
+        lake = Lake(tmp_path / "lake", engine)
+        write_events(lake)
+        write_predictor(lake, tmp_path)
+        yield Predict(lake, Settings(), tmp_path, lambda user: user)
+
+
+def test_every_buyer_gets_a_row_that_adds_up(predict: Predict) -> None:
+    report = predict.value(days=30)
+    rows = predict.lake.engine.arrow(predict.lake.table("clv")).to_pylist()
+    bought = predict.lake.engine.value(
+        f"SELECT count(DISTINCT user_id) FROM ({predict.lake.engine.sql(predict.lake.table('ready.events'))}) WHERE event = 'purchase'"
+    )
+    assert len(rows) == report["customers"] == bought
+    assert sum(row["expected_purchases"] for row in rows) == pytest.approx(report["expected"])
+    assert sum(row["value"] for row in rows) == pytest.approx(report["value"])
+    for row in rows:
+        assert row["purchases_low"] <= row["expected_purchases"] <= row["purchases_high"]
+        assert 0 <= row["p_alive"] <= 1
+        assert row["as_of"].date() == AS_OF
+    gone, there = (
+        [row["p_alive"] for row in rows if (int(row["user_id"][1:]) >= 80) == wanted] for wanted in (True, False)
+    )
+    assert np.mean(gone) < np.mean(there)
+    assert report["without_amount"] > 0  # the first customer's lines
+    assert set(report["choice"]["left_out"]) == {"corrected", "ziln"}  # a hundred customers are too few to learn from
+
+
+def test_what_was_learned_of_later_is_not_known(predict: Predict) -> None:
+    first = predict.value(days=30)
+    write_events(predict.lake, late=True)
+    assert predict.value(days=30)["expected"] == first["expected"]
+
+
+def test_orders_that_do_not_count_are_left_out_and_counted(predict: Predict) -> None:
+    every = predict.value(days=30)
+    found = predict.value(days=30, without=["o3", "o4", "not there"])
+    assert found["customers"] == every["customers"] - 2
+    assert found["left_out"] == every["lines"] - found["lines"] > 0
+    assert predict.customer("u3") is None
+
+
+def test_reports_are_kept_and_spoken_in_both_languages(predict: Predict) -> None:
+    value, intent = predict.value(days=30), predict.learn_intent()
+    assert predict.reports() == {"clv": json.loads(json.dumps(value)), "intent": json.loads(json.dumps(intent))}
+    for lang in ("en", "zh"):
+        console = Console(record=True, width=100, file=io.StringIO())
+        show_clv(value, console, lang, "CNY")
+        show_intent(intent, console, lang)
+        show_customer(predict.customer("u5"), console, lang, "CNY")
+        show_customer(predict.customer("nobody"), console, lang, "CNY")
+        show_moved(predict.what_if("u5", "churn_30d", {"spend": 500.0, "age": 3.0}), console, lang)
+        text = console.export_text()
+        assert "{" not in text
+        for body in (clv_body(value, lang, "CNY"), intent_body(intent, lang)):
+            assert "<svg" in body
+            assert "{{" not in body
+    assert predict.customer("u5")["frequency"] > 0  # type: ignore[index]
+
+
+def test_known_customer_begins_with_their_past(predict: Predict) -> None:
+    predict.learn_intent()
+    now = datetime.combine(AS_OF, datetime.min.time())
+    state = predict.begin("u5", now).state
+    events = predict.lake.engine.sql(predict.lake.table("ready.events"))
+    begun, bought = (
+        predict.lake.engine.value(f"SELECT count(*) FROM ({events}) WHERE user_id = 'u5' AND {one}")
+        for one in ("session_start", "event = 'purchase'")
+    )
+    assert (state.before.sessions, state.before.bought) == (begun, bought)
+    assert 0 < state.before.quiet_days < DAYS
+    assert predict.begin("u5", datetime(2023, 1, 1)).state.before.sessions == 0
+
+
+def test_wrong_days_are_refused(predict: Predict) -> None:
+    with pytest.raises(ModelError, match="1 to 3650"):
+        predict.value(days=0)
+    with pytest.raises(ModelError, match="discount"):
+        predict.value(discount=1.5)
+
+
+def test_pushed_feature_moves_the_prediction(predict: Predict) -> None:
+    found = predict.what_if("u5", "churn_30d", {"spend": 95.0})
+    assert found.changed == {"spend": (5.0, 95.0)}
+    assert found.before.value < 0.1 < 0.9 < found.after.value
+    assert found.after.reasons[0][0] == "spend"
+    assert found.outside == found.unread == ()
+    same = predict.what_if("u5", "churn_30d", {"spend": 5.0})
+    assert same.before == same.after
+
+
+def test_feature_beyond_what_was_seen_or_unread_is_named(predict: Predict) -> None:
+    found = predict.what_if("u5", "churn_30d", {"spend": -1.0, "age": 30.0, "visits": None})
+    assert found.outside == ("spend", "age")
+    assert found.unread == ("age",)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "feature", "what"),
+    [
+        ("churn", "spend", "did you mean churn_30d"),
+        ("age_band", "spend", "has no model"),
+        ("churn_30d", "spent", "did you mean spend"),
+    ],
+    ids=["outcome", "untrained", "feature"],
+)
+def test_unknown_names_are_refused_with_the_nearest(predict: Predict, outcome: str, feature: str, what: str) -> None:
+    with pytest.raises(ModelError, match=what):
+        predict.what_if("u5", outcome, {feature: 1.0})
+
+
+def test_unknown_customer_is_refused(predict: Predict) -> None:
+    with pytest.raises(UnknownUserError):
+        predict.what_if("nobody", "churn_30d", {"spend": 1.0})

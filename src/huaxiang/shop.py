@@ -32,6 +32,7 @@ from huaxiang.settings import Settings, add_entry, drop_entry, load_settings
 from huaxiang.words import Lang
 
 if TYPE_CHECKING:
+    from huaxiang.apply.guard.guard import Guard
     from huaxiang.clean import QualityReport
     from huaxiang.collect import CollectReport
     from huaxiang.engine.spark_tables import Places
@@ -213,6 +214,15 @@ class Shop:
         from huaxiang.models.vector_table import vector_table
 
         return vector_table(self.cards())
+
+    def guard(self) -> Guard:
+        """The guard: named risks of customers and orders, rules, rings and the review queue.
+
+        found = shop.guard().score()      # found.to_dict(); tables guard.scores, guard.rings, guard.fake_orders, guard.queue
+        """
+        from huaxiang.apply.guard.guard import Guard
+
+        return Guard(self.lake, self.settings, progress=self.progress, save=lambda text: self._save("guard.json", text))
 
     def profiles(self) -> ProfileReport:
         """Turn features and predictions into one row of traits a customer."""

@@ -20,6 +20,7 @@ from huaxiang.settings.behaviour import BehaviourSettings
 from huaxiang.settings.clean import CleanSettings
 from huaxiang.settings.collect import ColumnFrom, DoorSettings, SourceSettings, TableFrom
 from huaxiang.settings.features import FeatureSettings, FeaturesSection, OutcomeSettings
+from huaxiang.settings.guard import GuardSettings, RuleSettings
 from huaxiang.settings.models import ModelSettings
 from huaxiang.settings.profile import ProfileSettings
 from huaxiang.settings.shop import ShopSettings
@@ -33,9 +34,11 @@ __all__ = [
     "DoorSettings",
     "FeatureSettings",
     "FeaturesSection",
+    "GuardSettings",
     "ModelSettings",
     "OutcomeSettings",
     "ProfileSettings",
+    "RuleSettings",
     "Settings",
     "ShopSettings",
     "SourceSettings",
@@ -60,6 +63,7 @@ class Settings(Section):
     train: TrainSettings = TrainSettings()
     behaviour: BehaviourSettings = BehaviourSettings()
     profile: ProfileSettings = ProfileSettings()
+    guard: GuardSettings = GuardSettings()
     spark: SparkSettings = SparkSettings()
 
 

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from conftest import run_huaxiang
 from huaxiang import Shop
+from huaxiang.apply.guard.assess import assess
 from huaxiang.apply.guard.guard import Guard
+from huaxiang.apply.guard.risks import fake_orders_sql
+from huaxiang.apply.guard.window import Sources
+from huaxiang.cli.run import run_words
+from huaxiang.engine import Engine
 from huaxiang.errors import DefinitionError, GuardError
 from huaxiang.report.guard import guard_body
 from huaxiang.settings import RuleSettings
 
 NOW = datetime(2025, 7, 1)
 RING = [f"ring{n}" for n in range(8)]
+FARM = [f"farm{n}" for n in range(6)]
+HONEST = 40
 TOML = """
 [shop]
 name = "Guarded"
@@ -63,16 +72,16 @@ class Log:
         self.rows: list[tuple[object, ...]] = []
         self.orders = 0
 
-    def buy(self, user: str, item: str, ts: datetime, *, coupon: str = "", device: str = "phone", seen: bool = True) -> str:  # fmt: skip
+    def buy(self, user: str, item: str, ts: datetime, *, coupon: str = "", device: str = "phone", seen: bool = True, price: float = 10) -> str:  # fmt: skip
         self.orders += 1
         order = f"o{self.orders}"
         if seen:
             self.rows.append(("view", user, item, "", "", "", device, ts - timedelta(minutes=9)))
-        self.rows.append(("purchase", user, item, order, 10, coupon, device, ts))
+        self.rows.append(("purchase", user, item, order, price, coupon, device, ts))
         return order
 
 
-def make_log(*, honest: int = 60) -> Log:
+def make_log(*, honest: int = HONEST) -> Log:
     log, chance = Log(), np.random.default_rng(3)
     for n in range(honest):
         for week in range(10):
@@ -85,6 +94,12 @@ def make_log(*, honest: int = 60) -> Log:
         ts = datetime(2025, 4, 20, 15) + timedelta(days=7 * week)
         order = log.buy("returner", f"i{week}", ts)
         log.rows.append(("refund", "returner", f"i{week}", order, 10, "", "phone", ts + timedelta(days=2)))
+        log.buy("owner", f"i{week + 9}", ts - timedelta(days=14))
+    for day in (20, 21):  # somebody else, in the owner's name: another device, six times the usual amount
+        log.buy("owner", f"i{day}", datetime(2025, 6, day, 3), device="stranger's", price=60)
+    for n, user in enumerate(FARM):
+        for day in range(4):
+            log.buy(user, f"i{n + 6 * day}", datetime(2025, 5, 1 + n + day, 11), coupon="WELCOME")
     return log
 
 
@@ -107,13 +122,20 @@ def make_shop(folder: Path, log: Log, devices: list[tuple[str, str]] = (), more:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("guarded")
     rule = '[guard.rules.returns]\nwhen = "refund_share_90d > 0.5 and orders_90d >= 5"\naction = "block"\nreason = "R1"\nen = "returns nearly all"\n'
-    devices = [("d0", user) for user in RING] + [(f"own{n}", f"h{n}") for n in range(60)]
+    devices = (
+        [("d0", user) for user in RING]
+        + [("farm", user) for user in FARM]
+        + [(f"own{n}", f"h{n}") for n in range(HONEST)]
+    )
     make_shop(folder, make_log(), devices, rule).close()
     return folder
 
 
 def scores(shop: Shop) -> dict[str, dict[str, object]]:
-    of = {shop.pseudonyms().of(name): name for name in [*RING, "returner", *(f"h{n}" for n in range(60))]}
+    of = {
+        shop.pseudonyms().of(name): name
+        for name in [*RING, *FARM, "owner", "returner", *(f"h{n}" for n in range(HONEST))]
+    }
     rows = shop.engine.rows(shop.lake.table("guard.scores"))
     return {of[row["user_id"]]: row for row in rows}
 
@@ -122,14 +144,27 @@ def test_a_ring_is_found_with_its_orders_and_honest_customers_are_let_alone(fold
     with Shop.open(folder, environ={}) as shop:
         found = shop.guard().score()
         by_name = scores(shop)
-        assert found.ring_count == 1 and found.rings[0].users == len(RING)
+        assert sorted(ring.users for ring in found.rings) == [len(FARM), len(RING)]
         assert all(by_name[user]["fake_orders"] > 0.6 and by_name[user]["action"] == "review" for user in RING)
-        assert all(by_name[f"h{n}"]["action"] == "allow" for n in range(60))
+        assert all(by_name[f"h{n}"]["action"] == "allow" for n in range(HONEST))
         # 8 accounts, 4 orders each, each bought by 7 others of the ring on the same day, on days of a burst
         fakes = shop.engine.rows(shop.lake.table("guard.fake_orders"))
         assert len(fakes) == 32 and {row["user_id"] for row in fakes} == {shop.pseudonyms().of(user) for user in RING}
         assert found.fake_orders == {"orders": 32.0, "users": 8.0, "amount": 320.0}
         assert all("ring_buys_together" in row["why"] for row in fakes)
+
+
+def test_each_risk_has_its_own_customers_and_reasons(folder: Path) -> None:
+    with Shop.open(folder, environ={}) as shop:
+        shop.guard().score()
+        by_name = scores(shop)
+    # 4 orders with a coupon in the first week: .4; 6 accounts on one device: (6 − 3) / 7 of .55; a coupon each time: .3
+    farm = 1 - 0.6 * (1 - 3 / 7 * 0.55) * 0.7
+    assert all(by_name[user]["coupon_farm"] == pytest.approx(farm) for user in FARM)
+    assert all(by_name[user]["reasons"][0] == "coupons_while_new" for user in FARM)
+    assert by_name["owner"]["takeover"] > 0.7 and by_name["owner"]["reasons"][0] == "orders_unlike_owner"
+    assert all(by_name[name]["takeover"] == 0 for name in (*RING, *FARM, "returner"))
+    assert {name for name, row in by_name.items() if row["action"] != "allow"} == {*RING, *FARM, "owner", "returner"}
 
 
 def test_a_rule_of_the_shop_decides_with_its_reason_code(folder: Path) -> None:
@@ -180,9 +215,9 @@ def test_a_dry_run_counts_by_week_and_writes_nothing(folder: Path) -> None:
         assert found.trials[0].matched == 0  # four weeks before, the returner had fewer orders
 
 
-def test_a_verdict_closes_the_case_and_stays(tmp_path: Path) -> None:
-    devices = [("d0", user) for user in RING]
-    with make_shop(tmp_path, make_log(), devices) as shop:
+def test_a_verdict_closes_the_case_and_stays(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy", symlinks=True)
+    with Shop.open(copy, environ={}) as shop:
         guard = shop.guard()
         first = {case.user_id: case for case in guard.score().cases}
         fine, fraud = (first[shop.pseudonyms().of(user)] for user in RING[:2])
@@ -209,12 +244,18 @@ def test_a_shop_with_one_customer_and_no_identifiers_gets_a_plain_answer(tmp_pat
             shop.guard().score(as_of=date(2024, 1, 1))
 
 
-def test_a_shop_without_orders_is_scored_too(tmp_path: Path) -> None:
-    log = Log()
-    log.rows = [("view", f"u{n}", "x", "", "", "", "phone", datetime(2025, 6, 1, 10, n)) for n in range(5)]
-    with make_shop(tmp_path, log) as shop:
-        found = shop.guard().score()
-        assert (found.users, found.orders, found.fake_orders["orders"]) == (5, 0, 0.0)
+def test_a_shop_without_orders_is_assessed_too() -> None:
+    texts = ("user_id", "event_id", "event", "order_id", "item_id", "coupon_id", "device", "refund_of", "text")
+    numbers = ("quantity", "price", "amount", "discount", "rating", "refunded")
+    at = datetime(2025, 6, 1, 10)
+    row = dict.fromkeys(texts, None) | dict.fromkeys(numbers, None) | {"event": "view", "order_key": None, "item_no": 1, "ts": at, "day": at.date(), "known_day": at.date(), "hour": 10}  # fmt: skip
+    types = {**dict.fromkeys(texts, pa.string()), **dict.fromkeys(numbers, pa.float64()), "order_key": pa.int64(), "item_no": pa.int32(), "ts": pa.timestamp("us"), "day": pa.date32(), "known_day": pa.date32(), "hour": pa.int8(), "user_no": pa.int32()}  # fmt: skip
+    with Engine(memory_gb=0.3, threads=1) as engine:
+        events = engine.load(pa.Table.from_pylist([row | {"user_no": n, "user_id": f"u{n}"} for n in range(5)], pa.schema(types.items())))  # fmt: skip
+        users = "SELECT n::INTEGER AS user_no, 'u' || n AS user_id, NULL::TIMESTAMP AS registered_at, TIMESTAMP '2025-06-01' AS first_ts FROM range(5) t(n)"
+        with assess(engine, Sources(f"SELECT * FROM {events.get_name()}", users), date(2025, 6, 2), seed=1) as found:
+            assert len(found) == 5 and found.signals.of("orders_90d").sum() == 0 and found.risks.scores.max() == 0
+            assert engine.rows(fake_orders_sql(found.orders)) == []
 
 
 def test_a_shop_that_is_not_built_is_told_so(tmp_path: Path) -> None:
@@ -232,16 +273,21 @@ def test_the_report_shows_risks_cases_and_the_fake_orders(folder: Path, lang: st
     assert "32" in body and found["cases"][0]["case_id"] in body
 
 
-def test_the_command_line_scores_lists_and_closes(folder: Path) -> None:
-    ran = run_huaxiang("guard", str(folder))
-    assert ran.returncode == 0, ran.stderr
-    assert "fake orders: 32" in ran.stdout and "returns nearly all" in ran.stdout
-    with Shop.open(folder, environ={}) as shop:
-        case = shop.guard().queue()[0]
-    closed = run_huaxiang("guard", "verdict", str(folder), case.case_id, "fine", lang="zh_CN.UTF-8")
-    assert closed.returncode == 0 and "正常" in closed.stdout
-    wrong = run_huaxiang("guard", "verdict", str(folder), "nowhere", "fine")
-    assert wrong.returncode == 1 and "no case" in wrong.stderr
+def test_the_command_line_scores_lists_and_closes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> str:
+        with pytest.raises(SystemExit) as end:
+            run_words(["guard", *words])
+        assert end.value.code == 0
+        return capsys.readouterr().out
+
+    told = run(str(folder))
+    assert "fake orders: 32" in told and "returns nearly all" in told
+    listed = json.loads(run("queue", str(folder), "--json"))
+    assert "known" not in listed[0] and "fine" in run("verdict", str(folder), listed[0]["case_id"], "fine")
+    assert len(json.loads(run("queue", str(folder), "--json"))) == len(listed) - 1
+    with pytest.raises(SystemExit) as end:
+        run_words(["guard", "verdict", str(folder), "nowhere", "fine"])
+    assert end.value.code == 1 and "no case" in capsys.readouterr().err
 
 
 def test_the_moment_of_a_verdict_is_kept(folder: Path) -> None:

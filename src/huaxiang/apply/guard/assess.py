@@ -11,7 +11,7 @@ import numpy as np
 
 from huaxiang.apply.guard.anomaly import ecod, isolation, share_below
 from huaxiang.apply.guard.neighbours import aggregate
-from huaxiang.apply.guard.rings import Rings, find_rings
+from huaxiang.apply.guard.rings import Rings, find_circles, find_rings
 from huaxiang.apply.guard.risks import RISKS, Risks, judge
 from huaxiang.apply.guard.signals import SIGNALS, Signals, copy_orders, read_signals
 from huaxiang.apply.guard.ties import Ties, read_ties
@@ -58,7 +58,7 @@ def assess(engine: Engine, sources: Sources, as_of: date, *, seed: int) -> Itera
     with open_window(engine, sources, as_of) as window:
         ties = read_ties(engine, sources, window)
         rings = find_rings(ties)
-        orders = copy_orders(engine, window, rings)
+        orders = copy_orders(engine, window, rings, find_circles(ties))
         try:
             signals = read_signals(engine, window, ties, rings, orders)
             values = signals.values

@@ -19,15 +19,17 @@ Ints = NDArray[np.int64]
 EPSILON = 0.1
 MIN_USERS = 5  # a household may share an address, a device and a card: four are no ring
 # A promotion too makes many buy the same on one day. A ring of buyers has bought together several times, and most of it each time.
-MIN_BURSTS, MIN_FILL = 2.0, 0.3  # bursts a member shares on the mean; ties there are over ties there could be
-ROUNDS = 12
+MIN_BURSTS, MIN_FILL = 2, 0.3  # bursts a member shares at least; ties there are over ties there could be
+ROUNDS = 60
+LOOSEN = 10  # a component too loose loses a tenth of its keys, the widest
 BURST = KINDS.index("burst")
 
 
 @dataclass(frozen=True)
 class Rings:
     """R rings. of: (U,) ring of each customer, −1: none; keys: (U,) keys the customer shares inside it; users, density: (R,);
-    kinds: (R, len(KINDS)) keys of each kind. Largest density × log of the members first."""
+    kinds: (R, len(KINDS)) keys of each kind. Largest density × log of the members first;
+    a ring of both sorts has the density of the denser."""
 
     of: Ints
     keys: Ints
@@ -43,17 +45,29 @@ def find_rings(ties: Ties) -> Rings:
     """The rings among `ties`: of customers who share addresses, devices, payments; and of customers who bought together."""
     weight = 1.0 / np.log(ties.holders + 5.0)[ties.key]
     bought = ties.kind[ties.key] == BURST
-    found = [group for left in (~bought, bought) for group in _search(ties, weight, left)]
+    found = [
+        group for left, least in ((~bought, 1), (bought, MIN_BURSTS)) for group in _search(ties, weight, left, least)
+    ]
     found.sort(key=lambda group: -group.density * np.log(len(group.users)))
-    of, keys, rings = np.full(ties.users, -1, dtype=np.int64), np.zeros(ties.users, dtype=np.int64), []
+    of, held = np.full(ties.users, -1, dtype=np.int64), np.zeros(ties.users, dtype=np.int64)
+    kinds: list[Ints] = []
+    densities: list[float] = []
     for group in found:
-        free = of[group.users] < 0  # who shares a device and bought together too is one ring, the stronger
-        if np.mean(free) > 0.5:
-            of[group.users[free]], keys[group.users[free]] = len(rings), group.held[free]
-            rings.append(group)
-    kinds = np.array([group.kinds for group in rings], dtype=np.int64).reshape(len(rings), len(KINDS))
-    users = np.bincount(of[of >= 0], minlength=len(rings))
-    return Rings(of, keys, users, np.array([group.density for group in rings]), kinds)
+        taken = of[group.users]
+        free, met = group.users[taken < 0], np.bincount(taken[taken >= 0], minlength=1)
+        other = int(met.argmax())
+        if met[other] and 2 * met[other] >= min(len(group.users), np.count_nonzero(of == other)):
+            kinds[other] += group.kinds  # who shares devices and buys together is one ring
+        elif len(free) >= MIN_USERS:
+            other = len(kinds)
+            kinds.append(group.kinds)
+            densities.append(group.density)
+        else:
+            continue
+        of[free] = other
+        held[group.users] += np.where(of[group.users] == other, group.held, 0)
+    users = np.bincount(of[of >= 0], minlength=len(kinds))
+    return Rings(of, held, users, np.array(densities), np.array(kinds, dtype=np.int64).reshape(len(kinds), len(KINDS)))
 
 
 @dataclass(frozen=True)
@@ -66,23 +80,35 @@ class Group:
     density: float
 
 
-def _search(ties: Ties, weight: NDArray[np.float64], left: NDArray[np.bool_]) -> list[Group]:
-    """The rings over the ties of `left`."""
+def find_circles(ties: Ties) -> Ints:
+    """(U,) number of the circle of each customer: all who hang together by shared addresses, devices, payments and other identifiers, two
+    already; −1: alone."""
+    part = _components(ties, ties.kind[ties.key] != BURST)[: ties.users]
+    return np.where(np.bincount(part)[part] > 1, part, -1) if ties.users else part
+
+
+def _search(ties: Ties, weight: NDArray[np.float64], left: NDArray[np.bool_], least: int) -> list[Group]:
+    """The rings over the ties of `left`, whose members have at least `least` keys each."""
     found: list[Group] = []
     for _ in range(ROUNDS):
-        left = _shared_only(ties, left)
+        left = _core(ties, left, least)
         if not left.any():
             break
-        kept = _peel(ties, weight, left)
-        found += _groups(ties, weight, kept)
-        left &= ~kept
+        groups, done = _groups(ties, weight, _peel(ties, weight, left))
+        found += groups
+        left &= ~done
     return found
 
 
-def _shared_only(ties: Ties, left: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The ties of `left` to keys that at least two customers still have."""
-    held = np.bincount(ties.key[left], minlength=ties.keys)
-    return left & (held > 1)[ties.key]
+def _core(ties: Ties, left: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
+    """The ties of `left` between customers with at least `least` keys and keys with at least two customers, until all of them are."""
+    while True:
+        held = np.bincount(ties.key[left], minlength=ties.keys)
+        kept = left & (held > 1)[ties.key]
+        kept &= (np.bincount(ties.user[kept], minlength=ties.users) >= least)[ties.user]
+        if (kept == left).all():
+            return left
+        left = kept
 
 
 def _components(ties: Ties, left: NDArray[np.bool_]) -> Ints:
@@ -123,18 +149,26 @@ def _peel(ties: Ties, weight: NDArray[np.float64], left: NDArray[np.bool_]) -> N
     return left & (gone_in >= best_pass[part[user]])
 
 
-def _groups(ties: Ties, weight: NDArray[np.float64], kept: NDArray[np.bool_]) -> list[Group]:
-    """Each component of the ties `kept` that is a ring."""
+def _groups(ties: Ties, weight: NDArray[np.float64], kept: NDArray[np.bool_]) -> tuple[list[Group], NDArray[np.bool_]]:
+    """Each component of the ties `kept` that is a ring; and the ties that need no further search.
+
+    A component too loose to be one ring may be several that a promotion holds together: its widest keys are done with, the rest is searched on.
+    """
     places = np.flatnonzero(kept)
     of_tie = _components(ties, kept)[ties.user[places]]
     order = np.argsort(of_tie, kind="stable")
-    made = []
+    made, done = [], np.zeros(len(kept), dtype=bool)
     for inside in np.split(places[order], np.flatnonzero(np.diff(of_tie[order])) + 1):
         users, held = np.unique(ties.user[inside], return_counts=True)
-        keys = np.unique(ties.key[inside])
-        together = len(inside) >= max(MIN_BURSTS * len(users), MIN_FILL * len(users) * len(keys))
-        if len(users) >= MIN_USERS and (ties.kind[keys[0]] != BURST or together):
+        keys, holders = np.unique(ties.key[inside], return_counts=True)
+        together = ties.kind[keys[0]] != BURST or len(inside) >= MIN_FILL * len(users) * len(keys)
+        if len(users) >= MIN_USERS and not together:
+            widest = keys[np.argsort(-holders, kind="stable")[: max(1, len(keys) // LOOSEN)]]
+            done[inside[np.isin(ties.key[inside], widest)]] = True
+            continue
+        done[inside] = True
+        if len(users) >= MIN_USERS:
             kinds = np.bincount(ties.kind[keys], minlength=len(KINDS))
             density = float(weight[inside].sum() / (len(users) + len(keys)))
             made.append(Group(users, held.astype(np.int64), kinds, density))
-    return made
+    return made, done

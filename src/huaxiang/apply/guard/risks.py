@@ -34,8 +34,9 @@ class Reason:
 
 
 REASONS: tuple[Reason, ...] = (
-    Reason("fake_orders", "ring_buys_together", "copied_share_90d", 0.1, 0.6, 0.75, ("copied_orders_90d", 2)),
-    Reason("fake_orders", "in_a_ring", "ring_users", 5, 20, 0.3),
+    Reason("fake_orders", "ring_buys_together", "copied_orders_90d", 1, 5, 0.6),
+    Reason("fake_orders", "hardly_ever_alone", "copied_share_90d", 0.1, 0.6, 0.5, ("copied_orders_90d", 2)),
+    Reason("fake_orders", "in_a_ring", "ring_users", 4, 20, 0.3, ("ring_keys", 2)),
     Reason("fake_orders", "burst_buying", "burst_share_90d", 0.3, 0.9, 0.3, ("orders_90d", 3)),
     Reason("fake_orders", "copied_reviews", "copied_review_share_90d", 0.3, 1.0, 0.5, ("reviews_90d", 2)),
     Reason("fake_orders", "review_burst", "reviews_max_day_90d", 5, 20, 0.3),
@@ -59,7 +60,7 @@ REASONS: tuple[Reason, ...] = (
 
 # An order's own reasons, in SQL over the table of `copy_orders`: code -> (degree, weight).
 ORDER_REASONS: dict[str, tuple[str, float]] = {
-    "ring_buys_together": ("least(greatest(copies - 1, 0) / 3.0, 1)", 0.6),
+    "ring_buys_together": ("least(copies / 4.0, 1)", 0.6),
     "burst_buying": ("burst::INT", 0.25),
     "young_account": ("young::INT", 0.2),
     "buys_unseen": ("coalesce(unbrowsed, false)::INT", 0.15),

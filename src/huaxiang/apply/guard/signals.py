@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from huaxiang.apply.guard.rings import Rings
 from huaxiang.apply.guard.ties import KINDS, Ties
@@ -13,7 +14,8 @@ from huaxiang.apply.guard.window import Window
 from huaxiang.engine import Engine
 from huaxiang.models.metrics import Floats
 
-COPIES = 2  # other accounts of the ring with the same item on the same day: the order is a copy
+Ints = NDArray[np.int64]
+COPIES = 1  # other accounts of the ring or circle with the same item on the same day: the order is a copy
 
 # Aggregates over the orders of a customer. NULL: cannot be known (no browsing is recorded, no earlier history …).
 _ORDERS = {
@@ -103,19 +105,22 @@ def _reviews_sql(acts: str) -> str:
         GROUP BY 1"""
 
 
-def copy_orders(engine: Engine, window: Window, rings: Rings) -> str:
-    """The name of a table: the orders with `ring` (−1: none) and `copies`, the other accounts of the ring that bought one of the order's
-    items on the same day."""
+def copy_orders(engine: Engine, window: Window, rings: Rings, circles: Ints) -> str:
+    """The name of a table: the orders with `ring` (−1: none) and `copies`, the other accounts of the ring, or of the circle of shared
+    identifiers, that bought one of the order's items on the same day."""
     nos = engine.arrow(f"SELECT user_no FROM {window.members} ORDER BY user_no")["user_no"]
-    ringed = engine.load(pa.table({"user_no": nos, "ring": rings.of}))
-    of = ringed.get_name()
+    grouped = engine.load(pa.table({"user_no": nos, "ring": rings.of, "circle": circles}))
+    of = grouped.get_name()
+    lines = f"SELECT DISTINCT l.user_no, l.order_key, l.item_no, l.day, g.ring, g.circle FROM {window.lines} l JOIN {of} g USING (user_no) WHERE l.item_no IS NOT NULL AND (g.ring >= 0 OR g.circle >= 0)"
+    sides = " UNION ALL ".join(
+        f"SELECT user_no, order_key, count_others FROM l JOIN (SELECT {side}, item_no, day, count(DISTINCT user_no) - 1 AS count_others FROM l WHERE {side} >= 0 GROUP BY ALL) USING ({side}, item_no, day)"
+        for side in ("ring", "circle")
+    )
     made = engine.store(f"""
-        WITH l AS (SELECT l.user_no, l.order_key, l.item_no, l.day, r.ring FROM {window.lines} l JOIN {of} r USING (user_no) WHERE r.ring >= 0 AND l.item_no IS NOT NULL),
-        same AS (SELECT ring, item_no, day, count(DISTINCT user_no) - 1 AS copies FROM l GROUP BY ALL),
-        best AS (SELECT l.user_no, l.order_key, max(copies) AS copies FROM l JOIN same USING (ring, item_no, day) GROUP BY ALL)
-        SELECT o.*, coalesce(r.ring, -1) AS ring, coalesce(b.copies, 0) AS copies
-        FROM {window.orders} o LEFT JOIN {of} r USING (user_no) LEFT JOIN best b ON b.user_no = o.user_no AND b.order_key = o.order_key""")
-    engine.drop(ringed)
+        WITH l AS ({lines}), best AS (SELECT user_no, order_key, max(count_others) AS copies FROM ({sides}) GROUP BY ALL)
+        SELECT o.*, coalesce(g.ring, -1) AS ring, coalesce(b.copies, 0) AS copies
+        FROM {window.orders} o LEFT JOIN {of} g USING (user_no) LEFT JOIN best b ON b.user_no = o.user_no AND b.order_key = o.order_key""")
+    engine.drop(grouped)
     return made
 
 

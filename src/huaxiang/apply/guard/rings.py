@@ -8,7 +8,7 @@ peeled at the same time, gently where nothing lies below its density, and what i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ MIN_USERS = 5  # a household may share an address, a device and a card: four are
 # A promotion too makes many buy the same on one day. A ring of buyers has bought together several times, and most of it each time.
 MIN_BURSTS, MIN_FILL = 2, 0.3  # bursts a member shares at least; ties there are over ties there could be
 ROUNDS = 60
-LOOSEN = 10  # a component too loose loses a tenth of its keys, the widest
+LOOSEN = 4  # a component too loose loses a quarter of its keys, the widest
 BURST = KINDS.index("burst")
 
 
@@ -45,9 +45,7 @@ def find_rings(ties: Ties) -> Rings:
     """The rings among `ties`: of customers who share addresses, devices, payments; and of customers who bought together."""
     weight = 1.0 / np.log(ties.holders + 5.0)[ties.key]
     bought = ties.kind[ties.key] == BURST
-    found = [
-        group for left, least in ((~bought, 1), (bought, MIN_BURSTS)) for group in _search(ties, weight, left, least)
-    ]
+    found = _search(ties, weight, ~bought, 1) + _search(ties, weight, bought, MIN_BURSTS)
     found.sort(key=lambda group: -group.density * np.log(len(group.users)))
     of, held = np.full(ties.users, -1, dtype=np.int64), np.zeros(ties.users, dtype=np.int64)
     kinds: list[Ints] = []
@@ -90,14 +88,25 @@ def find_circles(ties: Ties) -> Ints:
 def _search(ties: Ties, weight: NDArray[np.float64], left: NDArray[np.bool_], least: int) -> list[Group]:
     """The rings over the ties of `left`, whose members have at least `least` keys each."""
     found: list[Group] = []
+    names = np.arange(ties.users)
     for _ in range(ROUNDS):
         left = _core(ties, left, least)
         if not left.any():
             break
-        groups, done = _groups(ties, weight, _peel(ties, weight, left))
-        found += groups
-        left &= ~done
+        ties, weight, names = _only(ties, weight, names, left)
+        groups, done = _groups(ties, weight, _peel(ties, weight))
+        found += [replace(group, users=names[group.users]) for group in groups]
+        left = ~done
     return found
+
+
+def _only(
+    ties: Ties, weight: NDArray[np.float64], names: Ints, left: NDArray[np.bool_]
+) -> tuple[Ties, NDArray[np.float64], Ints]:
+    """The ties of `left` alone, customers and keys numbered anew; names: what the customers were called."""
+    users, user = np.unique(ties.user[left], return_inverse=True)
+    keys, key = np.unique(ties.key[left], return_inverse=True)
+    return Ties(len(users), user, key, ties.kind[keys]), weight[left], names[users]
 
 
 def _core(ties: Ties, left: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
@@ -122,18 +131,23 @@ def _components(ties: Ties, left: NDArray[np.bool_]) -> Ints:
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
-def _peel(ties: Ties, weight: NDArray[np.float64], left: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The ties of the densest state of each component that peeling met."""
-    part = _components(ties, left)
+def _peel(ties: Ties, weight: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(T,) whether a tie is in the densest state of its component that peeling met."""
+    part = _components(ties, np.ones(len(ties.user), dtype=bool))
     parts, nodes = int(part.max()) + 1, ties.users + ties.keys
-    user, key = ties.user, ties.key + ties.users
-    alive, gone_in = left.copy(), np.zeros(len(user), dtype=np.int64)
-    best, best_pass, step = np.full(parts, -1.0), np.zeros(parts, dtype=np.int64), 0
-    while alive.any():
+    place, user, key = np.arange(len(ties.user)), ties.user, ties.key + ties.users
+    of_user = part[ties.user]
+    gone_in, best, best_pass = (
+        np.zeros(len(user), dtype=np.int64),
+        np.full(parts, -1.0),
+        np.zeros(parts, dtype=np.int64),
+    )
+    step = 0
+    while len(place):
         step += 1
-        degree = np.bincount(user[alive], weights=weight[alive], minlength=nodes)
-        degree += np.bincount(key[alive], weights=weight[alive], minlength=nodes)
-        there = degree > 0
+        degree = np.bincount(user, weights=weight[place], minlength=nodes)
+        degree += np.bincount(key, weights=weight[place], minlength=nodes)
+        there = np.flatnonzero(degree)
         size = np.maximum(np.bincount(part[there], minlength=parts), 1)
         density = np.bincount(part[there], weights=degree[there], minlength=parts) / 2 / size
         better = density > best + 1e-12
@@ -142,11 +156,11 @@ def _peel(ties: Ties, weight: NDArray[np.float64], left: NDArray[np.bool_]) -> N
         np.minimum.at(least, part[there], degree[there])
         # A node below the density only dilutes it. Where there is none, the least go: gently, so that no ring is skipped over.
         limit = np.maximum(density, np.minimum(2 * (1 + EPSILON) * density, (1 + EPSILON) * least)) * (1 + 1e-9)
-        goes = there & (degree <= limit[part])
-        lost = alive & (goes[user] | goes[key])
-        gone_in[lost] = step
-        alive &= ~lost
-    return left & (gone_in >= best_pass[part[user]])
+        goes = degree <= limit[part]
+        lost = goes[user] | goes[key]
+        gone_in[place[lost]] = step
+        place, user, key = place[~lost], user[~lost], key[~lost]
+    return gone_in >= best_pass[of_user]
 
 
 def _groups(ties: Ties, weight: NDArray[np.float64], kept: NDArray[np.bool_]) -> tuple[list[Group], NDArray[np.bool_]]:

@@ -13,7 +13,8 @@ class RuleSettings(Section):
     """[guard.rules.serial_returner]: what to do where `when` holds. Rules are asked in their order; the first that holds decides."""
 
     when: str = Field(
-        description="a condition on the guard's signals and risks, such as refund_share_90d > 0.5 and orders_90d >= 5"
+        min_length=1,
+        description="a condition on the guard's signals and risks, such as refund_share_90d > 0.5 and orders_90d >= 5",
     )
     action: Literal["allow", "review", "block"] = Field(description="allow, review or block")
     reason: str = Field(default="", description="the code the decision carries; default: the rule's name")

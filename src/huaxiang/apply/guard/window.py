@@ -16,10 +16,8 @@ from datetime import date
 from huaxiang.engine import Engine
 
 WINDOW_DAYS = 90
-BURST_BUYERS, BURST_TIMES = (
-    6,
-    6.0,
-)  # an item's day is a burst: so many buyers, so many times its usual day (plus a half)
+BURST_BUYERS = 6  # an item's day is a burst: so many buyers,
+BURST_TIMES = 6.0  # and so many times its usual day (plus a half)
 DEAR = 1.2  # times the item's usual price
 QUICK_REFUND_DAYS = 7
 YOUNG_DAYS = 7  # of an account

@@ -262,6 +262,9 @@ def test_a_shop_that_is_not_built_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "huaxiang.toml").write_text("[shop]\nname = 'x'\n", encoding="utf-8")
     with Shop.open(tmp_path, environ={}) as shop, pytest.raises(GuardError, match="not built"):
         shop.guard().score()
+    (tmp_path / "huaxiang.toml").write_text("[shop]\nname = 'x'\nengine = 'spark'\n", encoding="utf-8")
+    with Shop.open(tmp_path, environ={}) as shop, pytest.raises(GuardError, match="spark"):
+        shop.guard().score()
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

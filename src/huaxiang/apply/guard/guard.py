@@ -133,6 +133,8 @@ class Guard:
         return Trial(found.window.as_of, int(matched.sum()), float(orders[matched].sum()), before.count(), after.count(), int(moved.sum()), verdicts.count("fraud"), verdicts.count("fine"))  # fmt: skip
 
     def _as_of(self) -> date:
+        if self.settings.shop.engine == "spark":
+            raise GuardError("guard.spark")
         note = self.lake.note("build")
         if "as_of" not in note or not self.lake.has("ready.events"):
             raise GuardError("guard.not_built")

@@ -54,7 +54,8 @@ class Guard:
         """
         check_rules(self.settings.guard.rules)
         seed, rules = self.settings.train.seed, self.settings.guard.rules
-        day, cases = as_of or self._as_of(), read_cases(self.lake)
+        built = self._as_of()
+        day, cases = as_of or built, read_cases(self.lake)
         with self.progress.task("guard", "risks"), assess(self.lake.engine, self._sources(), day, seed=seed) as found:
             if not len(found):
                 raise GuardError("guard.nobody", as_of=day)

@@ -7,6 +7,7 @@
     ├── DefinitionError  a feature, outcome or filter is not well declared
     ├── ModelError       a model cannot be trained or used on what it was given
     ├── ShopError        the shop folder is missing, busy, damaged, or a step was called too early
+    ├── GuardError       a risk, a case or a rule that is not there; a shop with nothing to guard
     ├── TrustError       the key or the vault is missing, open to others, or damaged
     └── UnknownUserError no such customer in this shop
 
@@ -60,6 +61,10 @@ class ModelError(HuaxiangError):
 
 
 class ShopError(HuaxiangError):
+    pass
+
+
+class GuardError(HuaxiangError):
     pass
 
 

@@ -32,6 +32,7 @@ from huaxiang.settings import Settings, add_entry, drop_entry, load_settings
 from huaxiang.words import Lang
 
 if TYPE_CHECKING:
+    from huaxiang.apply.guard.guard import Guard
     from huaxiang.apply.market.market import Market
     from huaxiang.apply.predict.open import Predict
     from huaxiang.apply.recommend.desk import Recommend
@@ -216,6 +217,15 @@ class Shop:
         from huaxiang.models.vector_table import vector_table
 
         return vector_table(self.cards())
+
+    def guard(self) -> Guard:
+        """The guard: named risks of customers and orders, rules, rings and the review queue.
+
+        found = shop.guard().score()      # found.to_dict(); tables guard.scores, guard.rings, guard.fake_orders, guard.queue
+        """
+        from huaxiang.apply.guard.guard import Guard
+
+        return Guard(self.lake, self.settings, progress=self.progress, save=lambda text: self._save("guard.json", text))
 
     def profiles(self) -> ProfileReport:
         """Turn features and predictions into one row of traits a customer."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import huaxiang.cli.brought
 import huaxiang.cli.demo
+import huaxiang.cli.guard
 import huaxiang.cli.journey
 import huaxiang.cli.look
 import huaxiang.cli.market

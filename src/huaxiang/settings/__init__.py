@@ -20,6 +20,7 @@ from huaxiang.settings.behaviour import BehaviourSettings
 from huaxiang.settings.clean import CleanSettings
 from huaxiang.settings.collect import ColumnFrom, DoorSettings, SourceSettings, TableFrom
 from huaxiang.settings.features import FeatureSettings, FeaturesSection, OutcomeSettings
+from huaxiang.settings.guard import GuardSettings, RuleSettings
 from huaxiang.settings.market import AudienceSettings
 from huaxiang.settings.models import ModelSettings
 from huaxiang.settings.profile import ProfileSettings
@@ -36,10 +37,12 @@ __all__ = [
     "DoorSettings",
     "FeatureSettings",
     "FeaturesSection",
+    "GuardSettings",
     "ModelSettings",
     "OutcomeSettings",
     "ProfileSettings",
     "RecommendSettings",
+    "RuleSettings",
     "Settings",
     "ShopSettings",
     "SourceSettings",
@@ -66,6 +69,7 @@ class Settings(Section):
     profile: ProfileSettings = ProfileSettings()
     recommend: RecommendSettings = RecommendSettings()
     audiences: dict[str, AudienceSettings] = Field(default_factory=dict)
+    guard: GuardSettings = GuardSettings()
     spark: SparkSettings = SparkSettings()
 
 

@@ -18,6 +18,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -55,6 +56,7 @@ log = logging.getLogger(__name__)
 
 SETTINGS = "huaxiang.toml"
 BOARD = "leaderboard.json"
+DECIDED = ("clv", "intent", "guard")  # results kept in reports/
 STEPS = ("collect", "clean", "build", "train", "profile", "report")
 
 
@@ -212,16 +214,29 @@ class Shop:
 
         return Leaderboard.from_json(path.read_text(encoding="utf-8"))
 
+    def decided(self) -> dict[str, Any]:
+        """The last result of each application that has one, as the report shows it."""
+        found: dict[str, Any] = {
+            "recommend": self.lake.note("recommend"),
+            "segments": self.lake.note("segments").get("found"),
+            "audiences": [asdict(one) for one in self.market.audiences()] if self.settings.audiences else None,
+        }
+        for name in DECIDED:
+            path = self.folder / "reports" / f"{name}.json"
+            found[name] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        return {name: one for name, one in found.items() if one}
+
     def vector_table(self) -> list[VectorRow]:
         """What the behaviour model's vector knows of each outcome, beside the features and with them, by the last training."""
         from huaxiang.models.vector_table import vector_table
 
         return vector_table(self.cards())
 
+    @property
     def guard(self) -> Guard:
         """The guard: named risks of customers and orders, rules, rings and the review queue.
 
-        found = shop.guard().score()      # found.to_dict(); tables guard.scores, guard.rings, guard.fake_orders, guard.queue
+        found = shop.guard.score()      # found.to_dict(); tables guard.scores, guard.rings, guard.fake_orders, guard.queue
         """
         from huaxiang.apply.guard.guard import Guard
 
@@ -255,6 +270,7 @@ class Shop:
                 profiles=[self.profile(user).to_dict() for user in examples],
                 board=self.leaderboard(),
                 foreseen=self._foreseen(examples),
+                decided=self.decided(),
                 out=out,
                 lang=lang or self.settings.shop.language,
             )
@@ -280,7 +296,10 @@ class Shop:
         out = self.folder / "reports" / "report.html"
         stamp = self.folder / "reports" / ".report"
         board = self.folder / "reports" / BOARD
-        mark = self._mark("report") + (hashlib.sha256(board.read_bytes()).hexdigest() if board.exists() else "")
+        known = json.dumps(self.decided(), sort_keys=True, default=str).encode() + (
+            board.read_bytes() if board.exists() else b""
+        )
+        mark = self._mark("report") + hashlib.sha256(known).hexdigest()
         if full or not out.exists() or not stamp.exists() or stamp.read_text(encoding="utf-8") != mark:
             self.report(out=out)
             write_atomically(stamp, mark)

@@ -35,7 +35,7 @@ def _score(shop: Path, as_of: str, as_json: bool) -> None:
     from huaxiang.apply.guard.show import show_guard
 
     with open_shop(shop) as opened:
-        found = opened.guard().score(as_of=parse_day(as_of))
+        found = opened.guard.score(as_of=parse_day(as_of))
         rules, currency = opened.settings.guard.rules, opened.settings.shop.currency
     if as_json:
         print_json(found.to_dict())
@@ -48,7 +48,7 @@ def _queue(shop: Path, as_json: bool) -> None:
     from huaxiang.apply.guard.show import show_cases
 
     with open_shop(shop) as opened:
-        cases = opened.guard().queue()
+        cases = opened.guard.queue()
         rules = opened.settings.guard.rules
     if as_json:
         print_json([case_dict(case) for case in cases])
@@ -58,7 +58,7 @@ def _queue(shop: Path, as_json: bool) -> None:
 
 def _verdict(shop: Path, case_id: str, verdict: str) -> None:
     with open_shop(shop) as opened:
-        closed = opened.guard().verdict(case_id, verdict, now=datetime.now(UTC).replace(tzinfo=None))
+        closed = opened.guard.verdict(case_id, verdict, now=datetime.now(UTC).replace(tzinfo=None))
     say("guard_verdict", case=closed.case_id, verdict=WORDS(f"guard.verdict.{verdict}"))
 
 
@@ -69,7 +69,7 @@ def _try(shop: Path, name: str, when: str, action: str, as_json: bool) -> None:
     if action not in ("allow", "review", "block"):
         raise typer.BadParameter("--action allow | review | block")
     with open_shop(shop) as opened:
-        found = opened.guard().try_rule(name, RuleSettings.model_validate({"when": when, "action": action}))
+        found = opened.guard.try_rule(name, RuleSettings.model_validate({"when": when, "action": action}))
     if as_json:
         print_json(found.to_dict())
     else:

@@ -25,6 +25,7 @@ from huaxiang.profile.page import portrait
 from huaxiang.report.behaviour import behaviour_body
 from huaxiang.report.board import board_body
 from huaxiang.report.cards import card_body
+from huaxiang.report.decided import decided_sections
 from huaxiang.report.gather import Gathered, gather
 from huaxiang.report.overview import overview
 from huaxiang.report.quality import quality_body
@@ -47,6 +48,7 @@ def write_report(
     profiles: list[dict[str, Any]],
     board: Leaderboard | None = None,
     foreseen: Mapping[str, Sequence[Foreseen]] | None = None,
+    decided: Mapping[str, Any] | None = None,
     out: Path,
     lang: Lang,
 ) -> Path:
@@ -62,6 +64,7 @@ def write_report(
         profiles=profiles,
         board=board,
         foreseen=foreseen,
+        decided=decided,
         lang=lang,
     )
     write_atomically(out, text)
@@ -81,6 +84,7 @@ def shop_report(
     profiles: Sequence[Mapping[str, Any]],
     board: Leaderboard | None = None,
     foreseen: Mapping[str, Sequence[Foreseen]] | None = None,
+    decided: Mapping[str, Any] | None = None,
     lang: Lang,
 ) -> str:
     """The report as HTML, in both languages, opened in `lang`. notes: what each step noted in the lake."""
@@ -95,6 +99,7 @@ def shop_report(
             profiles=profiles,
             board=board,
             foreseen=foreseen or {},
+            decided=decided or {},
             lang=each,
         )
         for each in LANGS
@@ -114,6 +119,7 @@ def _body(
     profiles: Sequence[Mapping[str, Any]],
     board: Leaderboard | None,
     foreseen: Mapping[str, Sequence[Foreseen]],
+    decided: Mapping[str, Any],
     lang: Lang,
 ) -> Markup:
     numbers = Numbers(lang, settings.shop.currency)
@@ -147,6 +153,7 @@ def _body(
         ],
         board=board_body(board, lang) if board is not None else None,
         behaviour=behaviour_body(trained, found.points, foreseen, vector_table(cards), lang) if trained else None,
+        decided=decided_sections(decided, lang, settings.shop.currency),
         profiles=[_example(document, lang) for document in profiles],
         quality=quality_body(quality, lang) if quality is not None else None,
         features=_by_group(features, lang),

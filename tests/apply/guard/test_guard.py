@@ -142,7 +142,7 @@ def scores(shop: Shop) -> dict[str, dict[str, object]]:
 
 def test_a_ring_is_found_with_its_orders_and_honest_customers_are_let_alone(folder: Path) -> None:
     with Shop.open(folder, environ={}) as shop:
-        found = shop.guard().score()
+        found = shop.guard.score()
         by_name = scores(shop)
         assert sorted(ring.users for ring in found.rings) == [len(FARM), len(RING)]
         assert all(by_name[user]["fake_orders"] > 0.6 and by_name[user]["action"] == "review" for user in RING)
@@ -156,7 +156,7 @@ def test_a_ring_is_found_with_its_orders_and_honest_customers_are_let_alone(fold
 
 def test_each_risk_has_its_own_customers_and_reasons(folder: Path) -> None:
     with Shop.open(folder, environ={}) as shop:
-        shop.guard().score()
+        shop.guard.score()
         by_name = scores(shop)
     # 4 orders with a coupon in the first week: .4; 6 accounts on one device: (6 − 3) / 7 of .55; a coupon each time: .3
     farm = 1 - 0.6 * (1 - 3 / 7 * 0.55) * 0.7
@@ -169,7 +169,7 @@ def test_each_risk_has_its_own_customers_and_reasons(folder: Path) -> None:
 
 def test_a_rule_of_the_shop_decides_with_its_reason_code(folder: Path) -> None:
     with Shop.open(folder, environ={}) as shop:
-        found = shop.guard().score()
+        found = shop.guard.score()
         case = next(case for case in found.cases if case.user_id == shop.pseudonyms().of("returner"))
         assert (case.action, case.decided_by, case.reasons[0], case.risk) == ("block", "rule returns", "R1", "malicious_buyer")  # fmt: skip
         assert case.evidence["signals"]["refund_share_90d"] == 1.0
@@ -194,15 +194,15 @@ def test_a_misspelt_signal_names_the_near_one(folder: Path) -> None:
     with Shop.open(folder, environ={}) as shop:
         rule = RuleSettings(when="refund_shar_90d > 0.5", action="review")
         with pytest.raises(DefinitionError, match="refund_share_90d"):
-            shop.guard().try_rule("returns", rule)
+            shop.guard.try_rule("returns", rule)
         with pytest.raises(DefinitionError, match="not"):
-            shop.guard().try_rule("evil", RuleSettings(when="__import__('os').getcwd() == ''", action="block"))
+            shop.guard.try_rule("evil", RuleSettings(when="__import__('os').getcwd() == ''", action="block"))
 
 
 def test_a_dry_run_counts_by_week_and_writes_nothing(folder: Path) -> None:
     with Shop.open(folder, environ={}) as shop:
         before = shop.lake.manifest()
-        found = shop.guard().try_rule("returns", RuleSettings(when="refund_share_90d > 0.5 and orders_90d >= 8", action="review"))  # fmt: skip
+        found = shop.guard.try_rule("returns", RuleSettings(when="refund_share_90d > 0.5 and orders_90d >= 8", action="review"))  # fmt: skip
         assert shop.lake.manifest() == before
         assert len(found.trials) == 5
         last = found.trials[-1]
@@ -218,7 +218,7 @@ def test_a_dry_run_counts_by_week_and_writes_nothing(folder: Path) -> None:
 def test_a_verdict_closes_the_case_and_stays(folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy", symlinks=True)
     with Shop.open(copy, environ={}) as shop:
-        guard = shop.guard()
+        guard = shop.guard
         first = {case.user_id: case for case in guard.score().cases}
         fine, fraud = (first[shop.pseudonyms().of(user)] for user in RING[:2])
         guard.verdict(fine.case_id, "fine", now=NOW)
@@ -238,10 +238,10 @@ def test_a_shop_with_one_customer_and_no_identifiers_gets_a_plain_answer(tmp_pat
     log = Log()
     log.buy("alone", "x", datetime(2025, 6, 1, 10))
     with make_shop(tmp_path, log) as shop:
-        found = shop.guard().score()
+        found = shop.guard.score()
         assert (found.users, found.ties, found.ring_count, len(found.cases)) == (1, 0, 0, 0)
         with pytest.raises(GuardError, match="nobody"):
-            shop.guard().score(as_of=date(2024, 1, 1))
+            shop.guard.score(as_of=date(2024, 1, 1))
 
 
 def test_a_shop_without_orders_is_assessed_too() -> None:
@@ -261,16 +261,16 @@ def test_a_shop_without_orders_is_assessed_too() -> None:
 def test_a_shop_that_is_not_built_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "huaxiang.toml").write_text("[shop]\nname = 'x'\n", encoding="utf-8")
     with Shop.open(tmp_path, environ={}) as shop, pytest.raises(GuardError, match="not built"):
-        shop.guard().score()
+        shop.guard.score()
     (tmp_path / "huaxiang.toml").write_text("[shop]\nname = 'x'\nengine = 'spark'\n", encoding="utf-8")
     with Shop.open(tmp_path, environ={}) as shop, pytest.raises(GuardError, match="spark"):
-        shop.guard().score()
+        shop.guard.score()
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_report_shows_risks_cases_and_the_fake_orders(folder: Path, lang: str) -> None:
     with Shop.open(folder, environ={}) as shop:
-        found = shop.guard().score().to_dict()
+        found = shop.guard.score().to_dict()
     body = str(guard_body(found, "zh" if lang == "zh" else "en"))
     assert ("刷单" if lang == "zh" else "fake orders") in body
     assert "32" in body and found["cases"][0]["case_id"] in body
@@ -295,8 +295,8 @@ def test_the_command_line_scores_lists_and_closes(folder: Path, capsys: pytest.C
 
 def test_the_moment_of_a_verdict_is_kept(folder: Path) -> None:
     with Shop.open(folder, environ={}) as shop:
-        case = shop.guard().score().cases[0]
+        case = shop.guard.score().cases[0]
         moment = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
-        shop.guard().verdict(case.case_id, "fraud", now=moment)
+        shop.guard.verdict(case.case_id, "fraud", now=moment)
         kept = shop.engine.value(f"SELECT decided_at FROM ({shop.engine.sql(shop.lake.table('guard.queue'))}) WHERE case_id = '{case.case_id}'")  # fmt: skip
         assert kept == moment

@@ -1,6 +1,6 @@
 """Named risks of orders and customers, with evidence, rules and a review queue.
 
-guard.py       the facade: score, queue, verdict, try_rule                       (Shop.guard())
+guard.py       the facade: score, queue, verdict, try_rule                       (Shop.guard)
 window.py      orders and lines of the window, as they were known at a moment    signals.py  one row a customer
 ties.py        who shares what with whom      rings.py       dense groups among them
 neighbours.py  what one's neighbours look like anomaly.py     how unlike the others, without labels

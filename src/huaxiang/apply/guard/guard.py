@@ -1,6 +1,6 @@
 """The guard of a shop: looks, decides, keeps the queue.
 
-guard = shop.guard()
+guard = shop.guard
 found = guard.score()                          # writes guard.scores, guard.rings, guard.fake_orders, guard.queue
 guard.verdict(found.cases[0].case_id, "fraud")
 guard.try_rule("returns", RuleSettings(when="refund_share_90d > 0.5 and orders_90d >= 5", action="review"))
@@ -39,7 +39,7 @@ WEEK = timedelta(days=7)
 
 
 class Guard:
-    """The guard over one lake; opened by `Shop.guard()`."""
+    """The guard over one lake; opened by `Shop.guard`."""
 
     def __init__(
         self, lake: Lake, settings: Settings, *, progress: Progress = SILENT, save: Callable[[str], None] | None = None

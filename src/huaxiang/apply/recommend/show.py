@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -52,15 +54,21 @@ def show_exam(exam: Exam, out: Console, lang: Lang) -> None:
     table = Table(box=None, header_style="dim", pad_edge=False)
     for column in ("what", "recall", "ndcg", "new_recall", "new_ndcg", "reach"):
         table.add_column(words(f"recommend.column.{column}"), justify="left" if column == "what" else "right")
-    for name in [*exam.figures, *(name for name in exam.new if name not in exam.figures)]:
-        without = name.startswith("without ")
-        label = (
-            words("recommend.without", source=words(f"recommend.source.{name.split()[-1]}"))
-            if without
-            else words(f"recommend.source.{name.replace(' ', '_')}")
-        )
-        row = [label]
-        for figures in (exam.figures.get(name), exam.new.get(name)):
-            row += [f"{figures[one]:.3f}" if figures else "–" for one in ("recall@10", "ndcg@10")]
-        table.add_row(*row, numbers.percent(exam.reach_of[name]) if name in exam.reach_of else "–")
+    for _, label, row in exam_rows(asdict(exam), lang):
+        table.add_row(label, *row)
     out.print(table, highlight=False, markup=False)
+
+
+def exam_rows(exam: Mapping[str, Any], lang: Lang) -> list[tuple[str, str, list[str]]]:
+    """Of each list examined its name, what it is called, and its figures as text. exam: an Exam as a dictionary"""
+    words, numbers = Words(lang), Numbers(lang)
+    made = []
+    for name in [*exam["figures"], *(name for name in exam["new"] if name not in exam["figures"])]:
+        source = words(f"recommend.source.{name.removeprefix('without ').replace(' ', '_')}")
+        label = words("recommend.without", source=source) if name.startswith("without ") else source
+        row = []
+        for figures in (exam["figures"].get(name), exam["new"].get(name)):
+            row += [f"{figures[one]:.3f}" if figures else "–" for one in ("recall@10", "ndcg@10")]
+        reach = exam["reach_of"].get(name)
+        made.append((name, label, [*row, numbers.percent(reach) if reach is not None else "–"]))
+    return made

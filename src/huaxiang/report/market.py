@@ -1,0 +1,64 @@
+"""Segments and audiences as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from huaxiang.apply.market.segments import Difference, Segment
+from huaxiang.apply.market.show import segment_name
+from huaxiang.look import charts
+from huaxiang.look.charts import Bar
+from huaxiang.look.numbers import Numbers
+from huaxiang.look.page import render
+from huaxiang.profile.say import label_of
+from huaxiang.words import Lang, Words
+
+
+def segments_body(found: Mapping[str, Any], lang: Lang) -> Markup:
+    """The segments of the last `huaxiang segments` (Segments.to_dict)."""
+    words, numbers = Words(lang), Numbers(lang)
+    line = "market.segments_found" if found["steady"] else "market.segments_unsteady"
+    segments = [
+        Segment(**{**one, "differences": tuple(Difference(**row) for row in one["differences"])})
+        for one in found["segments"]
+    ]
+    return render(
+        "segments.html",
+        "huaxiang.report",
+        lang=lang,
+        head=words(line, count=len(segments), customers=numbers.number(found["customers"]), way=words(f"market.grouping.{found['way']}"), stability=f"{found['stability']:.2f}"),
+        segments=[_segment(one, lang, words, numbers) for one in segments],
+    )  # fmt: skip
+
+
+def _segment(one: Segment, lang: Lang, words: Words, numbers: Numbers) -> dict[str, Any]:
+    most = max((abs(row.apart) for row in one.differences), default=1.0)
+    bars = [
+        Bar(
+            label_of(row.trait)[lang], abs(row.apart), ("+" if row.apart > 0 else "−") + f"{abs(row.apart):.1f} σ",
+            f"{numbers.number(row.mean)} · {words('market.against', mean=numbers.number(row.everybody))}", colour=2 if row.apart > 0 else 5,
+        )
+        for row in one.differences
+    ]  # fmt: skip
+    return {
+        "number": one.number, "name": segment_name(one, lang), "size": numbers.number(one.size), "share": numbers.percent(one.share),
+        "chart": charts.bars(bars, lang=lang, most=max(most, 2.0)) if bars else "",
+        "stages": [(words.either(f"profile.lifecycle.{name}", name), numbers.percent(share)) for name, share in list(one.stages.items())[:3]],
+    }  # fmt: skip
+
+
+def audiences_body(found: Sequence[Mapping[str, Any]], lang: Lang) -> Markup:
+    """The audiences as last refreshed (Audience as dictionaries)."""
+    numbers = Numbers(lang)
+    return render(
+        "audiences.html",
+        "huaxiang.report",
+        lang=lang,
+        rows=[
+            (one["name"], numbers.number(one["size"]), numbers.number(one["entered"]), numbers.number(one["left"]), one["when"], one["meaning"])
+            for one in found
+        ],
+    )  # fmt: skip

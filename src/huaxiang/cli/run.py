@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import huaxiang.cli.brought
+import huaxiang.cli.campaign
 import huaxiang.cli.journey
 import huaxiang.cli.look  # noqa: F401  they declare their commands
 from huaxiang.cli.terminal import LANG, app, err

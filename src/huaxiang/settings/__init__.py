@@ -19,6 +19,7 @@ from huaxiang.settings.base import Section
 from huaxiang.settings.behaviour import BehaviourSettings
 from huaxiang.settings.clean import CleanSettings
 from huaxiang.settings.collect import ColumnFrom, DoorSettings, SourceSettings, TableFrom
+from huaxiang.settings.contact import ContactSettings
 from huaxiang.settings.features import FeatureSettings, FeaturesSection, OutcomeSettings
 from huaxiang.settings.models import ModelSettings
 from huaxiang.settings.profile import ProfileSettings
@@ -30,6 +31,7 @@ __all__ = [
     "BehaviourSettings",
     "CleanSettings",
     "ColumnFrom",
+    "ContactSettings",
     "DoorSettings",
     "FeatureSettings",
     "FeaturesSection",
@@ -60,6 +62,7 @@ class Settings(Section):
     train: TrainSettings = TrainSettings()
     behaviour: BehaviourSettings = BehaviourSettings()
     profile: ProfileSettings = ProfileSettings()
+    contact: ContactSettings = ContactSettings()
     spark: SparkSettings = SparkSettings()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ import pyarrow as pa
 from huaxiang.apply.market.consent import ASSIGNED, CONTACT, known_events
 from huaxiang.apply.market.experiment import make_matrix
 from huaxiang.apply.market.uplift import Tell, fit_uplift, measure_uplift
+from huaxiang.apply.market.uplift_learners import LearnerConfig
 from huaxiang.engine import Lake
 from huaxiang.errors import ModelError, ShopError
 from huaxiang.models.metrics import Floats, roc_auc
@@ -57,15 +59,23 @@ class Redemption:
         return self.targeted_interval[0] <= self.random
 
 
-def find_uplift(lake: Lake, *, seed: int, repeats: int = 2, tell: Tell = lambda line: None) -> dict[str, Any]:
+def find_uplift(
+    lake: Lake,
+    *,
+    seed: int,
+    repeats: int = 2,
+    grid: Sequence[LearnerConfig] | None = None,
+    tell: Tell = lambda line: None,
+) -> dict[str, Any]:
     """Measure, then score every customer into `market.uplift` (user_id, score, basis, as_of); gives what was found as JSON.
 
+    grid: the learners to choose among (default: learner_grid)
     raises: ShopError where there is neither a campaign with hold-out nor enough redemptions
     """
     lake.table("features")  # raises: nothing is built yet
     rows = _randomised_rows(lake)
     if rows is not None:
-        found, score = _from_holdouts(lake, rows, seed, repeats, tell)
+        found, score = _from_holdouts(lake, rows, seed, repeats, grid, tell)
     else:
         found, score = _from_redemptions(lake, seed)
     as_of = str(lake.note("build").get("as_of", ""))
@@ -81,12 +91,14 @@ def find_uplift(lake: Lake, *, seed: int, repeats: int = 2, tell: Tell = lambda 
     return found
 
 
-def _from_holdouts(lake: Lake, rows: pa.Table, seed: int, repeats: int, tell: Tell) -> tuple[dict[str, Any], Any]:
+def _from_holdouts(
+    lake: Lake, rows: pa.Table, seed: int, repeats: int, grid: Sequence[LearnerConfig] | None, tell: Tell
+) -> tuple[dict[str, Any], Any]:
     everyone = _everyone(lake)
     x, all_x = _features(rows, everyone)
     treated, y = (np.asarray(rows[name].to_numpy(), dtype=float) for name in ("treated", "outcome"))
-    report = measure_uplift(x, treated, y, seed=seed, repeats=repeats, tell=tell)
-    fitted = fit_uplift(x, treated, y, seed=seed)
+    report = measure_uplift(x, treated, y, seed=seed, repeats=repeats, grid=grid, tell=tell)
+    fitted = fit_uplift(x, treated, y, seed=seed, grid=grid)
     campaigns = sorted(set(rows["campaign"].to_pylist()))
     found = {"basis": "effect", "campaigns": campaigns, "learner": fitted.learner, "uplift": report.to_json()}
     return found, (everyone["user_id"], fitted.score(all_x))

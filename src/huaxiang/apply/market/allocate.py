@@ -11,7 +11,7 @@ Letters: N customers, M offers; D draws of the effects.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,8 @@ from huaxiang.models.metrics import Floats
 Bools = NDArray[np.bool_]
 EXACT = 20_000
 ROUNDS = 8  # of the prices in turns
-HALVINGS = 60
+SAMPLE = 20_000  # customers on whom prices are found first
+TOLERANCE = 1e-6  # of a price
 MIP_GAP = 1e-4
 
 
@@ -178,47 +179,85 @@ def _solve_by_prices(
     return given, bound
 
 
-def _find_prices(worth: Floats, paid: Floats, budget: float, per_user: int, caps: Floats) -> tuple[float, Floats]:
-    """The price of money and of each limited offer at which what customers take just fits."""
-    price, offer_price = 0.0, np.zeros(worth.shape[1])
+def _find_prices(
+    worth: Floats, paid: Floats, budget: float, per_user: int, caps: Floats
+) -> tuple[float, Floats]:
+    """The price of money and of each limited offer at which what customers take just fits.
+
+    Found on SAMPLE customers spread over all, then once more on all of them, near by: 1 M customers take seconds so, not minutes.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(np.isfinite(worth) & (paid > 0), worth / paid, 0.0)
-    dearest, most = float(ratio.max(initial=0.0)), float(worth.max(initial=0.0))
-    limited = np.flatnonzero(caps < len(worth))
-    for _ in range(ROUNDS if len(limited) else 1):
+    highest = float(ratio.max(initial=0.0)), float(worth.max(initial=0.0))
+    start = 0.0, np.zeros(worth.shape[1])
+    if len(worth) <= SAMPLE:
+        return _settle(worth, paid, budget, per_user, caps, start, highest, rounds=ROUNDS)
+    some = np.random.default_rng(0).choice(len(worth), SAMPLE, replace=False)  # which prices come first, not which are found
+    share = SAMPLE / len(worth)
+    near = _settle(worth[some], paid[some], budget * share, per_user, caps * share, start, highest, rounds=ROUNDS)
+    return _settle(worth, paid, budget, per_user, caps, near, highest, rounds=1, near=True)
+
+
+def _settle(
+    worth: Floats,
+    paid: Floats,
+    budget: float,
+    per_user: int,
+    caps: Floats,
+    start: tuple[float, Floats],
+    highest: tuple[float, float],
+    *,
+    rounds: int,
+    near: bool = False,
+) -> tuple[float, Floats]:
+    """Prices in turns, each by bisection with the others held, until none moves. near: the start is nearly right."""
+    price, offer_price = start[0], start[1].copy()
+    for _ in range(rounds):
         before = price, offer_price.copy()
 
-        def spent(candidate: float, offers: Floats = offer_price) -> float:
-            return float(paid[_take(worth - candidate * paid - offers, per_user)].sum())
+        def spent(candidate: float) -> float:
+            return float(paid[_take(worth - candidate * paid - offer_price, per_user)].sum())
 
-        price = _bisect(spent, budget, dearest)
-        for offer in limited:
+        price = _bisect(spent, budget, price if near else 0.0, highest[0])
+        for offer in np.flatnonzero(caps < len(worth)):
 
             def count(candidate: float, offer: int = int(offer), money: float = price) -> float:
                 prices = offer_price.copy()
                 prices[offer] = candidate
                 return float(_take(worth - money * paid - prices, per_user)[:, offer].sum())
 
-            offer_price[offer] = _bisect(count, float(caps[offer]), most)
-        if abs(price - before[0]) <= 1e-9 * (1 + price) and np.allclose(offer_price, before[1], rtol=1e-9):
+            offer_price[offer] = _bisect(
+                count, float(caps[offer]), float(offer_price[offer]) if near else 0.0, highest[1]
+            )
+        moved = max(abs(price - before[0]), float(np.abs(offer_price - before[1]).max()))
+        if moved <= TOLERANCE * (price + float(offer_price.max()) + 1e-12):
             break
     return price, offer_price
 
 
-def _bisect(used: object, limit: float, highest: float) -> float:
-    """The lowest price at which no more than `limit` is used (to 40 halvings of `highest`)."""
-    assert callable(used)
-    if used(0.0) <= limit:
-        return 0.0
+def _bisect(used: Callable[[float], float], limit: float, guess: float, highest: float) -> float:
+    """The lowest price at which no more than `limit` is used, to a millionth of it. guess: where to look first (0: nowhere)."""
     low, high = 0.0, highest * (1 + 1e-9) + 1e-12
-    for _ in range(HALVINGS):
+    if guess:
+        step = 0.02 * guess
+        if used(guess) > limit:
+            low = guess
+            while guess + step < high and used(guess + step) > limit:
+                low, step = guess + step, 2 * step
+            high = min(high, guess + step)
+        else:
+            high = guess
+            while guess - step > 0 and used(guess - step) <= limit:
+                high, step = guess - step, 2 * step
+            low = max(0.0, guess - step)
+    if low == 0.0 and used(0.0) <= limit:
+        return 0.0
+    while high - low > TOLERANCE * high:
         middle = (low + high) / 2
         if used(middle) > limit:
             low = middle
         else:
             high = middle
-        if high - low <= 1e-12 * high:
-            break
     return high
 
 

@@ -12,10 +12,10 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from measure import Metrics, Timer, note, write_report
 
 from huaxiang.apply.market.allocate import allocate
 from huaxiang.apply.market.policies import compare_policies
+from measure import Metrics, Timer, note, write_report
 
 
 def main() -> None:
@@ -34,7 +34,9 @@ def main() -> None:
     for name, values in found.items():
         note(metrics, name, values)
         print(f"{name:28} {metrics[name]['mean']:14.5f} ± {metrics[name]['sd']:.5f}")
-    write_report(given.out, "how fast and how well are coupons allocated?", f"simulated, {given.users} customers", metrics)
+    write_report(
+        given.out, "how fast and how well are coupons allocated?", f"simulated, {given.users} customers", metrics
+    )
 
 
 def _measure(users: int, offers: int, exact: int, seed: int) -> dict[str, float]:

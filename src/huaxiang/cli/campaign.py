@@ -49,18 +49,31 @@ def plan(
     holdout: Annotated[float, typer.Option(help=help_of("holdout"))] = 0.1,
     users: Annotated[Path | None, typer.Option(help=help_of("campaign_users"))] = None,
     top: Annotated[int | None, typer.Option(help=help_of("campaign_top"))] = None,
+    budget: Annotated[float | None, typer.Option(help=help_of("campaign_budget"))] = None,
+    cost: Annotated[float, typer.Option(help=help_of("campaign_cost"))] = 0.0,
+    margin: Annotated[float, typer.Option(help=help_of("campaign_margin"))] = 1.0,
     metric: Annotated[str, typer.Option(help=help_of("metric"))] = "purchase",
     days: Annotated[int, typer.Option(help=help_of("campaign_days"))] = 14,
     at: At = "",
     as_json: Json = False,
 ) -> None:
     from huaxiang.apply.market.campaign_show import show_campaign
+    from huaxiang.apply.market.campaign_target import Spend
     from huaxiang.apply.market.consent import read_ids
 
     listed = read_ids(users) if users is not None else None
+    spend = Spend(budget, cost, margin) if budget is not None else None
     with open_shop(shop) as opened:
         found = opened.campaigns.plan(
-            name, channel=channel, holdout=holdout, users=listed, most=top, metric=metric, days=days, at=_moment(at)
+            name,
+            channel=channel,
+            holdout=holdout,
+            users=listed,
+            most=top,
+            spend=spend,
+            metric=metric,
+            days=days,
+            at=_moment(at),
         )
     if as_json:
         print_json(found.to_json())

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from huaxiang.apply.market.campaign_target import Spend
 from huaxiang.apply.market.campaigns import Campaigns
 from huaxiang.apply.market.consent import next_open
 from huaxiang.apply.market.holdout import place_of, place_sql
@@ -358,6 +359,13 @@ def test_uplift_is_learned_from_a_campaign_with_holdout_and_ranks_the_next(lake:
     plan = mine.plan("next", channel="email", at=START + timedelta(days=60), holdout=0, most=100)
     assert (plan.treated, plan.targeted_by, plan.uplift_version) == (100, "effect", found["version"])
     assert all(int(user[4:]) % 2 for user in arms(lake, "next"))  # the active, whom it moves
+    terms = {"channel": "email", "at": START + timedelta(days=90), "holdout": 0}
+    paid = mine.plan("paid", spend=Spend(budget=50.0, cost=1.0, margin=20.0), **terms)
+    assert paid.treated == 50
+    assert paid.expected == pytest.approx(50 * (0.5 * 20 - 1), rel=0.3)
+    for name, spend in (("none", Spend(0.0, 1.0, 20.0)), ("loss", Spend(50.0, 40.0, 20.0))):
+        with pytest.raises(ShopError, match=r"pays for no message|more than a message costs"):
+            mine.plan(name, spend=spend, **terms)
 
 
 def test_without_holdout_redemption_is_measured_and_named_as_such(lake: Lake) -> None:
@@ -376,6 +384,8 @@ def test_without_holdout_redemption_is_measured_and_named_as_such(lake: Lake) ->
     assert rates["campaigns"] == ["c4", "c5"]  # later than those learned from
     assert rates["targeted"] > 1.5 * rates["random"]
     assert not rates["is_null"]
+    with pytest.raises(ShopError, match="not by effect"):
+        campaigns(lake).plan("x", channel="email", at=START, spend=Spend(10, 1, 5))
     write(lake, names(200), events[:50])
     with pytest.raises(ShopError, match="too few"):
         find_uplift(lake, seed=1)

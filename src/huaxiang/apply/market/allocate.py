@@ -179,9 +179,7 @@ def _solve_by_prices(
     return given, bound
 
 
-def _find_prices(
-    worth: Floats, paid: Floats, budget: float, per_user: int, caps: Floats
-) -> tuple[float, Floats]:
+def _find_prices(worth: Floats, paid: Floats, budget: float, per_user: int, caps: Floats) -> tuple[float, Floats]:
     """The price of money and of each limited offer at which what customers take just fits.
 
     Found on SAMPLE customers spread over all, then once more on all of them, near by: 1 M customers take seconds so, not minutes.
@@ -192,7 +190,9 @@ def _find_prices(
     start = 0.0, np.zeros(worth.shape[1])
     if len(worth) <= SAMPLE:
         return _settle(worth, paid, budget, per_user, caps, start, highest, rounds=ROUNDS)
-    some = np.random.default_rng(0).choice(len(worth), SAMPLE, replace=False)  # which prices come first, not which are found
+    some = np.random.default_rng(0).choice(
+        len(worth), SAMPLE, replace=False
+    )  # which prices come first, not which are found
     share = SAMPLE / len(worth)
     near = _settle(worth[some], paid[some], budget * share, per_user, caps * share, start, highest, rounds=ROUNDS)
     return _settle(worth, paid, budget, per_user, caps, near, highest, rounds=1, near=True)

@@ -89,6 +89,8 @@ def show_campaign(found: Campaign, console: Console, words: Words) -> None:
     if found.left_out:
         why = "; ".join(f"{count:,} {words(f'market.reason.{reason}')}" for reason, count in found.left_out.items())
         line("campaign_left_out", why=why)
+    if found.expected is not None:
+        line("campaign_expected", profit=f"{found.expected:,.2f}")
     if not found.has_holdout:
         line("campaign_no_holdout")
     elif found.detectable:

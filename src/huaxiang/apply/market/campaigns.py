@@ -16,9 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from huaxiang.apply.market.campaign_read import Reading, check_metric, read_campaign
+from huaxiang.apply.market.campaign_target import Spend, find_asked
 from huaxiang.apply.market.consent import ASSIGNED, REASONS, judge_customers, next_open, read_ids
 from huaxiang.apply.market.holdout import place_sql
 from huaxiang.apply.market.samples import detectable_effect
@@ -51,6 +50,7 @@ class Campaign:
     base: float  # mean of the metric over as many days before
     profile_as_of: str
     uplift_version: str = ""
+    expected: float | None = None  # incremental profit by the ranking's effects, hold-out included
 
     @property
     def has_holdout(self) -> bool:
@@ -96,13 +96,14 @@ class Campaigns:
         holdout: float = 0.1,
         users: Sequence[str] | None = None,
         most: int | None = None,
+        spend: Spend | None = None,
         metric: str = "purchase",
         days: int = 14,
     ) -> Campaign:
         """Decide who gets the campaign and who is held out; gives its terms.
 
         at: now, UTC; users: ids of the shop or pseudonyms (None: every customer); most: of them the `most` whom the last
-        `huaxiang uplift` ranks first; holdout: share held out, 0 for none (its effect can then not be read)
+        `huaxiang uplift` ranks first; spend: those whose expected incremental profit is largest within a budget; holdout: share held out, 0 for none (its effect can then not be read)
         raises: DefinitionError for impossible terms, ShopError where the name is taken or nobody may be reached
         """
         self._check(name, channel, holdout, days, metric)
@@ -113,7 +114,8 @@ class Campaigns:
         judged = engine.store(
             judge_customers(self.lake, self.settings.contact, channel=channel, at=at, suppressed=self._pseudonyms(gone))
         )
-        asked, targeted_by, version = self._asked(users, most, judged)
+        target = find_asked(self.lake, self.pseudonyms, judged, users=users, most=most, spend=spend)
+        asked = target.table
         counts = {
             row["why"]: int(row["n"])
             for row in engine.rows(
@@ -145,7 +147,7 @@ class Campaigns:
                 days=days,
                 assigned_at=at,
                 send_after=next_open(at, self.settings.contact, self.settings.shop.timezone),
-                targeted_by=targeted_by,
+                targeted_by=target.by,
                 asked=int(engine.value(f"SELECT count(*) FROM {asked}")),
                 treated=arms.get("treated", 0),
                 held_out=arms.get("holdout", 0),
@@ -153,7 +155,8 @@ class Campaigns:
                 detectable=detectable_effect(sum(arms.values()), sd, holdout=holdout) if holdout and sd else 0.0,
                 base=base,
                 profile_as_of=str(self.lake.note("build").get("as_of", "")),
-                uplift_version=version,
+                uplift_version=target.version,
+                expected=target.expected,
             )
             step.note["campaign"] = found.to_json()
         for made in (judged, asked, kept):
@@ -194,42 +197,6 @@ class Campaigns:
     def _pseudonyms(self, ids: Sequence[str]) -> list[str]:
         """Ids of the shop as pseudonyms; a pseudonym stays one (both stand in the list, for either may be meant)."""
         return [*ids, *(self.pseudonyms.of(one) for one in ids)]
-
-    def _asked(self, users: Sequence[str] | None, most: int | None, judged: str) -> tuple[str, str, str]:
-        """Engine table of user_id, how they were chosen, and the version of the ranking that chose."""
-        engine = self.lake.engine
-        among = judged
-        by, version = "everyone", ""
-        if users is not None:
-            pairs = pa.table(
-                {
-                    "given": pa.array(users, pa.string()),
-                    "hashed": self.pseudonyms.of_array(pa.array(users, pa.string())),
-                }
-            )
-            loaded = engine.load(pairs).get_name()
-            known = f"(SELECT user_id FROM {judged})"
-            among = engine.store(
-                f"SELECT DISTINCT CASE WHEN given IN {known} THEN given ELSE hashed END AS user_id FROM {loaded}"
-            )
-            by = "list"
-        if most is None:
-            return engine.store(f"SELECT DISTINCT user_id FROM {among}"), by, version
-        if most < 1:
-            raise DefinitionError("market.most", most=most)
-        if not self.lake.has("market.uplift"):
-            raise ShopError("market.no_ranking")
-        ranked = engine.sql(self.lake.table("market.uplift"))
-        note = self.lake.note("uplift")
-        reachable = f"SELECT user_id FROM {judged} WHERE why IS NULL"
-        return (
-            engine.store(
-                f"SELECT user_id FROM ({ranked}) SEMI JOIN {among} USING (user_id) SEMI JOIN ({reachable}) USING (user_id) "
-                f"ORDER BY score DESC, user_id LIMIT {most}"
-            ),
-            str(note.get("basis", "")),
-            str(note.get("version", "")),
-        )
 
     def _before(self, assigned: str, metric: str, days: int, at: datetime) -> tuple[float, float]:
         """Mean and SD a customer of the metric over as many days before."""

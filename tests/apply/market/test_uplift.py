@@ -9,9 +9,17 @@ import numpy as np
 import pytest
 
 from conftest import DATA
+from huaxiang.apply.market.allocate import allocate
 from huaxiang.apply.market.experiment import read_experiment
 from huaxiang.apply.market.qini import quick_qini
-from huaxiang.apply.market.uplift import check_balance, choose_learner, fit_uplift, measure_uplift, split_folds
+from huaxiang.apply.market.uplift import (
+    check_balance,
+    choose_learner,
+    draw_effects,
+    fit_uplift,
+    measure_uplift,
+    split_folds,
+)
 from huaxiang.apply.market.uplift_learners import LearnerConfig, doubly_robust, fit_learner, learner_grid
 from huaxiang.errors import ModelError
 from huaxiang.models.zoo import Matrix
@@ -50,6 +58,17 @@ def test_learner_is_the_same_again_and_scores_a_customer_alone_alike(config) -> 
     first, again = (fit_learner(config, x, treated, y, seed=4) for _ in range(2))
     assert np.array_equal(first(x), again(x))
     assert first(x.rows(np.array([7])))[0] == pytest.approx(first(x)[7], abs=1e-12)
+
+
+def test_interval_of_a_profit_holds_the_true_one() -> None:
+    x, treated, y, true = planted(2000, effect=0.3)
+    config = GRID[-2]
+    value = fit_learner(config, x, treated, y, seed=1)(x)[:, None] * 10 - 1
+    draws = (effect[:, None] * 10 - 1 for effect in draw_effects(config, x, treated, y, x, seed=1, count=20))
+    found = allocate(value, np.ones((2000, 1)), budget=500, draws=draws)
+    low, high = found.interval
+    assert low < (true[found.given[:, 0]] * 10 - 1).sum() < high
+    assert low < high
 
 
 def test_amounts_have_learners_too() -> None:
@@ -97,7 +116,9 @@ def test_held_out_rows_do_not_touch_the_choice() -> None:
 def test_of_learners_alike_within_the_noise_the_first_is_taken() -> None:
     x, treated, y, _ = planted(1500, effect=0.2)
     linear = GRID[-2]
-    chosen, inner = choose_learner(x, treated, y, seed=1, grid=[replace(linear, name="first"), replace(linear, name="second")])
+    chosen, inner = choose_learner(
+        x, treated, y, seed=1, grid=[replace(linear, name="first"), replace(linear, name="second")]
+    )
     assert chosen.name == "first"
     assert inner["first"] == inner["second"]
     blind = LearnerConfig("blind", "t", BaselineConfig("binary"))  # every customer alike

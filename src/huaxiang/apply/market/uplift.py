@@ -9,16 +9,17 @@ The treatment must have been given at random: `check_balance` says whether the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from huaxiang.apply.market.qini import Ranking, check_arms, measure_ranking, quick_qini
+from huaxiang.apply.market.qini import Ranking, check_arms, measure_ranking, qini_curve, quick_qini
 from huaxiang.apply.market.uplift_learners import LearnerConfig, Score, fit_learner, learner_grid
 from huaxiang.models.metrics import Floats
-from huaxiang.models.zoo import Matrix
+from huaxiang.models.zoo import Matrix, make_model
+from huaxiang.models.zoo.linear import LinearConfig
 from huaxiang.models.zoo.prepare import Preparation
 
 OUTER, INNER = 5, 5
@@ -110,6 +111,16 @@ def fit_uplift(
     return Uplift(config.name, inner, fit_learner(config, x, treated, y, seed=seed))
 
 
+def draw_effects(
+    config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, given: Matrix, *, seed: int, count: int = 20
+) -> Iterator[Floats]:
+    """(N,) effects of `given` by the learner refitted on resampled customers, `count` times: what the effects may be as well, for the
+    interval of an allocation (`allocate(draws=…)`), one held at a time."""
+    for number in range(count):
+        rows = np.random.default_rng([seed, number]).integers(len(y), size=len(y))
+        yield fit_learner(config, x.rows(rows), treated[rows], y[rows], seed=seed)(given)
+
+
 def measure_uplift(
     x: Matrix,
     treated: Floats,
@@ -169,8 +180,6 @@ def mean_curve(
     score: Floats, treated: Floats, y: Floats, fold: np.ndarray, points: int = 21
 ) -> list[tuple[float, float]]:
     """(share of customers from the top, incremental outcomes a customer of the whole), mean over folds."""
-    from huaxiang.apply.market.qini import qini_curve
-
     at = np.linspace(0, 1, points)
     lines = []
     for one in np.unique(fold):
@@ -212,9 +221,6 @@ def split_folds(treated: Floats, y: Floats, folds: int, seed: int) -> np.ndarray
 
 def _propensity(x: Matrix, treated: Floats, y: Floats, learn: np.ndarray, held: np.ndarray, seed: int) -> Floats:
     """The plain peer: how likely (or how much) a treated customer responds, whether the treatment moves them or not."""
-    from huaxiang.models.zoo import make_model
-    from huaxiang.models.zoo.linear import LinearConfig
-
     rows = learn & (treated == 1)
     model = make_model(LinearConfig("binary" if is_binary(y) else "number", l2=0.003))
     return model.fit(x.rows(rows), y[rows], seed=seed).score(x.rows(held))

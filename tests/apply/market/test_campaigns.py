@@ -328,12 +328,16 @@ def test_later_events_change_nothing_and_early_readings_say_so(lake: Lake) -> No
     assert early.difference.treated_mean == 0
     with pytest.raises(ShopError, match="no time has passed"):
         mine.read("x", at=START)
+    write(lake, names(300), [event("user0000", "purchase", START + timedelta(days=1), amount=1.0)])
+    stale = mine.read("x", at=START + timedelta(days=15))  # nothing was collected since the first day
+    assert (stale.days, stale.complete) == (1.0, False)
 
 
 def test_exposed_holdout_is_counted_and_stays(lake: Lake) -> None:
     mine = run_campaign(lake, 100, lift=0.3)
     held = [user for user, arm in arms(lake, "x").items() if arm == "holdout"]
-    write(lake, names(101), [event(user, "coupon_receive", START, campaign_id="x") for user in (held[0], "user0100")])
+    seen = [event(user, "coupon_receive", START, campaign_id="x") for user in (held[0], "user0100")]
+    write(lake, names(101), [*seen, event("user0100", "purchase", START + timedelta(days=20), amount=1.0)])
     found = mine.read("x", at=START + timedelta(days=15))
     assert (found.exposed, found.exposed_holdout, found.exposed_others) == (0, 1, 1)
     assert found.difference.holdout == len(held)

@@ -51,7 +51,7 @@ class Reading:
 def read_campaign(
     lake: Lake, campaign: Campaign, *, at: datetime, days: int | None = None, metric: str | None = None
 ) -> Reading:
-    """The reading of `campaign` as of `at` (UTC); events later than that are not looked at.
+    """The reading of `campaign` as of `at` (UTC), or of the last event known where that is earlier; later events are not looked at.
 
     raises: ShopError for a campaign without hold-out, and one whose outcome has no day yet
     """
@@ -59,10 +59,12 @@ def read_campaign(
         raise ShopError("market.no_holdout", name=campaign.name, treated=campaign.treated, held_out=campaign.held_out)
     days, metric = days or campaign.days, metric or campaign.metric
     check_metric(metric, days)
+    engine = lake.engine
+    known_until = engine.value(f"SELECT max(ts) FROM ({known_events(lake)})")
+    at = min(at, known_until or campaign.assigned_at)  # days without events yet are not days without purchases
     passed = (min(at, campaign.assigned_at + timedelta(days=days)) - campaign.assigned_at) / timedelta(days=1)
     if passed <= 0:
         raise ShopError("market.too_early", name=campaign.name, at=campaign.assigned_at.isoformat(sep=" "))
-    engine = lake.engine
     mine = f"SELECT * FROM ({engine.sql(lake.table(ASSIGNED))}) WHERE campaign = '{campaign.name}'"
     found = engine.arrow(outcomes_sql(lake, mine, metric, days, campaign.assigned_at, until=at))
     treated = np.asarray(found["treated"].to_numpy(), dtype=float)

@@ -7,7 +7,7 @@ are means over folds and repeats as huaxiang.apply.market.qini defines them, and
 interval (customers resampled within their fold, the ranking held; mean over the repeats, which share the customers). Figures are means over
 folds and not of the pooled scores: a model's overall level is low where its held-out fold is high, which costs pooled scores about .005 here.
 
-Features are the columns left of the treatment column, or those of --columns. A minute a repeat on one core for 20,000 customers. `--every`
+Features are the columns left of the treatment column, or those of --columns. Three minutes a repeat on one core for 20,000 customers. `--every`
 measures every learner of the grid as well, unchosen.
 """
 

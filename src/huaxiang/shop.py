@@ -34,6 +34,8 @@ from huaxiang.words import Lang
 
 if TYPE_CHECKING:
     from huaxiang.apply.guard.guard import Guard
+    from huaxiang.apply.market.campaign_read import Reading
+    from huaxiang.apply.market.campaigns import Campaigns
     from huaxiang.apply.market.market import Market
     from huaxiang.apply.predict.open import Predict
     from huaxiang.apply.recommend.desk import Recommend
@@ -304,6 +306,31 @@ class Shop:
             self.report(out=out)
             write_atomically(stamp, mark)
         return out
+
+    # ---- what one does with it ------------------------------------------------------------------------------------
+
+    def uplift(self, *, repeats: int = 2) -> dict[str, Any]:
+        """Whom a message moves, from campaigns with a hold-out; without one, who redeems. Ranks every customer (`market.uplift`)."""
+        from huaxiang.apply.market.uplift_shop import find_uplift
+
+        found = find_uplift(self.lake, seed=self.settings.train.seed, repeats=repeats)
+        self._save("uplift.json", json.dumps(found, ensure_ascii=False, indent=1))
+        return found
+
+    @property
+    def campaigns(self) -> Campaigns:
+        """Plan, export, send and read campaigns with a hold-out."""
+        from huaxiang.apply.market.campaigns import Campaigns
+
+        return Campaigns(self.lake, self.settings, self.folder, self.pseudonyms(), self.vault())
+
+    def read_campaign(self, name: str, *, at: datetime, days: int | None = None, metric: str | None = None) -> Reading:
+        """What a campaign did, as assigned; kept for the report."""
+        found = self.campaigns.read(name, at=at, days=days, metric=metric)
+        path = self.folder / "reports" / "campaigns.json"
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        self._save(path.name, json.dumps(kept | {name: found.to_json()}, ensure_ascii=False, indent=1))
+        return found
 
     # ---- what it knows --------------------------------------------------------------------------------------------
 

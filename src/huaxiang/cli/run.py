@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import huaxiang.cli.brought
+import huaxiang.cli.campaign
 import huaxiang.cli.demo
 import huaxiang.cli.guard
 import huaxiang.cli.journey

@@ -19,6 +19,7 @@ from huaxiang.settings.base import Section
 from huaxiang.settings.behaviour import BehaviourSettings
 from huaxiang.settings.clean import CleanSettings
 from huaxiang.settings.collect import ColumnFrom, DoorSettings, SourceSettings, TableFrom
+from huaxiang.settings.contact import ContactSettings
 from huaxiang.settings.features import FeatureSettings, FeaturesSection, OutcomeSettings
 from huaxiang.settings.guard import GuardSettings, RuleSettings
 from huaxiang.settings.market import AudienceSettings
@@ -34,6 +35,7 @@ __all__ = [
     "BehaviourSettings",
     "CleanSettings",
     "ColumnFrom",
+    "ContactSettings",
     "DoorSettings",
     "FeatureSettings",
     "FeaturesSection",
@@ -70,6 +72,7 @@ class Settings(Section):
     recommend: RecommendSettings = RecommendSettings()
     audiences: dict[str, AudienceSettings] = Field(default_factory=dict)
     guard: GuardSettings = GuardSettings()
+    contact: ContactSettings = ContactSettings()
     spark: SparkSettings = SparkSettings()
 
 

@@ -1,1 +1,8 @@
-"""Audiences, segments, who to send what (uplift), campaigns and how to read them."""
+"""Audiences, segments, who to send what (uplift), campaigns and how to read them.
+
+who to send what   uplift.py: choose, fit and measure learners (uplift_learners.py, causal_forest.py) by Qini (qini.py);
+                   uplift_shop.py: on a shop's own campaigns; experiment.py: on a file of a test
+what it may cost   allocate.py: offers under a budget; policies.py: beside random, propensity-first and send-to-all
+campaigns          campaigns.py: plan with a hold-out (holdout.py, consent.py, samples.py), campaign_send.py: export or send,
+                   campaign_read.py: treated minus hold-out (sequential.py)
+"""

@@ -1,0 +1,153 @@
+"""A campaign's treated customers out of the house: a CSV, or signed JSON batches to a webhook.
+
+What leaves is the shop's own user_id, which the receiver knows, never a contact field. A request is
+
+    POST url
+    X-Huaxiang-Id: spring.0                        the batch's own: a receiver that has seen it answers 2xx and does nothing
+    X-Huaxiang-Signature: t=1700000000,v1=HEX      HEX = HMAC-SHA-256(secret, "1700000000." + body)
+    {"campaign": …, "channel": …, "send_after": …, "user_ids": [...]}
+
+A refused connection, a timeout, 429 and 5xx are tried again after 1, 2, 4 … seconds; any other answer ends it. Redirects are not followed.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from huaxiang.apply.market.campaigns import Campaign
+from huaxiang.apply.market.consent import ASSIGNED
+from huaxiang.engine import Lake
+from huaxiang.errors import ShopError
+from huaxiang.trust import Vault
+
+BATCH = 500
+TRIES = 5
+TIMEOUT_S = 10.0
+
+
+def write_csv(lake: Lake, vault: Vault, campaign: Campaign, path: Path) -> int:
+    """Write user_id, campaign, channel, send_after (UTC) of the treated, whole or not at all; gives the customers."""
+    if not path.resolve().parent.is_dir():
+        raise ShopError("market.no_folder", folder=path.resolve().parent)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    count = 0
+    try:
+        with beside.open("w", newline="", encoding="utf-8") as out:
+            rows = csv.writer(out)
+            rows.writerow(("user_id", "campaign", "channel", "send_after"))
+            for ids in _batches(lake, vault, campaign, 50_000):
+                # a spreadsheet runs a cell that starts like a formula
+                rows.writerows(
+                    (
+                        f"'{one}" if one[:1] in "=+@-\t\r" else one,
+                        campaign.name,
+                        campaign.channel,
+                        campaign.send_after.isoformat(sep=" "),
+                    )
+                    for one in ids
+                )
+                count += len(ids)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return count
+
+
+def post_batches(
+    lake: Lake,
+    vault: Vault,
+    campaign: Campaign,
+    url: str,
+    secret: bytes,
+    *,
+    at: datetime,
+    batch: int = BATCH,
+    tries: int = TRIES,
+    wait: Callable[[float], None] = time.sleep,
+) -> int:
+    """POST the treated in batches; gives the customers. raises: ShopError naming the batch that was not taken"""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ShopError("market.url", scheme=parts.scheme or "-")
+    count = 0
+    for number, ids in enumerate(_batches(lake, vault, campaign, batch)):
+        body = json.dumps(
+            {
+                "campaign": campaign.name,
+                "channel": campaign.channel,
+                "send_after": campaign.send_after.isoformat() + "Z",
+                "user_ids": ids,
+            },
+            ensure_ascii=False,
+        ).encode()
+        stamp = int(at.replace(tzinfo=UTC).timestamp())
+        headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "X-Huaxiang-Id": f"{campaign.name}.{number}",
+            "X-Huaxiang-Signature": f"t={stamp},v1={sign(secret, stamp, body)}",
+        }
+        _post(url, body, headers, number, tries, wait)
+        count += len(ids)
+    return count
+
+
+def sign(secret: bytes, stamp: int, body: bytes) -> str:
+    """What the receiver computes as well, and compares."""
+    return hmac.new(secret, f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the customers to somewhere nobody named."""
+
+    def redirect_request(self, *given: Any, **more: Any) -> None:
+        return None
+
+
+def _post(
+    url: str, body: bytes, headers: dict[str, str], number: int, tries: int, wait: Callable[[float], None]
+) -> None:
+    opener = urllib.request.build_opener(_NoRedirects)
+    detail = "-"
+    for attempt in range(tries):
+        if attempt:
+            wait(2.0 ** (attempt - 1))
+        try:
+            with opener.open(urllib.request.Request(url, body, headers, method="POST"), timeout=TIMEOUT_S):
+                return
+        except urllib.error.HTTPError as error:
+            detail = f"HTTP {error.code}"
+            error.close()
+            if error.code != 429 and error.code < 500:
+                break
+        except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
+            detail = type(getattr(error, "reason", error)).__name__
+    raise ShopError("market.not_taken", host=urlsplit(url).hostname, batch=number, detail=detail, tries=attempt + 1)
+
+
+def _batches(lake: Lake, vault: Vault, campaign: Campaign, size: int) -> Iterator[list[str]]:
+    """The shop's own ids of the treated (the pseudonym where the vault has none), always in the same batches."""
+    engine = lake.engine
+    mine = f"SELECT user_id FROM ({engine.sql(lake.table(ASSIGNED))}) WHERE campaign = '{campaign.name}' AND arm = 'treated' ORDER BY user_id"
+    held: list[str] = []
+    for rows in engine.batches(mine, 50_000):
+        users = rows.column(0).to_pylist()
+        known = vault.get_many(users, "shop_id")
+        held += [known.get(user, user) for user in users]
+        while len(held) >= size:
+            yield held[:size]
+            held = held[size:]
+    if held:
+        yield held

@@ -1,0 +1,142 @@
+"""Uplift and campaigns on a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from huaxiang.apply.market.campaign_read import Reading
+from huaxiang.apply.market.campaigns import Campaign
+from huaxiang.words import Words
+
+
+def show_uplift(found: dict[str, Any], console: Console, words: Words) -> None:
+    """What `find_uplift` found: lines with the definition of the figures among them."""
+
+    def line(key: str, **values: Any) -> None:
+        console.print(words(f"cli.say.{key}", **values), highlight=False, soft_wrap=True, markup=False)
+
+    if found["basis"] == "effect":
+        _show_effect(found, line)
+        return
+    rates = found["redemption"]
+    line("redemption_head")
+    low, high = rates["targeted_interval"]
+    line(
+        "redemption_rates",
+        campaigns=", ".join(rates["campaigns"]),
+        measured=f"{rates['measured_on']:,}",
+        redemptions=f"{rates['redemptions']:,}",
+        learned=f"{rates['learned_from']:,}",
+        model=rates["model"],
+        top=f"{rates['top_share']:.0%}",
+        targeted=f"{rates['targeted']:.1%}",
+        low=f"{low:.1%}",
+        high=f"{high:.1%}",
+        random=f"{rates['random']:.1%}",
+        by_spend=f"{rates['by_spend']:.1%}",
+    )
+    line("redemption_captured", captured=f"{rates['captured']:.0%}", auc=f"{rates['roc_auc']:.3f}")
+    if rates["is_null"]:
+        line("redemption_null")
+
+
+def _show_effect(found: dict[str, Any], line: Any) -> None:
+    report, ranking = found["uplift"], found["uplift"]["ranking"]
+    line(
+        "uplift_head",
+        campaigns=", ".join(found["campaigns"]),
+        customers=f"{ranking['customers']:,}",
+        treated=f"{ranking['treated']:,}",
+        effect=f"{ranking['effect']:.4f}",
+        low=f"{ranking['effect_interval'][0]:.4f}",
+        high=f"{ranking['effect_interval'][1]:.4f}",
+    )
+    line(
+        "uplift_qini",
+        qini=f"{ranking['qini']:.4f}",
+        low=f"{ranking['qini_interval'][0]:.4f}",
+        high=f"{ranking['qini_interval'][1]:.4f}",
+        auuc=f"{ranking['auuc']:.5f}",
+        auuc_random=f"{ranking['auuc_random']:.5f}",
+        repeats=report["repeats"],
+        folds=report["folds"],
+        chosen=", ".join(f"{name} {count}" for name, count in report["chosen"].items()),
+    )
+    line("uplift_peers", **{name: f"{value:.4f}" for name, value in report["peers"].items()})
+    if report["is_null"]:
+        line("uplift_null")
+    balance = report["balance"]
+    if balance["p_value"] <= 0.001:
+        line("uplift_unbalanced", p=f"{balance['p_value']:.1g}", widest=balance["widest"])
+    line("uplift_definition")
+
+
+def show_campaign(found: Campaign, console: Console, words: Words) -> None:
+    def line(key: str, **values: Any) -> None:
+        console.print(words(f"cli.say.{key}", **values), highlight=False, soft_wrap=True, markup=False)
+
+    line(
+        "campaign_planned",
+        name=found.name,
+        treated=f"{found.treated:,}",
+        held_out=f"{found.held_out:,}",
+        asked=f"{found.asked:,}",
+        targeted_by=words(f"market.targeted.{found.targeted_by}"),
+        send_after=found.send_after.isoformat(sep=" ", timespec="minutes"),
+    )
+    if found.left_out:
+        why = "; ".join(f"{count:,} {words(f'market.reason.{reason}')}" for reason, count in found.left_out.items())
+        line("campaign_left_out", why=why)
+    if found.expected is not None:
+        line("campaign_expected", profit=f"{found.expected:,.2f}")
+    if not found.has_holdout:
+        line("campaign_no_holdout")
+    elif found.detectable:
+        line(
+            "campaign_detectable",
+            effect=f"{found.detectable:.3g}",
+            metric=found.metric,
+            days=found.days,
+            base=f"{found.base:.3g}",
+        )
+
+
+def show_reading(found: Reading, console: Console, words: Words) -> None:
+    def line(key: str, **values: Any) -> None:
+        console.print(words(f"cli.say.{key}", **values), highlight=False, soft_wrap=True, markup=False)
+
+    difference = found.difference
+    line(
+        "campaign_result",
+        name=found.campaign,
+        metric=found.metric,
+        days=f"{found.days:g}",
+        partly="" if found.complete else words("cli.say.campaign_partly"),
+        treated_mean=f"{difference.treated_mean:.4g}",
+        treated=f"{difference.treated:,}",
+        holdout_mean=f"{difference.holdout_mean:.4g}",
+        holdout=f"{difference.holdout:,}",
+    )
+    line(
+        "campaign_difference",
+        estimate=f"{difference.estimate:.4g}",
+        low=f"{difference.interval[0]:.4g}",
+        high=f"{difference.interval[1]:.4g}",
+        fixed_low=f"{difference.fixed_interval[0]:.4g}",
+        fixed_high=f"{difference.fixed_interval[1]:.4g}",
+        p=f"{difference.p_value:.2g}",
+        cut=f"{difference.variance_cut:.0%}",
+    )
+    low, high = found.total_interval
+    line("campaign_total", total=f"{found.total:,.4g}", low=f"{low:,.4g}", high=f"{high:,.4g}")
+    if difference.is_null:
+        line("campaign_null")
+    line(
+        "campaign_exposures",
+        **{
+            name: f"{getattr(found, name):,}"
+            for name in ("exposures", "exposed", "repeated", "exposed_holdout", "exposed_others")
+        },
+    )

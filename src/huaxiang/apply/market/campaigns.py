@@ -1,0 +1,213 @@
+"""Campaigns of a shop: planned with a hold-out, sent, and read.
+
+    shop.campaigns.plan("spring", channel="email", holdout=0.2)     # who gets it, who is held out, who may not be reached and why
+    shop.campaigns.export("spring", Path("spring.csv"))             # or .send("spring", url, secret)
+    shop.campaigns.read("spring", days=14)                          # treated minus hold-out, as assigned
+
+A plan is one step of the lake: its assignments are rows of `market.assigned`, its terms the step's note. It is never changed, only read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from huaxiang.apply.market.campaign_read import Reading, check_metric, read_campaign
+from huaxiang.apply.market.campaign_target import Spend, find_asked
+from huaxiang.apply.market.consent import ASSIGNED, REASONS, judge_customers, next_open, read_ids
+from huaxiang.apply.market.holdout import place_sql
+from huaxiang.apply.market.samples import detectable_effect
+from huaxiang.engine import Lake
+from huaxiang.errors import DefinitionError, ShopError
+from huaxiang.settings import Settings
+from huaxiang.trust import Pseudonyms, Vault
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,59}")
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """The terms of a campaign. Times are UTC; `left_out`: reason -> customers; `detectable`: the smallest effect the test likely finds,
+    in the metric's unit, which also sets the mixture of its always-valid interval."""
+
+    name: str
+    channel: str
+    holdout: float
+    metric: str
+    days: int
+    assigned_at: datetime
+    send_after: datetime
+    targeted_by: str  # everyone, list, effect or redemption
+    asked: int
+    treated: int
+    held_out: int
+    left_out: dict[str, int]
+    detectable: float
+    base: float  # mean of the metric over as many days before
+    profile_as_of: str
+    uplift_version: str = ""
+    expected: float | None = None  # incremental profit by the ranking's effects, hold-out included
+
+    @property
+    def has_holdout(self) -> bool:
+        return self.held_out > 0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {name: getattr(self, name).isoformat() for name in ("assigned_at", "send_after")}
+
+    @classmethod
+    def from_json(cls, note: dict[str, Any]) -> Campaign:
+        times = {name: datetime.fromisoformat(note[name]) for name in ("assigned_at", "send_after")}
+        return cls(**(note | times))
+
+
+@dataclass
+class Campaigns:
+    """The campaigns of one shop. folder: the shop's; pseudonyms, vault: to take ids in and give them out."""
+
+    lake: Lake
+    settings: Settings
+    folder: Path
+    pseudonyms: Pseudonyms
+    vault: Vault
+
+    def names(self) -> list[str]:
+        return sorted(
+            step.removeprefix("campaign.") for step in self.lake.manifest().steps if step.startswith("campaign.")
+        )
+
+    def get(self, name: str) -> Campaign:
+        """The campaign's terms; raises ShopError for one that was not planned."""
+        note = self.lake.note(f"campaign.{name}")
+        if not note:
+            raise ShopError("market.no_campaign", name=name, have=", ".join(self.names()) or "-")
+        return Campaign.from_json(note["campaign"])
+
+    def plan(
+        self,
+        name: str,
+        *,
+        channel: str,
+        at: datetime,
+        holdout: float = 0.1,
+        users: Sequence[str] | None = None,
+        most: int | None = None,
+        spend: Spend | None = None,
+        metric: str = "purchase",
+        days: int = 14,
+    ) -> Campaign:
+        """Decide who gets the campaign and who is held out; gives its terms.
+
+        at: now, UTC; users: ids of the shop or pseudonyms (None: every customer); most: of them the `most` whom the last
+        `huaxiang uplift` ranks first; spend: those whose expected incremental profit is largest within a budget; holdout: share held out, 0 for none (its effect can then not be read)
+        raises: DefinitionError for impossible terms, ShopError where the name is taken or nobody may be reached
+        """
+        self._check(name, channel, holdout, days, metric)
+        self.lake.table("features")  # raises: nothing is built yet
+        engine = self.lake.engine
+        listed = self.folder / self.settings.contact.suppress
+        gone = read_ids(listed) if self.settings.contact.suppress else []
+        judged = engine.store(
+            judge_customers(self.lake, self.settings.contact, channel=channel, at=at, suppressed=self._pseudonyms(gone))
+        )
+        target = find_asked(self.lake, self.pseudonyms, judged, users=users, most=most, spend=spend)
+        asked = target.table
+        counts = {
+            row["why"]: int(row["n"])
+            for row in engine.rows(
+                f"SELECT why, count(*) AS n FROM {judged} SEMI JOIN {asked} USING (user_id) GROUP BY why"
+            )
+        }
+        if users is not None:
+            total = int(engine.value(f"SELECT count(*) FROM {asked}"))
+            counts["no_profile"] = total - sum(counts.values())
+        if not counts.get(None):
+            raise ShopError("market.nobody", channel=channel, why=_reasons(counts))
+        place = place_sql(f"{self.pseudonyms.secret('campaign')}.{name}", "user_id")
+        assigned = (
+            f"SELECT '{name}' AS campaign, user_id, CASE WHEN {place} < {holdout!r} THEN 'holdout' ELSE 'treated' END AS arm, "
+            f"TIMESTAMP '{at.isoformat(sep=' ')}' AS assigned_at FROM {judged} SEMI JOIN {asked} USING (user_id) WHERE why IS NULL"
+        )
+        with self.lake.step(f"campaign.{name}") as step:
+            kept = engine.store(assigned)
+            step.append(ASSIGNED, f"SELECT * FROM {kept}")
+            arms = {
+                row["arm"]: int(row["n"]) for row in engine.rows(f"SELECT arm, count(*) AS n FROM {kept} GROUP BY arm")
+            }
+            base, sd = self._before(kept, metric, days, at)
+            found = Campaign(
+                name=name,
+                channel=channel,
+                holdout=holdout,
+                metric=metric,
+                days=days,
+                assigned_at=at,
+                send_after=next_open(at, self.settings.contact, self.settings.shop.timezone),
+                targeted_by=target.by,
+                asked=int(engine.value(f"SELECT count(*) FROM {asked}")),
+                treated=arms.get("treated", 0),
+                held_out=arms.get("holdout", 0),
+                left_out={reason: counts.get(reason, 0) for reason in (*REASONS, "no_profile") if counts.get(reason)},
+                detectable=detectable_effect(sum(arms.values()), sd, holdout=holdout) if holdout and sd else 0.0,
+                base=base,
+                profile_as_of=str(self.lake.note("build").get("as_of", "")),
+                uplift_version=target.version,
+                expected=target.expected,
+            )
+            step.note["campaign"] = found.to_json()
+        for made in (judged, asked, kept):
+            engine.drop(made)
+        return found
+
+    def export(self, name: str, path: Path) -> int:
+        """Write whom to send to as CSV (the shop's own user_id, campaign, send_after in UTC); gives the customers. The hold-out is not in it."""
+        from huaxiang.apply.market.campaign_send import write_csv
+
+        return write_csv(self.lake, self.vault, self.get(name), path)
+
+    def send(self, name: str, url: str, secret: bytes, *, at: datetime, **how: Any) -> int:
+        """POST whom to send to, in signed batches; gives the customers. raises: ShopError in the quiet hours, or where the receiver
+        does not take a batch (what was taken before is not sent again: batches carry their own id)."""
+        from huaxiang.apply.market.campaign_send import post_batches
+
+        opens = next_open(at, self.settings.contact, self.settings.shop.timezone)
+        if opens > at:
+            raise ShopError("market.quiet", opens=opens.isoformat(sep=" ", timespec="minutes"))
+        return post_batches(self.lake, self.vault, self.get(name), url, secret, at=at, **how)
+
+    def read(self, name: str, *, at: datetime, days: int | None = None, metric: str | None = None) -> Reading:
+        """What the campaign did, by the arms as assigned (see campaign_read.py); raises ShopError for one without hold-out."""
+        return read_campaign(self.lake, self.get(name), at=at, days=days, metric=metric)
+
+    def _check(self, name: str, channel: str, holdout: float, days: int, metric: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise DefinitionError("market.name", name=name)
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,29}", channel):
+            raise DefinitionError("market.channel", channel=channel)
+        if not 0 <= holdout < 1:
+            raise DefinitionError("market.share", name="holdout", value=holdout)
+        check_metric(metric, days)
+        if name in self.names():
+            raise ShopError("market.name_taken", name=name)
+
+    def _pseudonyms(self, ids: Sequence[str]) -> list[str]:
+        """Ids of the shop as pseudonyms; a pseudonym stays one (both stand in the list, for either may be meant)."""
+        return [*ids, *(self.pseudonyms.of(one) for one in ids)]
+
+    def _before(self, assigned: str, metric: str, days: int, at: datetime) -> tuple[float, float]:
+        """Mean and SD a customer of the metric over as many days before."""
+        from huaxiang.apply.market.campaign_read import outcomes_sql
+
+        rows = self.lake.engine.rows(
+            f"SELECT avg(before) AS mean, coalesce(stddev_samp(before), 0) AS sd FROM "
+            f"({outcomes_sql(self.lake, f'SELECT * FROM {assigned}', metric, days, at)})"
+        )[0]
+        return float(rows["mean"] or 0.0), float(rows["sd"] or 0.0)
+
+
+def _reasons(counts: dict[Any, int]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in counts.items() if reason and count) or "-"

@@ -1,0 +1,104 @@
+"""Whom a campaign may reach: consent for the channel, the suppression list, the frequency cap; and when: outside the quiet hours.
+
+Every customer left out is left out for one stated reason, the first that holds in the order of REASONS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+
+from huaxiang.engine import Lake, Step
+from huaxiang.engine.duck import quote
+from huaxiang.errors import SourceError
+from huaxiang.identity import canonical_events
+from huaxiang.settings import ContactSettings
+
+REASONS = ("suppressed", "refused", "unknown", "too_often")
+ASSIGNED = "market.assigned"
+CONTACT = "coupon_receive"  # the event that says a message reached a customer
+
+
+def judge_customers(
+    lake: Lake, contact: ContactSettings, *, channel: str, at: datetime, suppressed: Sequence[str] = ()
+) -> str:
+    """SQL of user_id and why (NULL: may be reached; else one of REASONS), a row a customer of the last build.
+
+    suppressed: pseudonyms; at: now, UTC
+    """
+    engine = lake.engine
+    users = engine.sql(lake.table("features"))
+    gone = engine.load(pa.table({"user_id": pa.array(sorted(set(suppressed)), pa.string())})).get_name()
+    allowed = ", ".join(quote(purpose.format(channel=channel).lower()) for purpose in contact.purposes)
+    consents = (
+        f"SELECT user_id, bool_or(consent IS NOT NULL) AS known, "
+        f"bool_or(list_has_any(list_transform(consent, lambda one: lower(one)), [{allowed}])) AS agreed "
+        f"FROM ({engine.sql(lake.table('clean.users'))}) GROUP BY user_id"
+        if lake.has("clean.users")
+        else "SELECT NULL::VARCHAR AS user_id, false AS known, false AS agreed WHERE false"
+    )
+    return (
+        f"SELECT f.user_id, CASE WHEN g.user_id IS NOT NULL THEN 'suppressed' "
+        f"WHEN c.known AND NOT coalesce(c.agreed, false) THEN 'refused' "
+        f"WHEN NOT coalesce(c.known, false) AND NOT {str(contact.unknown).lower()} THEN 'unknown' "
+        f"WHEN coalesce(t.contacts, 0) >= {contact.most} THEN 'too_often' END AS why "
+        f"FROM ({users}) AS f LEFT JOIN {gone} AS g ON f.user_id = g.user_id "
+        f"LEFT JOIN ({consents}) AS c ON f.user_id = c.user_id LEFT JOIN ({_contacts(lake, contact, at)}) AS t ON f.user_id = t.user_id"
+    )
+
+
+def read_ids(path: Path) -> list[str]:
+    """The ids of a list of customers, one a line (a heading user_id is none); raises SourceError where it is not there."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise SourceError("market.no_list", path=path) from error
+    found = [line.split(",")[0].strip().strip('"') for line in lines]
+    return [one for one in found if one and one.lower() != "user_id"]
+
+
+def next_open(at: datetime, contact: ContactSettings, zone: str) -> datetime:
+    """The first moment from `at` on (UTC, without a zone) that is not in the quiet hours of the shop's zone."""
+    start, end = time.fromisoformat(contact.quiet_from), time.fromisoformat(contact.quiet_until)
+    local = at.replace(tzinfo=UTC).astimezone(ZoneInfo(zone))
+    if not _is_quiet(local.time(), start, end):
+        return at
+    day = local.date() + timedelta(days=1 if local.time() >= end else 0)
+    opens = datetime.combine(day, end, tzinfo=ZoneInfo(zone))
+    return opens.astimezone(UTC).replace(tzinfo=None)
+
+
+def known_events(lake: Lake) -> str:
+    """SQL of the clean events under one user id each."""
+    return lake.engine.sql(canonical_events(Step(lake, "market")))
+
+
+def _is_quiet(now: time, start: time, end: time) -> bool:
+    if start == end:
+        return False
+    return start <= now < end if start < end else now >= start or now < end
+
+
+def _contacts(lake: Lake, contact: ContactSettings, at: datetime) -> str:
+    """SQL of user_id and contacts: messages within the last days, by the events and by the campaigns sent from here; one that shows up
+    in both (the same campaign) counts once, as does one logged twice."""
+    since = quote((at - timedelta(days=contact.within_days)).isoformat(sep=" "))
+    until = quote(at.isoformat(sep=" "))
+    rows = []
+    if lake.has("clean.events"):
+        rows.append(
+            f"SELECT user_id, coalesce(campaign_id, event_id) AS message FROM ({known_events(lake)}) "
+            f"WHERE event = '{CONTACT}' AND ts > TIMESTAMP {since} AND ts <= TIMESTAMP {until}"
+        )
+    if lake.has(ASSIGNED):
+        rows.append(
+            f"SELECT user_id, campaign AS message FROM ({lake.engine.sql(lake.table(ASSIGNED))}) "
+            f"WHERE arm = 'treated' AND assigned_at > TIMESTAMP {since} AND assigned_at <= TIMESTAMP {until}"
+        )
+    if not rows:
+        return "SELECT NULL::VARCHAR AS user_id, 0 AS contacts WHERE false"
+    return f"SELECT user_id, count(DISTINCT message) AS contacts FROM ({' UNION ALL '.join(rows)}) GROUP BY user_id"

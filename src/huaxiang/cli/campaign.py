@@ -1,0 +1,170 @@
+"""The commands of who to send what: uplift, and campaigns."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from huaxiang.cli.terminal import WORDS, Folder, app, help_of, make_progress, open_shop, out, print_json, say
+from huaxiang.errors import DefinitionError, ShopError
+
+campaign = typer.Typer(help=WORDS("cli.campaign"), no_args_is_help=True)
+app.add_typer(campaign, name="campaign")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help=help_of("campaign_name"))]
+Json = Annotated[bool, typer.Option("--json", help=help_of("json"))]
+At = Annotated[str, typer.Option(help=help_of("at"))]
+
+
+@app.command(help=WORDS("cli.uplift"))
+def uplift(
+    shop: Folder,
+    repeats: Annotated[int, typer.Option(min=1, help=help_of("repeats"))] = 2,
+    as_json: Json = False,
+) -> None:
+    from huaxiang.apply.market.campaign_show import show_uplift
+
+    with open_shop(shop) as opened:
+        with make_progress().task("uplift", "folds") as _:
+            found = opened.uplift(repeats=repeats)
+        customers = opened.lake.rows("market.uplift")
+    if as_json:
+        print_json(found)
+        return
+    show_uplift(found, out, WORDS)
+    say("uplift_saved", customers=f"{customers:,}", version=found["version"], as_of=found["as_of"])
+    if found["basis"] == "redemption":
+        say("redemption_next", shop=shop)
+
+
+@campaign.command(help=WORDS("cli.campaign_plan"))
+def plan(
+    shop: Folder,
+    name: Name,
+    channel: Annotated[str, typer.Option(help=help_of("channel"))],
+    holdout: Annotated[float, typer.Option(help=help_of("holdout"))] = 0.1,
+    users: Annotated[Path | None, typer.Option(help=help_of("campaign_users"))] = None,
+    top: Annotated[int | None, typer.Option(help=help_of("campaign_top"))] = None,
+    budget: Annotated[float | None, typer.Option(help=help_of("campaign_budget"))] = None,
+    cost: Annotated[float, typer.Option(help=help_of("campaign_cost"))] = 0.0,
+    margin: Annotated[float, typer.Option(help=help_of("campaign_margin"))] = 1.0,
+    metric: Annotated[str, typer.Option(help=help_of("metric"))] = "purchase",
+    days: Annotated[int, typer.Option(help=help_of("campaign_days"))] = 14,
+    at: At = "",
+    as_json: Json = False,
+) -> None:
+    from huaxiang.apply.market.campaign_show import show_campaign
+    from huaxiang.apply.market.campaign_target import Spend
+    from huaxiang.apply.market.consent import read_ids
+
+    listed = read_ids(users) if users is not None else None
+    spend = Spend(budget, cost, margin) if budget is not None else None
+    with open_shop(shop) as opened:
+        found = opened.campaigns.plan(
+            name,
+            channel=channel,
+            holdout=holdout,
+            users=listed,
+            most=top,
+            spend=spend,
+            metric=metric,
+            days=days,
+            at=_moment(at),
+        )
+    if as_json:
+        print_json(found.to_json())
+        return
+    show_campaign(found, out, WORDS)
+    say("next", command=f"huaxiang campaign export {shop} {name} --out {name}.csv")
+
+
+@campaign.command("list", help=WORDS("cli.campaign_list"))
+def list_(shop: Folder, as_json: Json = False) -> None:
+    from huaxiang.apply.market.campaign_show import show_campaign
+
+    with open_shop(shop) as opened:
+        found = [opened.campaigns.get(name) for name in opened.campaigns.names()]
+    if as_json:
+        print_json([one.to_json() for one in found])
+        return
+    if not found:
+        say("no_campaigns")
+    for one in found:
+        show_campaign(one, out, WORDS)
+
+
+@campaign.command(help=WORDS("cli.campaign_export"))
+def export(
+    shop: Folder,
+    name: Name,
+    file: Annotated[Path | None, typer.Option("--out", help=help_of("campaign_out"))] = None,
+    webhook: Annotated[str, typer.Option(help=help_of("webhook"))] = "",
+    secret_file: Annotated[Path | None, typer.Option(help=help_of("secret_file"))] = None,
+    at: At = "",
+) -> None:
+    if (file is None) == (not webhook):
+        raise DefinitionError("market.way")
+    with open_shop(shop) as opened:
+        if file is not None:
+            say("campaign_exported", count=f"{opened.campaigns.export(name, file):,}", path=file)
+            return
+        secret = secret_file.read_bytes().strip() if secret_file is not None else b""
+        if len(secret) < 16:
+            raise ShopError("market.no_secret")
+        count = opened.campaigns.send(name, webhook, secret, at=_moment(at))
+    say("campaign_sent", count=f"{count:,}", host=urlsplit(webhook).hostname)
+
+
+@campaign.command(help=WORDS("cli.campaign_read"))
+def read(
+    shop: Folder,
+    name: Name,
+    days: Annotated[int | None, typer.Option(help=help_of("campaign_days"))] = None,
+    metric: Annotated[str | None, typer.Option(help=help_of("metric"))] = None,
+    at: At = "",
+    as_json: Json = False,
+) -> None:
+    from huaxiang.apply.market.campaign_show import show_reading
+
+    with open_shop(shop) as opened:
+        found = opened.read_campaign(name, at=_moment(at), days=days, metric=metric)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        show_reading(found, out, WORDS)
+
+
+@campaign.command(help=WORDS("cli.campaign_size"))
+def size(
+    effect: Annotated[float, typer.Option(help=help_of("size_effect"))],
+    base: Annotated[float | None, typer.Option(help=help_of("size_base"))] = None,
+    sd: Annotated[float | None, typer.Option(help=help_of("size_sd"))] = None,
+    holdout: Annotated[float, typer.Option(help=help_of("holdout"))] = 0.5,
+    power: Annotated[float, typer.Option(help=help_of("power"))] = 0.8,
+) -> None:
+    from huaxiang.apply.market.samples import size_for_means, size_for_shares
+
+    if (base is None) == (sd is None):
+        raise DefinitionError("market.size_way")
+    found = (
+        size_for_shares(base, effect, holdout=holdout, power=power)
+        if base is not None
+        else size_for_means(float(sd or 0), effect, holdout=holdout, power=power)
+    )
+    values: dict[str, Any] = {name: f"{getattr(found, name):,}" for name in ("customers", "treated", "holdout")}
+    say("campaign_size_need", **values, alpha=found.alpha, power=found.power)
+
+
+def _moment(text: str) -> datetime:
+    """The time meant, UTC without a zone (now where nothing is said)."""
+    if not text:
+        return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise DefinitionError("market.at", text=text) from error
+    return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found

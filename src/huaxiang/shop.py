@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 
 SETTINGS = "huaxiang.toml"
 BOARD = "leaderboard.json"
-DECIDED = ("clv", "intent", "guard")  # results kept in reports/
+DECIDED = ("clv", "intent", "uplift", "campaigns", "guard")  # results kept in reports/
 STEPS = ("collect", "clean", "build", "train", "profile", "report")
 
 

@@ -12,6 +12,7 @@ from huaxiang.report.guard import guard_body
 from huaxiang.report.market import audiences_body, segments_body
 from huaxiang.report.predict import clv_body, intent_body
 from huaxiang.report.recommend import recommend_body
+from huaxiang.report.uplift import campaigns_body, uplift_body
 from huaxiang.words import Lang, Words
 
 Body = Callable[[Any, Lang, str], Markup]  # (the result, language, currency)
@@ -21,6 +22,8 @@ BODIES: Mapping[str, Body] = {
     "segments": lambda found, lang, currency: segments_body(found, lang),
     "clv": clv_body,
     "intent": lambda found, lang, currency: intent_body(found, lang),
+    "uplift": lambda found, lang, currency: uplift_body(found, lang),
+    "campaigns": lambda found, lang, currency: campaigns_body(found, lang),
     "guard": lambda found, lang, currency: guard_body(found, lang, currency=currency),
 }
 

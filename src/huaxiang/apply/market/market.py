@@ -54,7 +54,7 @@ class Market:
     def save(self, name: str, when: str, *, meaning: str = "") -> Audience:
         """Keeps an audience under `name` in huaxiang.toml, and finds its members; a changed `when` is a new version."""
         if not name.isidentifier():
-            raise DefinitionError("market.name", name=name)
+            raise DefinitionError("market.audience_name", name=name)
         Reader(self.lake, self.conditions | {name: when}).read(when, name=name, within=(name,))
         self.settings = self._declare(name, {"when": when, "meaning": meaning})
         return next(one for one in self.refresh() if one.name == name)

@@ -48,6 +48,7 @@ def plan(
     channel: Annotated[str, typer.Option(help=help_of("channel"))],
     holdout: Annotated[float, typer.Option(help=help_of("holdout"))] = 0.1,
     users: Annotated[Path | None, typer.Option(help=help_of("campaign_users"))] = None,
+    audience: Annotated[str, typer.Option(help=help_of("campaign_audience"))] = "",
     top: Annotated[int | None, typer.Option(help=help_of("campaign_top"))] = None,
     budget: Annotated[float | None, typer.Option(help=help_of("campaign_budget"))] = None,
     cost: Annotated[float, typer.Option(help=help_of("campaign_cost"))] = 0.0,
@@ -64,6 +65,13 @@ def plan(
     listed = read_ids(users) if users is not None else None
     spend = Spend(budget, cost, margin) if budget is not None else None
     with open_shop(shop) as opened:
+        if audience:
+            members = set(opened.market.members(audience))
+            listed = sorted(
+                members
+                if listed is None
+                else members & {opened.pseudonyms().of(user) for user in listed} | members & set(listed)
+            )
         found = opened.campaigns.plan(
             name,
             channel=channel,

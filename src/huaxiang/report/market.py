@@ -39,7 +39,7 @@ def _segment(one: Segment, lang: Lang, words: Words, numbers: Numbers) -> dict[s
     bars = [
         Bar(
             label_of(row.trait)[lang], abs(row.apart), ("+" if row.apart > 0 else "−") + f"{abs(row.apart):.1f} σ",
-            f"{numbers.number(row.mean)} · {words('market.against', mean=numbers.number(row.everybody))}", colour=2 if row.apart > 0 else 5,
+            f"{numbers.number(row.typical)} · {words('market.against', mean=numbers.number(row.everybody))}", colour=2 if row.apart > 0 else 5,
         )
         for row in one.differences
     ]  # fmt: skip

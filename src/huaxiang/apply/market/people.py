@@ -12,15 +12,20 @@ Floats = NDArray[np.float64]
 NOT_TRAITS = ("user_no", "weekday_top", "hour_top", "active_limit_days", "birth_year")
 
 
-def read_traits(lake: Lake) -> tuple[list[str], tuple[str, ...], Floats]:
-    """Ids (N), sorted; the names (F) of the profiles' numbers; and these (N, F), NaN where unknown."""
+def read_traits(lake: Lake, *, predicted: bool = True) -> tuple[list[str], tuple[str, ...], Floats]:
+    """Ids (N), sorted; the names (F) of the profiles' numbers (with those that models predict where `predicted`); and these (N, F), NaN
+    where unknown."""
     if not lake.has("profiles"):
         raise ShopError("lake.no_table", name="profiles", have=", ".join(lake.names()) or "-")
     table = lake.table("profiles")
+    foretold = {str(one["name"]) for one in lake.note("build").get("outcomes", [])}
     numbers = tuple(
         name
         for name, kind in table.schema().items()
-        if kind.is_numeric() and name not in NOT_TRAITS and not name.endswith("_confidence")
+        if (predicted or name.removesuffix("_predicted") not in foretold)
+        and kind.is_numeric()
+        and name not in NOT_TRAITS
+        and not name.endswith("_confidence")
     )
     listed = "".join(f', "{name}"::DOUBLE AS "{name}"' for name in numbers)
     found = lake.engine.arrow(f"SELECT user_id{listed} FROM ({lake.engine.sql(table)}) ORDER BY user_id")

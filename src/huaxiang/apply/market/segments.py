@@ -33,6 +33,7 @@ PAIRS = 4  # pairs of halves
 PARTS = 10  # principal components
 LEAST = 50  # customers
 TOLD = 5  # differences told of a segment
+FEW = 2
 APART = 0.3  # least difference worth telling, in standard deviations
 Grouper = Callable[
     [Floats, Floats, int], NDArray[np.int64]
@@ -41,11 +42,12 @@ Grouper = Callable[
 
 @dataclass(frozen=True)
 class Difference:
-    """One trait by which a segment stands apart. apart: its mean less everybody's, in standard deviations; mean, everybody: as they are."""
+    """One trait by which a segment stands apart. apart: its mean rank less everybody's, in standard deviations of ranks (one odd value decides
+    nothing); typical, everybody: the medians."""
 
     trait: str
     apart: float
-    mean: float
+    typical: float
     everybody: float
 
 
@@ -78,7 +80,7 @@ class Segments:
 def find_segments(step: Step, *, seed: int, as_of: str) -> Segments:
     """Groups every customer, and writes `segments`; raises ModelError where there are too few customers, or nothing differs."""
     lake = step.lake
-    names, traits, values = read_traits(lake)
+    names, traits, values = read_traits(lake, predicted=False)
     if len(names) < LEAST:
         raise ModelError("market.few_segments", count=len(names), need=LEAST)
     scaled = scale(values)
@@ -229,16 +231,14 @@ def _differences(
         if known.sum() < 0.5 * len(column) or not known[mine].any() or np.nanstd(column) < 1e-12:
             continue
         ranks = np.full(len(column), np.nan)
-        ranks[known] = np.argsort(np.argsort(column[known])) / max(
-            int(known.sum()) - 1, 1
-        )  # ranks: one odd value decides nothing
+        ranks[known] = np.argsort(np.argsort(column[known])) / max(int(known.sum()) - 1, 1)
         apart = float((np.nanmean(ranks[mine]) - np.nanmean(ranks)) * np.sqrt(12))
-        found.append(Difference(name, round(apart, 3), float(np.nanmean(column[mine])), float(np.nanmean(column))))
+        found.append(Difference(name, round(apart, 3), float(np.nanmedian(column[mine])), float(np.nanmedian(column))))
     kept: dict[str, Difference] = {}
     for one in sorted(found, key=lambda one: -abs(one.apart)):
-        if abs(one.apart) >= APART:
-            kept.setdefault(_family(one.trait), one)
-    return tuple(list(kept.values())[:TOLD])
+        kept.setdefault(_family(one.trait), one)
+    told = [one for one in kept.values() if abs(one.apart) >= APART]
+    return tuple(told[:TOLD] or list(kept.values())[:FEW])  # of one that hardly differs, what it differs by most
 
 
 def _family(trait: str) -> str:

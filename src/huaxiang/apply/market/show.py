@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from huaxiang.apply.market.audiences import Preview
-from huaxiang.apply.market.segments import Segment, Segments
+from huaxiang.apply.market.segments import APART, Segment, Segments
 from huaxiang.look.numbers import Numbers
 from huaxiang.profile.say import label_of
 from huaxiang.words import Lang, Words
@@ -64,7 +64,9 @@ def segment_name(one: Segment, lang: Lang) -> str:
     """What sets a segment apart most, in a few words."""
     words = Words(lang)
     told = [
-        words(f"market.{'high' if d.apart > 0 else 'low'}", trait=label_of(d.trait)[lang]) for d in one.differences[:2]
+        words(f"market.{'high' if d.apart > 0 else 'low'}", trait=label_of(d.trait)[lang])
+        for d in one.differences[:2]
+        if abs(d.apart) >= APART
     ]
     return words("market.and").join(told) if told else words("market.ordinary")
 
@@ -89,7 +91,7 @@ def show_segments(found: Segments, out: Console, lang: Lang) -> None:
             sign = "+" if d.apart > 0 else "−"
             table.add_row(
                 label_of(d.trait)[lang],
-                numbers.number(d.mean),
+                numbers.number(d.typical),
                 words("market.against", mean=numbers.number(d.everybody)),
                 f"{sign}{abs(d.apart):.1f} σ",
             )

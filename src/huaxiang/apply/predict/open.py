@@ -37,20 +37,29 @@ class Predict:
         discount: float = 0.1,
         seed: int = SEED,
         as_of: date | None = None,
-        without: Sequence[str] = (),
+        without: Sequence[str] | None = None,
     ) -> dict[str, Any]:
         """What every customer will buy and bring in the next `days`: writes the table `clv` and gives the report, hold-out included.
 
         discount: what a year takes off money, .1 for a tenth; as_of: stand on this day (default: the last build's);
-        without: orders that do not count, by their id (fake ones); the report says how many lines that were
+        without: orders that do not count, by their id (default: those the guard found fake); the report says how many lines that were
         raises: ModelError where the history is too short or too few customers came again
         """
         from huaxiang.apply.predict.value import write_value
 
+        if without is None:
+            without = self._fake_orders()
         with self.lake.step("clv") as step:
             report = write_value(step, days=days, discount=discount, seed=seed, as_of=as_of, without=without)
         self._save(VALUE, report)
         return report
+
+    def _fake_orders(self) -> list[str]:
+        if not self.lake.has("guard.fake_orders"):
+            return []
+        table = self.lake.engine.sql(self.lake.table("guard.fake_orders"))
+        found = self.lake.engine.arrow(f"SELECT order_id FROM ({table}) WHERE order_id IS NOT NULL ORDER BY 1")
+        return [str(order) for order in found.column("order_id").to_pylist()]
 
     def customer(self, user: str) -> dict[str, Any] | None:
         """A customer's row of the last `value` (None: they never bought); user: the shop's own id or the pseudonym."""

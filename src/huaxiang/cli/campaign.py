@@ -60,9 +60,9 @@ def plan(
 ) -> None:
     from huaxiang.apply.market.campaign_show import show_campaign
     from huaxiang.apply.market.campaign_target import Spend
-    from huaxiang.apply.market.consent import read_ids
+    from huaxiang.apply.market.lists import read_list
 
-    listed = read_ids(users) if users is not None else None
+    listed = read_list(users) if users is not None else None
     spend = Spend(budget, cost, margin) if budget is not None else None
     with open_shop(shop) as opened:
         if audience:

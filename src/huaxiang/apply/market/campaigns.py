@@ -18,8 +18,9 @@ from typing import Any
 
 from huaxiang.apply.market.campaign_read import Reading, check_metric, read_campaign
 from huaxiang.apply.market.campaign_target import Spend, find_asked
-from huaxiang.apply.market.consent import ASSIGNED, REASONS, judge_customers, next_open, read_ids
+from huaxiang.apply.market.consent import ASSIGNED, REASONS, judge_customers, next_open
 from huaxiang.apply.market.holdout import place_sql
+from huaxiang.apply.market.lists import read_list
 from huaxiang.apply.market.samples import detectable_effect
 from huaxiang.engine import Lake
 from huaxiang.errors import DefinitionError, ShopError
@@ -110,7 +111,7 @@ class Campaigns:
         self.lake.table("features")  # raises: nothing is built yet
         engine = self.lake.engine
         listed = self.folder / self.settings.contact.suppress
-        gone = read_ids(listed) if self.settings.contact.suppress else []
+        gone = read_list(listed) if self.settings.contact.suppress else []
         judged = engine.store(
             judge_customers(self.lake, self.settings.contact, channel=channel, at=at, suppressed=self._pseudonyms(gone))
         )

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
 from huaxiang.engine import Lake, Step
 from huaxiang.engine.duck import quote
-from huaxiang.errors import SourceError
 from huaxiang.identity import canonical_events
 from huaxiang.settings import ContactSettings
 
@@ -49,16 +47,6 @@ def judge_customers(
         f"FROM ({users}) AS f LEFT JOIN {gone} AS g ON f.user_id = g.user_id "
         f"LEFT JOIN ({consents}) AS c ON f.user_id = c.user_id LEFT JOIN ({_contacts(lake, contact, at)}) AS t ON f.user_id = t.user_id"
     )
-
-
-def read_ids(path: Path) -> list[str]:
-    """The ids of a list of customers, one a line (a heading user_id is none); raises SourceError where it is not there."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise SourceError("market.no_list", path=path) from error
-    found = [line.split(",")[0].strip().strip('"') for line in lines]
-    return [one for one in found if one and one.lower() != "user_id"]
 
 
 def next_open(at: datetime, contact: ContactSettings, zone: str) -> datetime:

@@ -11,9 +11,11 @@ IDS = ("user_id", "userid", "user", "customer_id", "member_id", "id", "用户id"
 
 
 def read_list(path: Path) -> list[str]:
-    """The ids, as they are written; raises SourceError where no column holds them, or the file is no text."""
+    """The ids, as they are written (none of an empty file); raises SourceError where no column holds them, or there is no such text."""
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise SourceError("market.no_list", path=path) from error
     except UnicodeDecodeError:
         try:
             text = path.read_text(encoding="gb18030")
@@ -21,7 +23,7 @@ def read_list(path: Path) -> list[str]:
             raise SourceError("market.list_text", path=path) from error
     rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
     if not rows:
-        raise SourceError("market.list_empty", path=path)
+        return []
     header = [cell.strip().lower() for cell in rows[0]]
     named = [place for place, cell in enumerate(header) if cell.replace(" ", "_") in IDS]
     if not named and max(len(row) for row in rows) > 1:

@@ -134,7 +134,86 @@ def score_identities(shop: Shop, truth: Truth) -> list[Row]:
     ]
 
 
-SCORERS: tuple[Callable[[Shop, Truth], list[Row]], ...] = (score_outcomes, score_next_items, score_identities)
+def score_value(shop: Shop, truth: Truth) -> list[Row]:
+    """Forecast money and purchases of the next 90 days against what came. Baseline: spend of the last 90 days."""
+    shop.predict.value(days=90)
+    said = (
+        f"SELECT c.user_id, c.value, c.expected_purchases, coalesce(f.spend_90d, 0) AS before FROM ({shop.engine.sql(shop.lake.table('clv'))}) c "
+        f"JOIN ({shop.engine.sql(shop.lake.table('features'))}) f USING (user_id)"
+    )
+    rows = join_truth(shop, truth, "futures", said)
+    value, before, real, best = (numbers(rows, name) for name in ("value", "before", "spend_90d", "expected_spend_90d"))
+    bought, came = numbers(rows, "expected_purchases"), numbers(rows, "orders_90d")
+    return [
+        Row("value_90d", "spearman", rank(real, value), rank(real, before), rank(real, best), len(real)),
+        Row("value_90d", "purchases ÷ came", float(bought.sum() / came.sum()), math.nan, math.nan, len(real)),
+    ]
+
+
+def score_risks(shop: Shop, truth: Truth) -> list[Row]:
+    """The greatest risk of each account that ordered against who is in a ring or a fraud. Baseline: orders of 90 days."""
+    shop.guard.score()
+    said = (
+        "SELECT user_id, greatest(fake_orders, malicious_buyer, takeover, coupon_farm) AS risk, orders_90d AS orders "
+        f"FROM ({shop.engine.sql(shop.lake.table('guard.scores'))})"
+    )
+    rows = join_truth(shop, truth, "users", said)
+    fraud = np.array([one not in (None, "") for one in rows.column("fraud").to_pylist()])
+    risk, plain = numbers(rows, "risk"), numbers(rows, "orders")
+    found = [Row("fraud", "auc", auc(fraud, risk), auc(fraud, plain), 1.0, len(fraud))]
+    return [
+        *found,
+        Row("fraud", "recall at 1 % false", recall_at(fraud, risk), recall_at(fraud, plain), 1.0, int(fraud.sum())),
+    ]
+
+
+def score_lists(shop: Shop, truth: Truth) -> list[Row]:
+    """The home list of `recommend` against what each customer views next, and hidden tastes. Baseline: what is listed most often."""
+    shop.recommend.train()
+    lists = f"SELECT user_id, list(item_id ORDER BY place) AS listed FROM ({shop.engine.sql(shop.lake.table('recommendations'))}) GROUP BY user_id"
+    everybody = [
+        row["item_id"]
+        for row in shop.engine.rows(
+            f"SELECT item_id FROM ({shop.engine.sql(shop.lake.table('recommendations'))}) GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 10"
+        )
+    ]
+    viewed = shop.engine.load(with_pseudonyms(truth.table("next_views"), shop.pseudonyms()))
+    rows = shop.engine.rows(
+        f"SELECT listed, list(item_id) AS viewed FROM ({lists}) JOIN {viewed.get_name()} USING (user_id) GROUP BY user_id, listed"
+    )
+    leaf = dict(zip(*(truth.table("items").column(name).to_pylist() for name in ("item_id", "leaf")), strict=True))
+    tastes = join_truth(shop, truth, "users", lists)
+    liked = np.array(tastes.column("taste").to_pylist())  # (B, L) of B customers, L leaves
+    mine = [
+        float(liked[place, [leaf[item] for item in items]].mean())
+        for place, items in enumerate(tastes.column("listed").to_pylist())
+    ]
+    plain = float(liked[:, [leaf[item] for item in everybody]].mean())
+    return [
+        Row("home list", "views found", mean([len({*row["viewed"]} & {*row["listed"]}) / len({*row["viewed"]}) for row in rows]), mean([len({*row["viewed"]} & {*everybody}) / len({*row["viewed"]}) for row in rows]), math.nan, len(rows)),
+        Row("home list", "hidden taste", mean(mine), plain, float(liked.max(axis=1).mean()), len(mine)),
+    ]  # fmt: skip
+
+
+def score_messages(shop: Shop, truth: Truth) -> list[Row]:
+    """How the shop ranks customers for a message against the orders each offer would add. A shop that recorded no hold-out ranks by redemption,
+    which is no effect: the row says what that costs. Baseline: spend of 90 days."""
+    found = shop.uplift()
+    said = (
+        f"SELECT u.user_id, u.score, coalesce(f.spend_90d, 0) AS before FROM ({shop.engine.sql(shop.lake.table('market.uplift'))}) u "
+        f"JOIN ({shop.engine.sql(shop.lake.table('features'))}) f USING (user_id)"
+    )
+    joined = shop.engine.load(join_truth(shop, truth, "effects", said))
+    rows = shop.engine.arrow(
+        f"SELECT max(effect) AS effect, any_value(score) AS score, any_value(before) AS before FROM {joined.get_name()} GROUP BY user_id"
+    )
+    effect, score, before = (numbers(rows, name) for name in ("effect", "score", "before"))
+    return [Row(f"message ({found['basis']})", "spearman", rank(effect, score), rank(effect, before), 1.0, len(effect))]
+
+
+SCORERS: tuple[Callable[[Shop, Truth], list[Row]], ...] = (
+    score_outcomes, score_next_items, score_identities, score_lists, score_value, score_risks, score_messages,
+)  # fmt: skip
 
 
 def main() -> None:
@@ -188,6 +267,12 @@ def auc(real: np.ndarray, score: np.ndarray) -> float:
 
 def rank(real: np.ndarray, score: np.ndarray) -> float:
     return float(spearmanr(real, score).statistic)
+
+
+def recall_at(real: np.ndarray, score: np.ndarray, false: float = 0.01) -> float:
+    """The share of the true cases that score above all but `false` of the others."""
+    level = np.quantile(score[~real], 1 - false)
+    return float((score[real] > level).mean())
 
 
 def mean(values: Sequence[float | bool]) -> float:

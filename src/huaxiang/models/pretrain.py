@@ -48,6 +48,7 @@ LEARNED = 1_000  # events of a customer that are learned from, the last ones; th
 SHORTEST = 50
 SIMPLE_EVENTS = 1_000_000  # the simple models learn from so many, about
 FEWEST_EPOCHS = 1
+FULL = 20_000  # items up to which the softmax is over all: better than over a sample (bench/log.md), a third dearer at 12,000 items
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def configure(settings: BehaviourSettings, items: Items, events: int) -> tuple[A
     )  # fmt: skip
     config = fitting(sized(base, size), events, len(items))  # type: ignore[arg-type]
     epochs = max(min(settings.reads // max(events, 1), settings.epochs), min(FEWEST_EPOCHS, settings.epochs))
-    negatives = 1024 if len(items) > 5_000 else 0
+    negatives = 1024 if len(items) > FULL else 0
     warmup = min(config.warmup, max(events // config.batch, 1))  # no longer than an epoch
     return replace(config, epochs=epochs, negatives=negatives, warmup=warmup), str(size)
 

@@ -73,16 +73,16 @@ def preview(lake: Lake, text: str, others: Mapping[str, str], *, sample: int = 5
     engine = lake.engine
     shown = list(dict.fromkeys([*(name for name in condition.traits), *SHOWN]))
     kept = [name for name in shown if name in reader.traits and name != "user_id"]
-    found = engine.sql(reader.members(condition).select("user_id", *kept))
     parts = [name for name in ("lifecycle", "value_tier") if name in reader.traits]
-    grouped = ", ".join(parts)
-    members = engine.rows(
-        f"SELECT count(*) AS n{', ' + grouped if parts else ''} FROM ({found}) GROUP BY {grouped or 'ALL'}"
-    )
-    everyone = engine.rows(
-        f"SELECT count(*) AS n{', ' + grouped if parts else ''} FROM ({engine.sql(reader.profiles)}) GROUP BY {grouped or 'ALL'}"
-    )
-    drawn = engine.rows(f"SELECT * FROM ({found}) ORDER BY md5(user_id) LIMIT {sample}")
+    grouped = "".join(f", {name}" for name in parts)
+    counted = f"SELECT count(*) AS n{grouped} FROM {{}} GROUP BY {', '.join(parts) or 'ALL'}"
+    held = engine.keep(reader.members(condition).select("user_id", *kept))
+    try:
+        members = engine.rows(counted.format(held.get_name()))
+        everyone = engine.rows(counted.format(f"({engine.sql(reader.profiles)})"))
+        drawn = engine.rows(f"SELECT * FROM {held.get_name()} ORDER BY hash(user_id), user_id LIMIT {sample}")
+    finally:
+        engine.drop(held)
     return Preview(
         condition.text,
         sum(row["n"] for row in members),

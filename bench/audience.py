@@ -1,0 +1,105 @@
+"""How long does an audience of a million customers take, from the condition to its size and a sample?
+
+    python bench/audience.py --out audience.json          # about 3 minutes, most of it making the tables
+
+A made lake: a million profiles of 40 columns, ten million events of 50,000 items. Each condition is previewed (checked, counted, its composition,
+five members) in a fresh process's engine, `--runs` times. Metrics: CONDITION/s, and peak memory. Target: under a second. Baseline beside it: the same
+count in pandas over columns already in memory, for the condition over traits alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from huaxiang.apply.market.audiences import preview
+from huaxiang.engine import Engine, Lake
+from measure import Metrics, note, write_report
+
+CONDITIONS = {
+    "traits": "churn_30d > 0.6 and value_tier in ('gold', 'platinum') and orders_90d >= 2",
+    "traits and events": "churn_30d > 0.6 and value_tier in ('gold', 'platinum') and not bought('coffee', days=30)",
+    "events twice": "bought('coffee', days=90, times=2) and not refunded('coffee')",
+    "everybody": "recency_days >= 0",
+    "nobody": "recency_days < 0",
+}
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("--customers", type=int, default=1_000_000)
+    asked.add_argument("--events", type=int, default=10_000_000)
+    asked.add_argument("--runs", type=int, default=3)
+    asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument("--out", type=Path)
+    options = asked.parse_args()
+    metrics: Metrics = {}
+    with tempfile.TemporaryDirectory() as folder, Engine(memory_gb=2, threads=2, temp=Path(folder) / "tmp") as engine:
+        lake = Lake(Path(folder) / "lake", engine)
+        make(lake, options.customers, options.events, options.seed)
+        for name, text in CONDITIONS.items():
+            found = []
+            for _ in range(options.runs):
+                start = time.perf_counter()
+                size = preview(lake, text, {}).size
+                found.append(time.perf_counter() - start)
+            note(metrics, f"{name}/s", found)
+            print(f"{name:<20}{np.median(found):8.2f} s   {size:>9,} customers", flush=True)
+        columns = engine.arrow(f"SELECT churn_30d, value_tier, orders_90d FROM ({engine.sql(lake.table('profiles'))})")
+        frame = columns.to_pandas()
+        start = time.perf_counter()
+        size = int(
+            ((frame.churn_30d > 0.6) & frame.value_tier.isin(["gold", "platinum"]) & (frame.orders_90d >= 2)).sum()
+        )
+        spent = time.perf_counter() - start
+        note(metrics, "pandas, in memory/s", [spent])
+        print(f"{'pandas, in memory':<20}{spent:8.2f} s   {size:>9,} customers (the count alone)")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    note(metrics, "peak_gb", [peak])
+    print(f"peak {peak:.1f} GB")
+    write_report(
+        options.out,
+        __doc__.splitlines()[0],
+        f"made, seed {options.seed}",
+        metrics,
+        customers=options.customers,
+        events=options.events,
+    )
+
+
+def make(lake: Lake, customers: int, events: int, seed: int) -> None:
+    """Random tables of the shapes that a shop's have."""
+
+    def draw(salt: int) -> str:
+        return f"((hash(i * 31 + {salt + seed * 1000}) % 1000000) / 1000000.0)"
+
+    numbers = ", ".join(f"{draw(number)} * 100 AS trait_{number}" for number in range(30))
+    with lake.step("build") as step:
+        step.replace(
+            "profiles",
+            f"SELECT 'u' || i AS user_id, i::INTEGER AS user_no, {draw(90)} AS churn_30d, "
+            f"['platinum', 'gold', 'silver', 'bronze'][1 + (sqrt({draw(91)}) * 4)::INTEGER % 4] AS value_tier, "
+            f"['active', 'new', 'lost'][1 + ({draw(92)} * 3)::INTEGER % 3] AS lifecycle, floor({draw(93)} * 6) AS orders_90d, "
+            f"floor({draw(94)} * 300) AS recency_days, {draw(95)} * 900 AS spend_90d, {numbers} FROM range({customers}) AS t(i)",
+        )
+        step.replace(
+            "ready.items",
+            "SELECT i::INTEGER AS item_no, 'p' || i AS item_id, CASE WHEN i % 50 = 0 THEN 'Ground coffee ' ELSE 'Thing ' END || i AS title, "
+            "'KIND > ' || (i % 300) AS category, 'B' || (i % 700) AS brand FROM range(50000) AS t(i)",
+        )
+        step.replace(
+            "ready.events",
+            f"SELECT 'u' || (({draw(96)} ** 2) * {customers})::BIGINT AS user_id, (({draw(96)} ** 2) * {customers})::INTEGER AS user_no, CASE WHEN {draw(97)} < 0.2 THEN 10 WHEN {draw(97)} < 0.22 THEN 12 ELSE 1 END::TINYINT AS event_no, "
+            f"({draw(98)} * 49999)::INTEGER AS item_no, DATE '2025-03-01' - (1 + {draw(99)} * 364)::INTEGER AS day, "
+            f"DATE '2025-03-01' - (1 + {draw(99)} * 364)::INTEGER AS known_day FROM range({events}) AS t(i)",
+        )
+        step.note["as_of"] = "2025-03-01"
+
+
+if __name__ == "__main__":
+    main()

@@ -38,7 +38,7 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("journey")
     open_demo(folder, shop="simulated", users=300).close()
     settings = (folder / "huaxiang.toml").read_text(encoding="utf-8")
-    settings = settings.replace("reads = 250_000", "reads = 10_000").replace("as_of_count = 4", "as_of_count = 2")
+    settings = settings.replace("reads = 250_000", "reads = 10_000").replace("as_of_count = 3", "as_of_count = 2")
     (folder / "huaxiang.toml").write_text(settings.partition("[outcomes.purchase_7d]")[0], encoding="utf-8")
     with Shop.open(folder) as shop:
         shop.run()

@@ -32,6 +32,9 @@ from huaxiang.settings.recommend import RecommendSettings
 
 STEP = "recommend"
 TABLE = "recommendations"
+SPEAKING = 4  # items of a past that are tried as a reason
+FAINT = 1e-9  # fall of the score that is none
+MOST = 99.0  # told of one that is no candidate any more
 REPEATS = 0.1  # share of purchases that repeat, from which on what was bought is shown again
 PLACES = ("home", "item", "goes", "again", "email")
 SCHEMA = pa.schema(
@@ -187,21 +190,13 @@ class Recommend:
             return self._again(desk, past, count)
         table, score, lists = desk.lists(past, rules, new=new, count=count, seed=self.settings.train.seed)
         rows = lists.row[0][lists.row[0] >= 0]
-        return [self._explained(desk, past, table, score, int(row), new) for row in rows]
-
-    def _explained(self, desk: Desk, past: Past, table: Candidates, score: Floats, row: int, new: bool) -> Shown:
-        """The candidate, and the item whose removal from the past lowers its score most among those that speak for it."""
-        item, source, fall, best = int(table.item[row]), _source(table, row), 0.0, -1
-        for cited in _speaking(desk.learned, past, item):
-            rest = past.without(0, np.array([cited]))
-            scores = candidates(desk.learned, rest, desk.shelf)
-            less = table_of(scores, desk.learned, rest, desk.shelf)
-            at = np.flatnonzero(less.item == item)
-            ranker = desk.rankers["new" if new else "any"]
-            left = float(ranker.score(less.values[at])[0]) if len(at) else -np.inf
-            if float(score[row]) - left > max(fall, 1e-9):
-                fall, best = float(min(score[row] - left, 99.0)), cited
-        return self._shown(desk, item, float(score[row]), source, best, fall, table, row)
+        cited, fall = _reasons(desk, past, table, score, rows, desk.rankers["new" if new else "any"])
+        return [
+            self._shown(
+                desk, int(table.item[row]), float(score[row]), _source(table, row), int(one), float(less), table, row
+            )
+            for row, one, less in zip(rows, cited, fall, strict=True)
+        ]
 
     def _shown(
         self,
@@ -278,16 +273,50 @@ def _beside(desk: Desk, asked: list[int], place: str) -> Floats:
     return np.where(kin > 0.2, kin + found, 0.0) if (kin > 0.2).sum() > len(asked) else kin + found
 
 
-def _speaking(learned: Learned, past: Past, item: int, most: int = 3) -> list[int]:
-    """The items of a customer's past that speak most for `item`: it itself where it was bought, and its neighbours."""
-    seen = past.before(learned.day)
-    met = np.unique(seen.item)
-    column = (
-        csr_matrix(learned.near[met]).getcol(item).toarray().ravel()
-        + csr_matrix(learned.goes[met]).getcol(item).toarray().ravel()
+def _reasons(
+    desk: Desk, past: Past, table: Candidates, score: Floats, rows: Ints, ranker: Ranker
+) -> tuple[Ints, Floats]:
+    """Of each listed candidate of one customer the item of their past whose removal lowers its score most (−1: none does), and by how much.
+
+    Tried are the item itself, where it was bought, and the SPEAKING that are nearest to it. Each is taken away once, as if another customer had
+    not done it, and all such customers are scored together.
+    """
+    seen = past.before(desk.learned.day)
+    met, items = np.unique(seen.item), table.item[rows]
+    none = np.full(len(rows), -1, np.int64), np.zeros(len(rows))
+    if not len(met) or not len(rows):
+        return none
+    near = np.asarray((desk.learned.near[met][:, items] + desk.learned.goes[met][:, items]).toarray())  # (M, K)
+    near[met[:, None] == items[None, :]] = np.inf
+    tried = np.argsort(-near, axis=0, kind="stable")[:SPEAKING]  # (S, K) places in met
+    speaks = np.take_along_axis(near, tried, axis=0) > 0
+    gone = np.unique(tried[speaks])
+    if not len(gone):
+        return none
+    scores = candidates(desk.learned, (rest := _each_without(past, met[gone])), desk.shelf)
+    less = table_of(scores, desk.learned, rest, desk.shelf)
+    key = less.user * len(desk.shelf) + less.item
+    wanted = (
+        np.searchsorted(gone, tried) * len(desk.shelf) + items
+    )  # (S, K); of what does not speak it is not looked at
+    at = np.minimum(np.searchsorted(key, wanted), max(len(key) - 1, 0))
+    left = (
+        np.where(key[at] == wanted, ranker.score(less.values)[at], -np.inf)
+        if len(key)
+        else np.full(wanted.shape, -np.inf)
     )
-    order = met[np.argsort(-column, kind="stable")][: int((column > 0).sum())]
-    return ([item] if item in met else []) + [int(one) for one in order[:most]]
+    fall = np.where(speaks, np.minimum(score[rows] - left, MOST), -np.inf)
+    best = fall.argmax(axis=0)
+    most = fall[best, np.arange(len(rows))]
+    return np.where(most > FAINT, met[tried[best, np.arange(len(rows))]], -1), np.where(most > FAINT, most, 0.0)
+
+
+def _each_without(past: Past, items: Ints) -> Past:
+    """As many copies of one customer's past as there are items, each without one of them."""
+    kept = past.item[None, :] != items[:, None]  # (G, E)
+    user, event = np.nonzero(kept)
+    cut = {name: getattr(past, name)[event] for name in ("item", "kind", "day", "known", "order")}
+    return Past(tuple(map(str, range(len(items)))), user.astype(np.int64), **cut)
 
 
 def _source(table: Candidates, row: int) -> str:

@@ -8,7 +8,7 @@ sources anew up to today.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,9 +63,7 @@ def look_back(
     """raises: ModelError where too few customers bought in the window"""
     learned = learn_sources(past, shelf, day)
     if extra:
-        learned = Learned(
-            **{**vars(learned), "extra": {name: made(past.before(day), day) for name, made in extra.items()}}
-        )
+        learned = replace(learned, extra={name: made(past.before(day), day) for name, made in extra.items()})
     after = past.within(day, day + window).purchases()
     buyers = np.unique(after.user)
     if len(buyers) < LEAST:

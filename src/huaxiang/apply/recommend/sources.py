@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csr_matrix, diags
@@ -45,6 +46,12 @@ class Learned:
     timing: Timing
     extra: Mapping[str, csr_matrix] = field(default_factory=dict)
 
+    @cached_property
+    def top(self) -> Ints:
+        """The KEEP most popular items, by number."""
+        found: Ints = np.sort(np.argsort(-self.popular, kind="stable")[:KEEP])
+        return found[self.popular[found] > 0]
+
 
 def learn_sources(past: Past, shelf: Shelf, day: int) -> Learned:
     """Learns from what was known before `day`."""
@@ -74,7 +81,7 @@ def candidates(learned: Learned, past: Past, shelf: Shelf) -> dict[str, csr_matr
         "together": strongest(csr_matrix(speaks @ learned.near), KEEP),
         "basket": strongest(csr_matrix(speaks @ learned.goes), KEEP),
         "taste": strongest(csr_matrix(taste_of(seen, shelf, learned.day) @ learned.of_category), KEEP),
-        "popular": _everybody(learned.popular, len(past.users)),
+        "popular": _everybody(learned, len(past.users)),
         "again": strongest(due(learned.timing, seen.purchases(), shelf, learned.day), KEEP),
     }
     return found | {name: strongest(scores, KEEP) for name, scores in learned.extra.items()}
@@ -132,10 +139,9 @@ def _of_category(popular: Floats, shelf: Shelf) -> csr_matrix:
     return csr_matrix(diags(1 / total) @ found)
 
 
-def _everybody(popular: Floats, users: int) -> csr_matrix:
+def _everybody(learned: Learned, users: int) -> csr_matrix:
     """The same most popular items for every customer."""
-    top: Ints = np.sort(np.argsort(-popular, kind="stable")[:KEEP])
-    top = top[popular[top] > 0]
-    share = popular[top] / max(popular.max(initial=0.0), 1e-12)
+    top, popular = learned.top, learned.popular
+    share = popular[top] / max(popular[top].max(initial=0.0), 1e-12)
     starts = np.arange(users + 1) * len(top)
     return csr_matrix((np.tile(share, users), np.tile(top, users), starts), shape=(users, len(popular)))

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from huaxiang.apply.predict.intent import Intent, learn_sessions, load_intent
+from huaxiang.apply.predict.intent import Intent, learn_sessions, load_intent, read_sessions
 from huaxiang.apply.predict.session import COLUMNS, Before, Running, Sessions, prefixes
+from huaxiang.engine import Engine, Lake
 from huaxiang.errors import ModelError
 from huaxiang.features.filters import EVENT_CODES
 
@@ -127,3 +129,27 @@ def test_sessions_of_nothing_but_purchases_are_refused() -> None:
     )
     with pytest.raises(ModelError, match="0 bought after doing something else"):
         learn_sessions(renumbered, seed=1)
+
+
+def test_an_order_without_a_session_id_belongs_to_the_clicks_before_it(tmp_path: Path) -> None:
+    """Clicks of the site carry its session id, orders of the shop's own system none; what was sent to a customer is no session."""
+    rows = [  # customer, minute, event, session id, whether a session begins
+        (0, 0, "view", "s1", True), (0, 5, "add_to_cart", "s1", False), (0, 12, "purchase", None, True), (0, 13, "purchase", None, False),
+        (0, 200, "purchase", None, True),  # long after the clicks: a session of its own
+        (1, 0, "coupon_receive", None, True), (1, 1, "view", "s2", True),
+    ]  # fmt: skip
+    table = {
+        "user_no": [row[0] for row in rows], "user_id": [f"u{row[0]}" for row in rows], "bucket": [0] * len(rows),
+        "ts": [BEGIN + timedelta(minutes=row[1]) for row in rows], "day": [BEGIN.date()] * len(rows), "event_id": [f"e{place}" for place in range(len(rows))],
+        "event_no": [EVENT_CODES[row[2]] for row in rows], "session_id": [row[3] for row in rows], "session_start": [row[4] for row in rows],
+        "item_no": pa.array([None] * len(rows), pa.int32()), "price": pa.array([None] * len(rows), pa.float64()), "hour": [9] * len(rows), "weekday": [1] * len(rows),
+    }  # fmt: skip
+    with Engine(memory_gb=0.5, threads=1, temp=tmp_path / "tmp") as engine:
+        lake = Lake(tmp_path / "lake", engine)
+        with lake.step("build") as step:
+            step.replace("ready.events", pa.table(table))
+        found = read_sessions(lake)
+    sessions = [
+        [CODES[code] for code in found.code[found.session == number]] for number in range(int(found.session.max()) + 1)
+    ]
+    assert sorted(sessions) == [["purchase"], ["view"], ["view", "add_to_cart", "purchase", "purchase"]]

@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 FORMAT = "huaxiang.intent/1"
 MOST_EVENTS = 2_000_000  # the last ones are read
 NEED_SESSIONS = 30  # that end in a purchase after something else, in each of the three parts
+NOT_ACTS = ("coupon_receive",)  # what the shop did, not the customer
+AFTER_CLICK = 30  # minutes: the gap after which a session is over
 SHARES = (0.6, 0.8)  # of the sessions by time: learned from, chosen and calibrated on, examined on
 # After these events of a session it learns and is examined: a session of a hundred events is a few rows then, not a hundred alike.
 ASKED = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377)
@@ -172,16 +174,36 @@ def learn_sessions(found: Sessions, *, seed: int) -> tuple[Intent, dict[str, Any
     return intent, made
 
 
+def acts_sql(events: str) -> str:
+    """SQL of the events that customers did themselves, an order that the shop's own system wrote counted to the session it was made in.
+
+    Clicks carry the session id of the site, orders often none: an event without one that comes within AFTER_CLICK of the same customer's last
+    event with one belongs to that session. events: SQL of ready.events
+    """
+    sent = ", ".join(str(EVENT_CODES[name]) for name in NOT_ACTS if name in EVENT_CODES)
+    before = "OVER (PARTITION BY user_no ORDER BY ts, event_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+    near = (
+        f"SELECT *, last_value(session_id IGNORE NULLS) {before} AS near_id, "
+        f"max(CASE WHEN session_id IS NOT NULL THEN ts END) {before} AS near_ts FROM ({events}) WHERE event_no IS NOT NULL AND event_no NOT IN ({sent})"
+    )
+    joins = f"(session_id IS NULL AND near_ts >= ts - INTERVAL {AFTER_CLICK} MINUTE)"
+    return (
+        f"SELECT * EXCLUDE (near_id, near_ts) REPLACE (CASE WHEN {joins} THEN near_id ELSE session_id END AS session_id, "
+        f"(session_start AND NOT coalesce({joins}, false)) AS session_start) FROM ({near})"
+    )
+
+
 def read_sessions(lake: Lake) -> Sessions:
     """The shop's last sessions, as ready.events cuts them."""
     engine = lake.engine
     events = engine.sql(lake.table("ready.events"))
     buy = EVENT_CODES[BUY]
     since = engine.value(f"SELECT min(day) FROM (SELECT day, sum(count(*)) OVER (ORDER BY day DESC) AS n FROM ({events}) GROUP BY day) WHERE n <= {MOST_EVENTS}")  # fmt: skip
+    recent = f" WHERE day >= DATE '{since}'" if since else ""
     numbered = f"""
         SELECT user_no, session_id, ts, event_id, event_no, item_no, price, hour, weekday,
             sum(session_start::INT) OVER (PARTITION BY user_no, session_id ORDER BY ts, event_id) AS nth
-        FROM ({events}) WHERE event_no IS NOT NULL{f" AND day >= DATE '{since}'" if since else ""}"""
+        FROM ({acts_sql(f"SELECT * FROM ({events}){recent}")})"""
     whole = f"""
         SELECT user_no, session_id, nth, min(ts) AS first, max(ts) AS last, max((event_no = {buy})::INT) AS bought,
             arg_min(hour, (ts, event_id)) AS hour, arg_min(weekday, (ts, event_id)) AS weekday
@@ -212,7 +234,7 @@ def read_before(lake: Lake, user_id: str, now: datetime) -> Before:
     events = lake.engine.sql(lake.table("ready.events"))
     mine = f"""
         SELECT event_no, ts, session_id, sum(session_start::INT) OVER (PARTITION BY session_id ORDER BY ts, event_id) AS nth
-        FROM ({events}) WHERE user_id = {quote(user_id)} AND bucket = {bucket_of(user_id)} AND ts < TIMESTAMP '{now.replace(tzinfo=None)}'"""
+        FROM ({acts_sql(f"SELECT * FROM ({events}) WHERE user_id = {quote(user_id)} AND bucket = {bucket_of(user_id)} AND ts < TIMESTAMP '{now.replace(tzinfo=None)}'")})"""
     row = lake.engine.rows(f"""
         SELECT count(*) AS sessions, coalesce(sum(bought), 0)::BIGINT AS bought, max(last) AS last
         FROM (SELECT max((event_no = {EVENT_CODES[BUY]})::INT) AS bought, max(ts) AS last FROM ({mine}) GROUP BY session_id, nth)""")[

@@ -36,7 +36,7 @@ class Reason:
 REASONS: tuple[Reason, ...] = (
     Reason("fake_orders", "ring_buys_together", "copied_orders_90d", 1, 5, 0.6),
     Reason("fake_orders", "hardly_ever_alone", "copied_share_90d", 0.1, 0.6, 0.5, ("copied_orders_90d", 2)),
-    Reason("fake_orders", "in_a_ring", "ring_users", 4, 20, 0.3, ("ring_keys", 2)),
+    Reason("fake_orders", "in_a_ring", "ring_users", 2, 8, 0.55, ("ring_keys", 2)),
     Reason("fake_orders", "burst_buying", "burst_share_90d", 0.3, 0.9, 0.3, ("orders_90d", 3)),
     Reason("fake_orders", "copied_reviews", "copied_review_share_90d", 0.3, 1.0, 0.5, ("reviews_90d", 2)),
     Reason("fake_orders", "review_burst", "reviews_max_day_90d", 5, 20, 0.3),

@@ -92,16 +92,16 @@ def _filled(name: str) -> str:
 
 def _reviews_sql(acts: str) -> str:
     """rating_gap: the mean distance between a rating and the mean of others' ratings of the item; copied: texts (of 6 letters at least)
-    that other customers wrote too."""
+    that other customers wrote of the same item too: what many write of anything is no sign of a ring."""
     return f"""
         WITH reviews AS (SELECT * FROM {acts} WHERE event = 'review'),
         usual AS (SELECT item_no, sum(rating) AS total, count(rating) AS n FROM reviews WHERE rating IS NOT NULL GROUP BY 1),
-        texts AS (SELECT said, count(DISTINCT user_no) AS users FROM reviews WHERE letters >= 6 GROUP BY 1)
+        texts AS (SELECT said, item_no, count(DISTINCT user_no) AS users FROM reviews WHERE letters >= 6 GROUP BY 1, 2)
         SELECT user_no, sum(n) AS reviews_90d, max(n) AS reviews_max_day_90d, sum(gap) / nullif(sum(rated), 0) AS rating_gap_90d,
             sum(copied) / nullif(sum(told), 0) AS copied_review_share_90d
         FROM (SELECT r.user_no, r.day, count(*) AS n, sum(abs(r.rating - (u.total - r.rating) / (u.n - 1))) FILTER (u.n > 2) AS gap,
                 count(*) FILTER (u.n > 2 AND r.rating IS NOT NULL) AS rated, count(*) FILTER (t.users > 1) AS copied, count(*) FILTER (r.letters >= 6) AS told
-            FROM reviews r LEFT JOIN usual u USING (item_no) LEFT JOIN texts t USING (said) GROUP BY ALL)
+            FROM reviews r LEFT JOIN usual u USING (item_no) LEFT JOIN texts t USING (said, item_no) GROUP BY ALL)
         GROUP BY 1"""
 
 

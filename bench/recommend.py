@@ -1,0 +1,117 @@
+"""How long do recommendations take: learned and listed for 100,000 customers and 100,000 items, and for one customer?
+
+    python bench/recommend.py --out recommend.json          # about 10 minutes on 2 cores
+
+A made lake: each customer buys from a few kinds of items, some again and again, thirty purchases in a year. Metrics: learn_s (three looks back, rankers, the exam),
+list_s (home lists of everybody, written), one_ms (candidates, ranker and rules of one customer whose past is at hand; median of 50), show_ms (with reading the past
+and the reasons), peak_gb. Targets: lists within 5 minutes, one customer within 20 ms. Baseline beside it: the most popular ten for everybody, by DuckDB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from huaxiang.apply.recommend.desk import Recommend
+from huaxiang.apply.recommend.past import read_past
+from huaxiang.engine import Engine, Lake
+from huaxiang.features.users import BUCKETS
+from huaxiang.settings import Settings
+from measure import Metrics, note, write_report
+
+
+class Watched(Recommend):
+    """Tells how long learning and listing each took."""
+
+    def _write(self, desk, past, exam) -> None:  # type: ignore[no-untyped-def]
+        self.learned_at = time.perf_counter()
+        super()._write(desk, past, exam)
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("--customers", type=int, default=100_000)
+    asked.add_argument("--items", type=int, default=100_000)
+    asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument("--out", type=Path)
+    options = asked.parse_args()
+    metrics: Metrics = {}
+    with tempfile.TemporaryDirectory() as folder, Engine(memory_gb=2, threads=2, temp=Path(folder) / "tmp") as engine:
+        lake = Lake(Path(folder) / "lake", engine)
+        make(lake, options.customers, options.items, options.seed)
+        desk = Watched(lake, Settings(), Path(folder) / "models")
+        start = time.perf_counter()
+        exam = desk.train(seed=options.seed)
+        done = time.perf_counter()
+        note(metrics, "learn_s", [desk.learned_at - start])
+        note(metrics, "list_s", [done - desk.learned_at])
+        print(
+            f"learned in {desk.learned_at - start:.0f} s, listed for {options.customers:,} in {done - desk.learned_at:.0f} s; NDCG@10 {exam.figures['ranker']['ndcg@10']:.3f}"
+        )
+        one, shown = [], []
+        rules = Settings().recommend
+        for number in range(50):
+            user = f"u{number * (options.customers // 50)}"
+            past = read_past(lake, desk.desk.shelf, user_id=user)
+            start = time.perf_counter()
+            desk.desk.lists(past, rules, new=False, count=10, seed=1)
+            one.append((time.perf_counter() - start) * 1000)
+            start = time.perf_counter()
+            desk.show(user)
+            shown.append((time.perf_counter() - start) * 1000)
+        note(metrics, "one_ms", one)
+        note(metrics, "show_ms", shown)
+        start = time.perf_counter()
+        engine.rows(
+            f"SELECT item_no, count(*) AS n FROM ({engine.sql(lake.table('ready.events'))}) GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
+        )
+        note(metrics, "popular_s", [time.perf_counter() - start])
+        print(f"one customer {np.median(one):.1f} ms, with reading and reasons {np.median(shown):.0f} ms")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    note(metrics, "peak_gb", [peak])
+    print(f"peak {peak:.1f} GB")
+    write_report(
+        options.out,
+        __doc__.splitlines()[0],
+        f"made, seed {options.seed}",
+        metrics,
+        customers=options.customers,
+        items=options.items,
+    )
+
+
+def make(lake: Lake, customers: int, items: int, seed: int) -> None:
+    """Each customer has three of 500 kinds and within them likes the first items best; every fourth purchase repeats one of five."""
+
+    def draw(salt: int) -> str:
+        return f"((hash(i * 31 + {salt + seed * 1000}) % 1000000) / 1000000.0)"
+
+    def own(salt: int) -> str:
+        return f"((hash(u * 31 + {salt + seed * 1000}) % 1000000) / 1000000.0)"
+
+    kind = f"(hash(u * 7 + ({draw(1)} * 3)::BIGINT) % 500)"
+    rank = f"floor({items / 500} * {draw(2)} ** 3)::BIGINT"
+    habit = f"((({own(5)} * 500)::BIGINT % 500) + 500 * ({draw(3)} * 5)::BIGINT)"
+    with lake.step("build") as step:
+        step.note["as_of"] = "2025-03-01"
+        step.replace(
+            "ready.items",
+            "SELECT i::INTEGER AS item_no, 'p' || i AS item_id, 'Item ' || i AS title, (i % 500)::INTEGER AS category_no, (i % 50)::INTEGER AS category_top_no, "
+            f"NULL::INTEGER AS category_2_no, 'K > ' || (i % 500) AS category, (i % 900)::INTEGER AS brand_no, 5.0 + i % 95 AS price, true AS listed FROM range({items}) AS t(i)",
+        )
+        step.replace(
+            "ready.events",
+            f"SELECT 'u' || u AS user_id, u::INTEGER AS user_no, (('0x' || substr(md5('u' || u), 1, 4))::INTEGER % {BUCKETS})::SMALLINT AS bucket, 10::TINYINT AS event_no, "
+            f"least(CASE WHEN {draw(4)} < 0.25 THEN {habit} ELSE {kind} + 500 * {rank} END, {items - 1})::INTEGER AS item_no, day, day AS known_day, "
+            "u * 400 + (DATE '2025-03-01' - day) AS order_key, day::TIMESTAMP AS ts, lpad(i::VARCHAR, 12, '0') AS event_id FROM "
+            f"(SELECT i, i // 30 AS u, DATE '2025-03-01' - (1 + ((hash(i // 2 * 13 + {seed}) % 1000000) / 1000000.0 * 360))::INTEGER AS day FROM range({customers * 30}) AS t(i))",
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -18,7 +18,7 @@ from huaxiang.models.next_item.als import AlsConfig
 from huaxiang.models.next_item.base import NextConfig, NextItem, strongest
 from huaxiang.models.next_item.content import ContentConfig
 from huaxiang.models.next_item.ease import EaseConfig
-from huaxiang.models.next_item.fusion import fit_fusion
+from huaxiang.models.next_item.fusion import cross_ranks, fit_fusion, gains
 from huaxiang.models.next_item.neighbours import NeighboursConfig, count_pairs
 from huaxiang.models.next_item.popular import PopularConfig
 from huaxiang.models.next_item.ranking import best, measure, rank_targets
@@ -310,3 +310,42 @@ def test_the_same_again_by_hand() -> None:
     wanted = np.zeros((2, ITEMS))
     wanted[0, [3, 5]] = [1 + 0.25, 0.5]
     np.testing.assert_allclose(found, wanted)
+
+
+class Told:
+    """Scores that are laid down: (Q, V), found by the first item of the history, which numbers the question."""
+
+    def __init__(self, scores: np.ndarray) -> None:
+        self.scores = scores
+
+    def score(self, history: Sequences) -> np.ndarray:
+        return self.scores[history.item[history.starts[:-1]]]
+
+
+def questions(count: int, items: int, seed: int) -> Questions:
+    target = np.random.default_rng(seed).integers(count, count + items, count)
+    return Questions(from_lists([[place] for place in range(count)]), target, np.arange(count))
+
+
+def test_a_fusion_of_noise_is_not_worth_it_and_one_of_two_that_know_is() -> None:
+    """What weights found on the questions themselves would promise of noise, halves do not."""
+    count, items = 200, 50
+    asked, random = questions(count, items, 1), np.random.default_rng(2)
+    worth = 0
+    for _ in range(10):
+        noise = [Told(random.random((count, count + items)) ** 4) for _ in range(3)]
+        crossed = cross_ranks(noise, asked, count + items)
+        assert crossed is not None
+        singles = [rank_targets(one.score, asked, count + items).rank for one in noise]
+        worth += gains(crossed.rank, min(singles, key=lambda rank: rank.mean()))
+    assert worth <= 4
+    knowing = []
+    for part in range(2):  # each knows half of the targets
+        scores = random.random((count, count + items)) * 0.5
+        half = np.flatnonzero(np.arange(count) % 4 // 2 == part)
+        scores[half, asked.target[half]] = 5.0
+        knowing.append(Told(scores))
+    crossed = cross_ranks(knowing, asked, count + items)
+    assert crossed is not None
+    assert gains(crossed.rank, rank_targets(knowing[0].score, asked, count + items).rank)
+    assert cross_ranks(knowing, asked.take(np.arange(10)), count + items) is None

@@ -16,7 +16,7 @@ import pytest
 
 from huaxiang import Shop
 from huaxiang.errors import ModelError
-from huaxiang.models.behaviour_table import nearest
+from huaxiang.models.behaviour_table import centred, nearest
 from huaxiang.models.foresight import HOME, load_foresight
 from huaxiang.models.next_item.lake import read_items, read_pieces
 from huaxiang.models.next_item.sequences import Sequences, from_lists
@@ -222,11 +222,17 @@ def test_two_processes_train_a_shop_too(tmp_path: Path) -> None:
 
 
 def test_nearest_leaves_the_customer_out() -> None:
-    """Half the product of two halves of norm 1: a and b share one half, b and c the other, a and c none."""
-    vectors = np.array([[1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 0, 1]], dtype=float)
+    """a and b share one half of their direction, b and c the other, a and c none."""
+    vectors = np.array([[1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 0, 1]], dtype=float) / np.sqrt(2)
     other, cosine = nearest(vectors, ["a", "b", "c"], vectors, ["a", "b", "c"], 2)
     assert (other[0], other[2]) == (["b", "c"], ["b", "a"]) and sorted(other[1]) == ["a", "c"]
     assert cosine == [[0.5, 0.0], [0.5, 0.5], [0.5, 0.0]]
+    far = vectors + 20 * np.ones(4)  # all point much the same way: only what sets them apart tells who is alike
+    middle = far.mean(axis=0)
+    apart = centred(far, middle)
+    assert np.linalg.norm(apart, axis=1) == pytest.approx(1)
+    again, likeness = nearest(apart, ["a", "b", "c"], apart, ["a", "b", "c"], 2)
+    assert (again[0], again[2]) == (["b", "c"], ["b", "a"]) and likeness[0][1] < 0
     assert nearest(vectors[:1], ["a"], vectors[:1], ["a"], 2) == ([[]], [[]])
 
 

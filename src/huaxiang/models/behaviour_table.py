@@ -40,6 +40,8 @@ def write_table(
     pieces = pieces_of(step)
     names, vectors = _compared(step, found, met, pieces)
     step.replace(MAP, draw_map(names, vectors, seed))
+    middle = vectors.mean(axis=0)
+    vectors = centred(vectors, middle)
     users = 0
     ids = np.array(met.items.ids, dtype=object)
     for every, who in read_pieces(step, met, pieces=pieces):
@@ -49,7 +51,7 @@ def write_table(
             own = found.model.user_vectors(some)
             listed, share = found.lists(some, settings.next_items)
             mine = [who[row] for row in rows]
-            other, alike = nearest(own, mine, vectors, names, settings.similar)
+            other, alike = nearest(centred(own, middle), mine, vectors, names, settings.similar)
             made.append(_rows(mine, own, ids[listed], share, other, alike, version))
         step.append(TABLE, pa.concat_tables(made))
         users += len(every)
@@ -97,11 +99,18 @@ def _few(users: int, others: int) -> Iterator[np.ndarray]:
         yield np.arange(low, min(low + size, users))
 
 
+def centred(vectors: Floats, middle: Floats) -> Floats:
+    """(N, W) what sets each vector apart from `middle` (W,), at norm 1: the vectors themselves all point much the same way, so that
+    everybody would seem like everybody."""
+    apart = vectors - middle
+    return np.asarray(apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-9), dtype=np.float32)
+
+
 def nearest(
     own: Floats, mine: Sequence[str], vectors: Floats, names: Sequence[str], count: int
 ) -> tuple[list[list[str]], list[list[float]]]:
-    """Of each customer the `count` others of the highest cosine (both halves of norm 1: half their product), and that cosine."""
-    alike = own @ vectors.T / 2
+    """Of each customer the `count` others of the highest cosine, and that cosine. own, vectors: of norm 1"""
+    alike = own @ vectors.T
     place = {name: at for at, name in enumerate(names)}
     at = np.array([place.get(name, -1) for name in mine])
     alike[np.flatnonzero(at >= 0), at[at >= 0]] = -np.inf

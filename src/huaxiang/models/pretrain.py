@@ -28,7 +28,7 @@ from huaxiang.models.behaviour_table import MAP, MAP_SCHEMA, SCHEMA, TABLE, writ
 from huaxiang.models.card import Texts, say
 from huaxiang.models.next_item.again import Again, AgainConfig
 from huaxiang.models.next_item.base import Scorer
-from huaxiang.models.next_item.fusion import fit_fusion
+from huaxiang.models.next_item.fusion import cross_ranks, fit_fusion, gains
 from huaxiang.models.next_item.lake import ShopItems, pieces_of, read_items, read_pieces
 from huaxiang.models.next_item.neighbours import Neighbours, NeighboursConfig
 from huaxiang.models.next_item.popular import Popular, PopularConfig
@@ -109,7 +109,12 @@ def _pretrain(step: Step, settings: Settings, folder: Path, progress: Progress, 
     fusion, _ = fit_fusion(list(parts.values()), held.stop, len(met.items), masked=False)
     listed = settings.behaviour.next_items
     judged = {name: _judge(part, held, met.items, listed) for name, part in [*parts.items(), ("fusion", fusion)]}
-    chosen = max(judged, key=lambda name: judged[name]["valid_ndcg@10"])
+    chosen = max(parts, key=lambda name: judged[name]["valid_ndcg@10"])
+    crossed = cross_ranks(list(parts.values()), held.stop, len(met.items), masked=False)
+    if crossed is not None:
+        judged["fusion"] |= _figures(crossed.unmasked, "valid_", listed)
+        if gains(crossed.unmasked, rank_targets(parts[chosen].score, held.stop, len(met.items)).unmasked):
+            chosen = "fusion"
     found = Foresight(parts, fusion.weights, fusion.floors, chosen, met.items.ids, judged, tuple(curve), said)
     version = save_foresight(found, folder)
     shutil.rmtree(lesson)
@@ -283,11 +288,17 @@ def _judge(part: Scorer, held: Held, items: Items, listed: int) -> dict[str, flo
     that a profile lists."""
     found: dict[str, float] = {}
     for name, asked in (("valid_", held.stop), ("", held.judge)):
-        rank = rank_targets(part.score, asked, len(items)).unmasked
-        found[f"{name}recall@10"] = float((rank <= 10).mean())
-        found[f"{name}recall@listed"] = float((rank <= listed).mean())
-        found[f"{name}ndcg@10"] = float(((rank <= 10) / np.log2(rank + 1)).mean())
+        found |= _figures(rank_targets(part.score, asked, len(items)).unmasked, name, listed)
     return found
+
+
+def _figures(rank: np.ndarray, name: str, listed: int) -> dict[str, float]:
+    """Of ranks (Q,): the share found among ten, and among those a profile lists, and NDCG@10."""
+    return {
+        f"{name}recall@10": float((rank <= 10).mean()),
+        f"{name}recall@listed": float((rank <= listed).mean()),
+        f"{name}ndcg@10": float(((rank <= 10) / np.log2(rank + 1)).mean()),
+    }
 
 
 def _count(model: Any) -> int:

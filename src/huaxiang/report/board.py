@@ -44,7 +44,11 @@ def board_body(found: Leaderboard, lang: Lang) -> Markup:
         ),
         columns=[words(f"models.board.metric.{name}") for name in COLUMNS],
         boards=[_board(board, numbers, words, lang) for board in found.boards],
-        notes=[*left_out, words("models.board.note")],
+        notes=[
+            *left_out,
+            words("models.board.note"),
+            *([words("models.board.repeats")] if any(board.repeats for board in found.boards) else []),
+        ],
     )
 
 

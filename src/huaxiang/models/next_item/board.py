@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from huaxiang.models.next_item.base import NextConfig, NextItem, Scorer
-from huaxiang.models.next_item.fusion import fit_fusion
+from huaxiang.models.next_item.fusion import cross_ranks, fit_fusion, gains
 from huaxiang.models.next_item.ranking import measure, rank_targets
 from huaxiang.models.next_item.sequences import Floats, Items
 from huaxiang.models.next_item.splits import Questions, Split
@@ -37,6 +37,7 @@ class Row:
     bytes: int = 0
     ms_per_user: float = 0.0
     models: list[Any] = field(default_factory=list)
+    worth: bool = True  # of a fusion: whether it beats its best part by more than chance has it
 
     def mean(self, metric: str, of: str = "test") -> float:
         return float(np.mean(getattr(self, of)[metric]))
@@ -82,20 +83,32 @@ def fuse(
     items: Items,
     *,
     name: str = "fusion",
+    masked: bool = True,
     done: Callable[[str], None] = lambda said: None,
 ) -> Row:
-    """The fusion of the models of `rows`, learned on validation for each seed anew."""
-    popularity = popularity_of(split, items)
+    """The fusion of the models of `rows`, learned on validation for each seed anew; its validation figures are of questions that its
+    weights were not found on."""
+    popularity, choice = popularity_of(split, items), choice_of(masked=masked)
     seeds = max(len(row.models) for row in rows.values())
     made = Row(name, None, tuple(sorted({need for row in rows.values() for need in row.needs})))
     for place in range(seeds):
         parts = [row.models[min(place, len(row.models) - 1)] for row in rows.values()]
         start = time.perf_counter()
-        model, _ = fit_fusion(parts, split.valid, len(items))
+        model, _ = fit_fusion(parts, split.valid, len(items), masked=masked)
         made.seconds.append(
             time.perf_counter() - start + sum(row.seconds[min(place, len(row.seconds) - 1)] for row in rows.values())
         )
         _ask(made, model, split, items, popularity)
+        crossed = cross_ranks(parts, split.valid, len(items), masked=masked)
+        strongest = max(rows.values(), key=lambda row: row.mean(choice, "valid"))
+        single = rank_targets(strongest.models[min(place, len(strongest.models) - 1)].score, split.valid, len(items))
+        made.worth = (
+            made.worth
+            and crossed is not None
+            and gains(*(one.rank if masked else one.unmasked for one in (crossed, single)))
+        )
+        for metric, value in measure(crossed, popularity).items() if crossed is not None else ():
+            made.valid[metric][-1] = value
         done(f"{name} {place + 1}: {_told(made)}, weights {model.weights}")
     made.bytes = sum(row.bytes for row in rows.values())
     return made
@@ -107,9 +120,14 @@ def _told(row: Row) -> str:
     return f"valid {CHOICE} {row.valid[CHOICE][-1]:.4f}, test {test}"
 
 
-def choose(rows: Sequence[Row]) -> Row:
-    """The row that validation picks."""
-    return max(rows, key=lambda row: row.mean(CHOICE, "valid"))
+def choice_of(*, masked: bool) -> str:
+    """The figure that validation chooses by: where customers take the same again, what they had counts."""
+    return CHOICE if masked else f"unmasked_{CHOICE}"
+
+
+def choose(rows: Sequence[Row], choice: str = CHOICE) -> Row:
+    """The row that validation picks; a fusion only where it beats its best part by more than chance has it."""
+    return max((row for row in rows if row.worth), key=lambda row: row.mean(choice, "valid"))
 
 
 def popularity_of(split: Split, items: Items) -> Floats:

@@ -17,20 +17,21 @@ from huaxiang.errors import ModelError
 from huaxiang.models.next_item.again import AgainConfig
 from huaxiang.models.next_item.als import AlsConfig
 from huaxiang.models.next_item.base import NextConfig
-from huaxiang.models.next_item.board import Row, choose, enter, fuse
+from huaxiang.models.next_item.board import Row, choice_of, choose, enter, fuse
 from huaxiang.models.next_item.content import ContentConfig
 from huaxiang.models.next_item.ease import EaseConfig
 from huaxiang.models.next_item.lake import read_shop
 from huaxiang.models.next_item.neighbours import NeighboursConfig
 from huaxiang.models.next_item.popular import PopularConfig
 from huaxiang.models.next_item.sequences import Items, Sequences
-from huaxiang.models.next_item.splits import Split, by_time, leave_one_out, time_cuts
+from huaxiang.models.next_item.splits import Questions, Split, by_time, leave_one_out, time_cuts
 from huaxiang.progress import SILENT, Progress
 
 log = logging.getLogger(__name__)
 FORMAT = "huaxiang.board/1"
 READ = 2_000_000  # events a network reads in all its epochs, about: minutes, not hours
 MANY = 5_000  # items from which the networks learn against a sample of rivals
+REPEATS = 0.1  # share of validation answers that a customer had already, from which on what was had counts
 FUSED = ("neighbours", "ease", "transformer", "behaviour")
 
 
@@ -56,6 +57,7 @@ class Board:
     questions: int
     chosen: str
     entries: tuple[Entry, ...]
+    repeats: bool = False  # customers take the same again: validation picks by the figure that counts what they had
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def _compare(
     split: Split, items: Items, entered: Mapping[str, tuple[NextConfig, ...]], seeds: Sequence[int], progress: Progress
 ) -> Board:
     rows: dict[str, Row] = {}
+    repeats = share_had(split.valid) >= REPEATS
     with progress.task("compare", split.name, len(entered)) as advance:
         for name, grid in entered.items():
             learned = name in ("als", "gru", "cnn", "transformer", "behaviour")
@@ -178,9 +181,17 @@ def _compare(
             advance(1)
         parts = {name: rows[name] for name in FUSED if name in rows}
         if len(parts) > 1:
-            rows["fusion"] = fuse(parts, split, items)
-    ordered = sorted(rows.values(), key=lambda row: -row.mean("ndcg@10", "valid"))
-    return Board(split.name, len(split.test), choose(ordered).name, tuple(map(_entry, ordered)))
+            rows["fusion"] = fuse(parts, split, items, masked=not repeats)
+    choice = choice_of(masked=not repeats)
+    ordered = sorted(rows.values(), key=lambda row: -row.mean(choice, "valid"))
+    return Board(split.name, len(split.test), choose(ordered, choice).name, tuple(map(_entry, ordered)), repeats)
+
+
+def share_had(asked: Questions) -> float:
+    """The share of questions whose answer the customer had already."""
+    had = np.zeros(len(asked), dtype=bool)
+    np.logical_or.at(had, asked.history.user, asked.history.item == asked.target[asked.history.user])
+    return float(had.mean()) if len(asked) else 0.0
 
 
 def _entry(row: Row) -> Entry:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from huaxiang.models.next_item.base import Scorer
-from huaxiang.models.next_item.ranking import AT_ONCE, best
-from huaxiang.models.next_item.sequences import Floats, Sequences
+from huaxiang.models.next_item.ranking import AT_ONCE, Ranks, best, rank_targets
+from huaxiang.models.next_item.sequences import Floats, Ints, Sequences
 from huaxiang.models.next_item.splits import Questions
 
 CANDIDATES = 100
+LEAST = 10  # questions that weights are found on, at least
 STEPS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5)
 FLOORS = (1e-5, 1e-4, 1e-3)
 
@@ -83,6 +84,33 @@ def fit_fusion(parts: Sequence[Scorer], valid: Questions, items: int, *, masked:
         if reached == before:
             break
     return Fusion(tuple(parts), tuple(weights), tuple(floors)), reached
+
+
+def cross_ranks(parts: Sequence[Scorer], valid: Questions, items: int, *, masked: bool = True) -> Ranks | None:
+    """How a fusion ranks whose weights were found on the other half of the questions: what was weighed on a question says nothing of how
+    well it does there. None where there are too few."""
+    if len(valid) < 2 * LEAST:
+        return None
+    half = np.arange(len(valid)) % 2
+    sides = []
+    for side in (0, 1):
+        fitted, _ = fit_fusion(parts, valid.take(np.flatnonzero(half != side)), items, masked=masked)
+        sides.append(rank_targets(fitted.score, valid.take(np.flatnonzero(half == side)), items))
+    order = np.argsort(np.concatenate([np.flatnonzero(half == side) for side in (0, 1)]))
+    rank, unmasked, top = (
+        np.concatenate([getattr(one, name) for one in sides])[order] for name in ("rank", "unmasked", "top")
+    )
+    return Ranks(rank, unmasked, top, sides[0].ms_per_user)
+
+
+def gains(fused: Ints, single: Ints) -> bool:
+    """Whether the ranks of a fusion are better than those of one model by more than the standard error of their NDCG@10's difference."""
+
+    def ndcg(rank: Ints) -> Floats:
+        return np.where(rank <= 10, 1 / np.log2(rank + 1), 0.0)
+
+    more = ndcg(fused) - ndcg(single)
+    return bool(len(more) > 1 and more.mean() > more.std(ddof=1) / np.sqrt(len(more)))
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ def show_leaderboard(found: Leaderboard, console: Console, lang: Lang) -> None:
             words("models.board.left_out", split=words(f"models.board.split.{split}"), why=why), style="yellow"
         )
     console.print(words("models.board.note"), style="dim")
+    if any(board.repeats for board in found.boards):
+        console.print(words("models.board.repeats"), style="dim")
 
 
 def _table(board: Board, words: Words, *, wide: bool) -> Table:

@@ -544,7 +544,7 @@ class Shop:
             )
             return self.settings
 
-        return Market(self.lake, self.settings, declare, self.pseudonyms().of)
+        return Market(self.lake, self.settings, declare, lambda user: self.pseudonyms().of(user))
 
     def export(self, path: str | Path, *, what: str = "traits") -> int:
         """Write all profiles to a .parquet, .csv or .jsonl file; gives the customers written."""
@@ -570,6 +570,8 @@ class Shop:
     def pseudonyms(self, *, create: bool = False) -> Pseudonyms:
         from huaxiang.trust import Pseudonyms, load_key
 
+        if not create and not self.lake.names():
+            self.lake.table("raw.events")  # raises: nothing was collected yet, so that there is no key either
         return Pseudonyms(load_key(self.folder / "keys" / "pseudonym.key", create=create))
 
     def vault(self, *, create: bool = False) -> Vault:

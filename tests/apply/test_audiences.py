@@ -81,7 +81,7 @@ def holds(lake: Lake, text: str, others: dict[str, str] | None = None) -> list[s
 @pytest.mark.parametrize(
     ("text", "members"),
     [
-        ("", ["ann", "bob", "eve", "joe"]),
+        ("true", ["ann", "bob", "eve", "joe"]),
         ("lifecycle == 'active' and orders_90d >= 2", ["ann", "eve"]),
         ("value_tier in ('gold', 'platinum')", ["ann", "bob"]),
         ("not value_tier == 'gold'", ["joe"]),  # of eve nothing is known
@@ -128,6 +128,7 @@ def test_condition_holds_for(lake: Lake, text: str, members: list[str]) -> None:
         ("__import__('os').system('true')", "may not stand"),
         ("eval('1')", "there is no function 'eval'"),
         ("orders_90d > ", "cannot read"),
+        ("  ", "would be everybody"),
     ],
 )
 def test_what_it_refuses_says_the_mend(lake: Lake, text: str, said: str) -> None:
@@ -209,6 +210,8 @@ def test_a_shop_saves_previews_uploads_and_removes(small_shop: Path, tmp_path: P
         assert everybody.size == everybody.customers == shop.lake.rows("profiles") and everybody.share == 1
         saved = market.save("fresh", "recency_days < 30", meaning="came lately")
         assert saved.size == saved.entered == market.preview("recency_days < 30").size == len(market.members("fresh"))
+        assert market.save("fresh", "recency_days < 31").meaning == "came lately", "what it is for stays"
+        market.save("fresh", "recency_days < 30")
         market.save("fresh_gold", "in_audience('fresh') and value_tier == 'gold'")
         with pytest.raises(DefinitionError, match="fresh"):
             market.remove("fresh")

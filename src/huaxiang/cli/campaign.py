@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -67,6 +68,8 @@ def plan(
     with open_shop(shop) as opened:
         if audience:
             members = set(opened.market.members(audience))
+            if not members:
+                raise DefinitionError("market.empty_audience", name=name, audience=audience)
             listed = sorted(
                 members
                 if listed is None
@@ -81,7 +84,7 @@ def plan(
             spend=spend,
             metric=metric,
             days=days,
-            at=_moment(at),
+            at=_moment(at, opened.settings.shop.timezone),
         )
     if as_json:
         print_json(found.to_json())
@@ -123,7 +126,7 @@ def export(
         secret = secret_file.read_bytes().strip() if secret_file is not None else b""
         if len(secret) < 16:
             raise ShopError("market.no_secret")
-        count = opened.campaigns.send(name, webhook, secret, at=_moment(at))
+        count = opened.campaigns.send(name, webhook, secret, at=_moment(at, opened.settings.shop.timezone))
     say("campaign_sent", count=f"{count:,}", host=urlsplit(webhook).hostname)
 
 
@@ -139,7 +142,7 @@ def read(
     from huaxiang.apply.market.campaign_show import show_reading
 
     with open_shop(shop) as opened:
-        found = opened.read_campaign(name, at=_moment(at), days=days, metric=metric)
+        found = opened.read_campaign(name, at=_moment(at, opened.settings.shop.timezone), days=days, metric=metric)
     if as_json:
         print_json(found.to_json())
     else:
@@ -167,12 +170,12 @@ def size(
     say("campaign_size_need", **values, alpha=found.alpha, power=found.power)
 
 
-def _moment(text: str) -> datetime:
-    """The time meant, UTC without a zone (now where nothing is said)."""
+def _moment(text: str, zone: str) -> datetime:
+    """The time meant, UTC without a zone (now where nothing is said); one written without a zone is the shop's own."""
     if not text:
         return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:
         raise DefinitionError("market.at", text=text) from error
-    return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
+    return (found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC).replace(tzinfo=None)

@@ -33,7 +33,10 @@ def preview(shop: Folder, when: When, as_json: Json = False) -> None:
 
 @audience.command(help=WORDS("cli.audience_save"))
 def save(
-    shop: Folder, name: Name, when: When, meaning: Annotated[str, typer.Option(help=help_of("audience_meaning"))] = ""
+    shop: Folder,
+    name: Name,
+    when: When,
+    meaning: Annotated[str | None, typer.Option(help=help_of("audience_meaning"))] = None,
 ) -> None:
     with open_shop(shop) as opened:
         found = opened.market.save(name, when, meaning=meaning)

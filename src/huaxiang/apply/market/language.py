@@ -76,6 +76,8 @@ class Reader:
 
         within: the audiences that this one is being read for: none may hold itself
         """
+        if not text.strip():
+            raise DefinitionError("market.empty", name=name)
         calls: dict[str, Call] = {}
 
         def function(called: str) -> Function:

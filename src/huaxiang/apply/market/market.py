@@ -51,12 +51,17 @@ class Market:
         """Size, composition and a few members, without saving anything; raises DefinitionError with the mend."""
         return preview(self.lake, when, self.conditions, sample=sample)
 
-    def save(self, name: str, when: str, *, meaning: str = "") -> Audience:
-        """Keeps an audience under `name` in huaxiang.toml, and finds its members; a changed `when` is a new version."""
+    def save(self, name: str, when: str, *, meaning: str | None = None) -> Audience:
+        """Keeps an audience under `name` in huaxiang.toml, and finds its members; a changed `when` is a new version.
+
+        meaning: what it is for (None: as it was)
+        """
         if not name.isidentifier():
             raise DefinitionError("market.audience_name", name=name)
         Reader(self.lake, self.conditions | {name: when}).read(when, name=name, within=(name,))
-        self.settings = self._declare(name, {"when": when, "meaning": meaning})
+        before = self.settings.audiences.get(name)
+        kept = {} if before is None else {"meaning": before.meaning, "meaning_zh": before.meaning_zh}
+        self.settings = self._declare(name, kept | {"when": when} | ({} if meaning is None else {"meaning": meaning}))
         return next(one for one in self.refresh() if one.name == name)
 
     def remove(self, name: str) -> None:

@@ -154,15 +154,24 @@ def learn_sessions(found: Sessions, *, seed: int) -> tuple[Intent, dict[str, Any
     )
     intent = Intent(name, models[name], fit_calibration(method, label[valid], scored[name]))
     p, y = intent.score(x.rows(test)), label[test]
+    prior = models["prior"].score(x.rows(test))
+    # What is examined last chooses nothing; it may only withhold: a model that then did worse than one chance for all is not used.
+    withheld = (
+        name if name != "prior" and row_losses("binary", y, p).mean() >= row_losses("binary", y, prior).mean() else ""
+    )
+    if withheld:
+        name, intent = "prior", Intent("prior", models["prior"], Calibration())
+        p = intent.score(x.rows(test))
     events = x.rows(test).take(("events",))[:, 0]
     report = {
         "sessions": {key: len(np.unique(found.session[rows[one]])) for key, one in (("train", train), ("valid", valid), ("test", test))},
         "base_rate": float(y.mean()),
         "model": name,
+        "withheld": withheld,
         "version": intent.version,
         "tried": losses,
         "test": measure_binary(y, p, threshold=0.5),
-        "baseline": measure_binary(y, models["prior"].score(x.rows(test)), threshold=0.5),
+        "baseline": measure_binary(y, prior, threshold=0.5),
         "calibration": {"method": method, "error": calibration_error(y, p), "reliability": reliability(y, p)},
         "after": {str(n): {"sessions": int((events == n).sum()), "roc_auc": roc_auc(y[events == n], p[events == n])} for n in AFTER},
         "importance": _importance(intent.model, x.rows(test)),

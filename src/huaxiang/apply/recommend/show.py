@@ -14,17 +14,18 @@ from huaxiang.apply.recommend.learn import Exam
 from huaxiang.look.numbers import Numbers
 from huaxiang.words import Lang, Words
 
+DUE = 0.1  # the chance of being bought again from which on it is what is told
+
 
 def reason(one: Shown, words: Words, numbers: Numbers) -> str:
     """Why an item is shown, in one sentence that its evidence bears out."""
-    if one.source == "again" or one.because == one.item_id:
-        if one.bought_ago is not None and one.due is not None:
-            return words("recommend.why.again", days=one.bought_ago, due=numbers.percent(one.due))
-        if one.due is not None:
-            return words("recommend.why.due", due=numbers.percent(one.due))
+    if one.bought_ago is not None and one.due is not None and (one.because in (one.item_id, "") or one.due >= DUE):
+        return words("recommend.why.again", days=one.bought_ago, due=numbers.percent(one.due))
     if one.source == "similar":
         return words("recommend.why.similar", item=one.because_title)
-    if one.because and one.because != one.item_id:
+    if one.because == one.item_id:
+        return words("recommend.why.looked")
+    if one.because:
         return words(f"recommend.why.{'basket' if one.source == 'basket' else 'together'}", item=one.because_title)
     return words(f"recommend.why.{one.source if one.source in ('taste', 'popular') else 'alone'}")
 
@@ -57,6 +58,16 @@ def show_exam(exam: Exam, out: Console, lang: Lang) -> None:
     for _, label, row in exam_rows(asdict(exam), lang):
         table.add_row(label, *row)
     out.print(table, highlight=False, markup=False)
+    beaten = beaten_by(asdict(exam))
+    if beaten:
+        out.print(words("recommend.beaten", source=words(f"recommend.source.{beaten}")), style="yellow")
+
+
+def beaten_by(exam: Mapping[str, Any]) -> str:
+    """The source that alone did better than the list in the exam ("": none)."""
+    figures = {name: one["ndcg@10"] for name, one in exam["figures"].items() if not name.startswith("without ")}
+    best = max(figures, key=lambda name: figures[name])
+    return "" if best == "ranker" else best
 
 
 def exam_rows(exam: Mapping[str, Any], lang: Lang) -> list[tuple[str, str, list[str]]]:

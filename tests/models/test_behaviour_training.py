@@ -145,7 +145,7 @@ def test_training_from_a_file_is_killed_between_its_pieces_and_goes_on(
 
 
 TWO = """
-import sys, torch, torch.distributed as dist
+import sys, time, torch, torch.distributed as dist
 from pathlib import Path
 sys.path.insert(0, {here!r})
 from test_behaviour_training import SMALL, items, shoppers
@@ -153,7 +153,8 @@ from dataclasses import replace
 from huaxiang.models.behaviour import Behaviour
 from huaxiang.models.next_item.zoo import save_next
 dist.init_process_group("gloo")
-model = Behaviour(replace(SMALL, dropout=0.0, input_dropout=0.0)).fit(shoppers(), items(), seed=1)
+time.sleep({late} * dist.get_rank())
+model = Behaviour(replace(SMALL, dropout=0.0, input_dropout=0.0{more})).fit(shoppers(), items(), seed=1)
 save_next(model, Path({out!r}) / str(dist.get_rank()))
 dist.destroy_process_group()
 """
@@ -161,20 +162,33 @@ dist.destroy_process_group()
 
 def test_two_processes_do_what_one_does_with_twice_the_batches_a_step(tmp_path: Path) -> None:
     """A real torchrun with gloo; without dropout, whose draws differ between processes."""
+    first, second = train_in_two(tmp_path)
+    assert same(first, second)
+    alone = Behaviour(replace(SMALL, dropout=0.0, input_dropout=0.0, accumulate=2)).fit(shoppers(), items(), seed=1)
+    one, other = alone.state(), first.state()
+    assert all(np.allclose(one[name], other[name], atol=1e-5) for name in one)
+
+
+def test_two_processes_go_by_one_clock_where_minutes_end_the_training(tmp_path: Path) -> None:
+    """The second begins late: were each to go by its own clock, they would learn at other rates, and wait for each other for ever."""
+    first, second = train_in_two(tmp_path, late=0.5, more=", decay=True, epochs=10_000, patience=10_000, minutes=0.05")
+    assert same(first, second)
+
+
+def train_in_two(tmp_path: Path, *, late: float = 0.0, more: str = "") -> tuple[Behaviour, Behaviour]:
+    """What each of two processes ends with."""
     from huaxiang.models.next_item.zoo import load_next
 
     script = tmp_path / "two.py"
-    script.write_text(TWO.format(here=str(Path(__file__).parent), out=str(tmp_path)))
+    script.write_text(TWO.format(here=str(Path(__file__).parent), out=str(tmp_path), late=late, more=more))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     ran = subprocess.run(
         command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
     first, second = (load_next(tmp_path / name) for name in ("0", "1"))
-    assert same(first, second)  # type: ignore[arg-type]
-    alone = Behaviour(replace(SMALL, dropout=0.0, input_dropout=0.0, accumulate=2)).fit(shoppers(), items(), seed=1)
-    one, other = alone.state(), first.state()
-    assert all(np.allclose(one[name], other[name], atol=1e-5) for name in one)
+    assert isinstance(first, Behaviour) and isinstance(second, Behaviour)
+    return first, second
 
 
 def test_the_loss_falls_and_the_walk_is_learned() -> None:

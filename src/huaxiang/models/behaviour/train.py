@@ -79,7 +79,7 @@ def train_network(
     spent_before = sum(one["seconds"] for one in curve) + standing.seconds
 
     def spent() -> float:
-        return spent_before + time.perf_counter() - began
+        return _longest(spent_before + time.perf_counter() - began, network.device)
 
     while standing.epoch < config.epochs and not standing.over:
         if config.minutes and not standing.piece and spent() > 60 * config.minutes:
@@ -103,6 +103,15 @@ def train_network(
         network.load_state_dict(standing.kept)
     network.eval()
     return curve
+
+
+def _longest(seconds: float, device: torch.device) -> float:
+    """The most that any process has spent: all must see one clock, or they would part over what is left of the minutes."""
+    if world()[1] == 1:
+        return seconds
+    most = torch.tensor(seconds, dtype=torch.float64, device="cpu" if device.type == "cpu" else device)
+    dist.all_reduce(most, op=dist.ReduceOp.MAX)
+    return float(most)
 
 
 def _plain(config: BehaviourConfig) -> dict[str, Any]:

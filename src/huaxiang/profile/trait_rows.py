@@ -140,7 +140,7 @@ def _predicted(context: Context, outcome: Outcome, prediction: Row, value: Any) 
     }
     label = (
         label_of(outcome.name)
-        if outcome.kind == "class"
+        if outcome.kind == "class" and Words("en").has(f"traits.{outcome.name}")
         else {lang: said[:1].upper() + said[1:] for lang, said in outcome.meaning.items()}
     )
     return made(

@@ -254,7 +254,11 @@ def test_a_look_back_sees_nothing_of_its_window(shop: Shop) -> None:
     shelf = read_shelf(shop.lake)
     past = read_past(shop.lake, shelf)
     day = day_of(str(shop.lake.note("build")["as_of"])) - 14
-    full, cut = (look_back(some, shelf, day, window=14, seed=1) for some in (past, past))
+    other = np.where(
+        past.day >= day, (past.item + 7) % len(shelf), past.item
+    )  # what was bought afterwards was something else
+    full, cut = (look_back(some, shelf, day, window=14, seed=1) for some in (past, replace(past, item=other)))
+    assert not np.array_equal(full.bought, cut.bought)
     before = past.before(day)
     table = table_of(candidates(full.learned, before, shelf), full.learned, before, shelf)
     mine = table.rows(np.isin(table.user, full.asked))

@@ -62,7 +62,10 @@ def test_noise_has_no_steady_groups() -> None:
     noise = np.random.default_rng(3).normal(size=(400, 8))
     way, groups, tried = choose(noise, 1)
     assert max(tried[f"k-means {many}"] for many in (4, 5, 6, 7, 8)) < 0.8
-    assert tried[f"{way} {groups}"] == max(tried[f"{way} {groups}"], 0)
+    steady = {many for many in range(2, 9) for one in ("k-means", "mixture") if tried[f"{one} {many}"] >= 0.8}
+    assert groups in steady or tried[f"{way} {groups}"] == max(
+        value for name, value in tried.items() if name != "hdbscan"
+    )
 
 
 def test_one_group_is_no_grouping() -> None:

@@ -24,6 +24,7 @@ from sklearn.metrics import roc_auc_score
 
 from huaxiang.demo import open_demo
 from huaxiang.demo.simulated.truth import Truth, join_truth, read_truth, with_pseudonyms
+from huaxiang.errors import HuaxiangError
 from huaxiang.shop import Shop
 from measure import Metrics, note, write_report
 
@@ -233,7 +234,12 @@ def main() -> None:
             if not given.data:
                 shop.run()
             truth = read_truth(folder)
-            rows = [row for scorer in SCORERS for row in scorer(shop, truth)]
+            rows: list[Row] = []
+            for scorer in SCORERS:
+                try:
+                    rows += scorer(shop, truth)
+                except HuaxiangError as error:  # a small shop has too little for some: the table says which, and why
+                    print(f"{scorer.__name__.removeprefix('score_')} left out: {error.what()}")
     show(rows)
     metrics = Metrics()
     for row in rows:

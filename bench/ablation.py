@@ -5,7 +5,7 @@
 
 A file of the s3rec format, the folder of ML-100k (ratings as types of events, with times and genres), or a built shop (its events have types, times and prices, its items categories and brands). Leave-one-out;
 what was had is masked in a file, and counts in a shop, where people buy again. Every variant is the base with one change, trained from
-the same seeds; `difference` is of NDCG@10 on validation, seed by seed, with its standard deviation. The test is printed beside it and
+the same seeds, `--jobs` trainings side by side; `difference` is of NDCG@10 on validation, seed by seed, with its standard deviation. The test is printed beside it and
 chooses nothing. `shuffled` is the base on histories in random order: what it loses is what the order tells.
 """
 
@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
-from huaxiang import Shop
 from huaxiang.models.behaviour import Behaviour, BehaviourConfig
-from huaxiang.models.next_item.lake import read_items, read_pieces
 from huaxiang.models.next_item.ranking import rank_targets
 from huaxiang.models.next_item.sequences import Items, Sequences, read_s3rec
 from huaxiang.models.next_item.splits import Questions, Split, leave_one_out
@@ -28,6 +28,7 @@ from measure import Metrics, note, write_report
 from user_vector import read as read_ml100k
 
 BASE = "base"
+_DATA: tuple[Split, Items]  # of a process that trains
 
 
 def main() -> None:
@@ -39,37 +40,56 @@ def main() -> None:
         flush=True,
     )
     base = BehaviourConfig(
-        width=options.width, negatives=1024, rate=2e-3, decay=True, epochs=options.epochs, repeats=options.shop is not None, threads=options.threads
+        width=options.width, negatives=1024, rate=2e-3, decay=True, epochs=options.epochs, repeats=options.shop is not None,
+        threads=options.threads, device=options.device,
     )  # fmt: skip
     metrics: Metrics = {}
     reached: dict[str, list[float]] = {}
     print(f"{'':<22}{'valid N@10':>11}{'difference':>12}{'± sd':>8}{'test N@10':>11}{'R@10':>8}{'s':>7}")
-    for name, config in variants(base, every, items).items():
-        if options.only and name not in (BASE, *options.only):
-            continue
-        found: dict[str, list[float]] = {"valid": [], "test": [], "recall": [], "s": []}
-        for seed in range(1, options.seeds + 1):
-            asked = shuffled(split, seed) if name == "shuffled" else split
-            start = time.perf_counter()
-            model = Behaviour(config).fit(asked.train, items, seed=seed, watch=asked.valid)
-            found["s"].append(time.perf_counter() - start)
-            for of, questions in (("valid", asked.valid), ("test", asked.test)):
-                ranks = rank_targets(model.score, questions, len(items))
-                rank = ranks.unmasked if config.repeats else ranks.rank
-                found[of].append(float(((rank <= 10) / np.log2(rank + 1)).mean()))
-            found["recall"].append(float((rank <= 10).mean()))
-        reached[name] = found["valid"]
-        apart = np.subtract(found["valid"], reached[BASE])
-        sd = float(np.std(apart, ddof=1)) if len(apart) > 1 else 0.0
-        print(
-            f"{name:<22}{np.mean(found['valid']):>11.4f}{np.mean(apart):>+12.4f}{sd:>8.4f}"
-            f"{np.mean(found['test']):>11.4f}{np.mean(found['recall']):>8.4f}{np.mean(found['s']):>7.0f}",
-            flush=True,
-        )
-        for of, metric in (("valid", "valid_ndcg@10"), ("test", "ndcg@10"), ("recall", "recall@10"), ("s", "fit_s")):
-            note(metrics, f"{name}/{metric}", found[of])
+    asked = {
+        name: config
+        for name, config in variants(base, every, items).items()
+        if not options.only or name in (BASE, *options.only)
+    }
+    seeds = range(1, options.seeds + 1)
+    with ProcessPoolExecutor(options.jobs, get_context("spawn"), _ready, (split, items)) as pool:
+        told = {(name, seed): pool.submit(_one, name, config, seed) for name, config in asked.items() for seed in seeds}
+        for name in asked:
+            found = [told[name, seed].result() for seed in seeds]
+            reached[name] = [one["valid_ndcg@10"] for one in found]
+            apart = np.subtract(reached[name], reached[BASE])
+            sd = float(np.std(apart, ddof=1)) if len(apart) > 1 else 0.0
+            mean = {metric: float(np.mean([one[metric] for one in found])) for metric in found[0]}
+            print(
+                f"{name:<22}{mean['valid_ndcg@10']:>11.4f}{np.mean(apart):>+12.4f}{sd:>8.4f}"
+                f"{mean['ndcg@10']:>11.4f}{mean['recall@10']:>8.4f}{mean['fit_s']:>7.0f}",
+                flush=True,
+            )
+            for metric in found[0]:
+                note(metrics, f"{name}/{metric}", [one[metric] for one in found])
     source = options.shop or options.data
     write_report(options.out, __doc__.splitlines()[0], source.name, metrics, width=options.width, epochs=options.epochs)
+
+
+def _ready(split: Split, items: Items) -> None:
+    """What a process that trains knows of the data."""
+    global _DATA
+    _DATA = split, items
+
+
+def _one(name: str, config: BehaviourConfig, seed: int) -> dict[str, float]:
+    """One training and what it reaches."""
+    split, items = _DATA
+    asked = shuffled(split, seed) if name == "shuffled" else split
+    start = time.perf_counter()
+    model = Behaviour(config).fit(asked.train, items, seed=seed, watch=asked.valid)
+    found = {"fit_s": time.perf_counter() - start}
+    for of, questions in (("valid_", asked.valid), ("", asked.test)):
+        ranks = rank_targets(model.score, questions, len(items))
+        rank = ranks.unmasked if config.repeats else ranks.rank
+        found[f"{of}ndcg@10"] = float(((rank <= 10) / np.log2(rank + 1)).mean())
+        found[f"{of}recall@10"] = float((rank <= 10).mean())
+    return found
 
 
 def variants(base: BehaviourConfig, every: Sequences, items: Items) -> dict[str, BehaviourConfig]:
@@ -125,6 +145,9 @@ def _read(options: argparse.Namespace) -> tuple[Sequences, Items]:
         return every, items
     if options.shop is None:
         return read_s3rec(options.data, options.attributes)
+    from huaxiang import Shop
+    from huaxiang.models.next_item.lake import read_items, read_pieces
+
     with Shop.open(options.shop) as shop:
         met = read_items(shop.lake)
         return next(iter(read_pieces(shop.lake, met, last=options.last)))[0], met.items
@@ -141,6 +164,8 @@ def _options() -> argparse.Namespace:
     asked.add_argument("--width", type=int, default=64)
     asked.add_argument("--epochs", type=int, default=10)
     asked.add_argument("--threads", type=int, default=2)
+    asked.add_argument("--jobs", type=int, default=1, help="trainings side by side")
+    asked.add_argument("--device", default="cpu", help="where they learn: cpu, cuda")
     asked.add_argument("--only", type=lambda text: text.split(","), default=[])
     asked.add_argument("--out", type=Path)
     return asked.parse_args()

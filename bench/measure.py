@@ -11,13 +11,14 @@ import statistics
 import subprocess
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
 Metrics = dict[str, dict[str, float]]
 
 
+NAMED = ("huaxiang", "duckdb", "pandas", "pyarrow", "torch")  # whose versions a report tells, where they are installed
 QUIET = 0.1  # of the machine: what others may use while something is measured
 
 
@@ -131,7 +132,7 @@ def write_report(out: Path | None, question: str, data: str, metrics: Metrics, *
         "question": question,
         "commit": commit.stdout.strip(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "versions": {name: version(name) for name in ("huaxiang", "duckdb", "pandas", "pyarrow")},
+        "versions": {name: version(name) for name in NAMED if next(distributions(name=name), None)},
         "data": data,
         "metrics": metrics,
         **rest,

@@ -13,7 +13,9 @@ share what time the others leave, and stop between epochs. With --attributes, `f
 from __future__ import annotations
 
 import argparse
+import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -42,15 +44,18 @@ def main() -> None:
     seeds = [options.seed + place for place in range(options.seeds)]
     start = time.perf_counter()
     rows: dict[str, Row] = {}
+    settled = json.loads(options.settled.read_text(encoding="utf-8"))["settings"] if options.settled else {}
 
     def say(text: str) -> None:
         print(f"{(time.perf_counter() - start) / 60:5.1f} min  {text}", flush=True)
 
     for name, grid in simple_grids(split.train, items).items():
         if not options.models or name in options.models:
+            grid = (replace(grid[0], **settled[name]),) if name in settled else grid
             rows[name] = enter(name, grid, split, items, seeds=seeds if name == "als" else seeds[:1], done=say)
     nets = {
-        name: replace(one, threads=options.threads) for name, one in networks(options.attributes is not None).items()
+        name: replace(one, threads=options.threads, device=options.device)
+        for name, one in networks(options.attributes is not None).items()
     }
     asked = [name for name in nets if not options.models or name in options.models]
     for place, name in enumerate(asked):
@@ -60,10 +65,14 @@ def main() -> None:
         rows[name] = enter(name, (replace(nets[name], minutes=minutes),), split, items, seeds=own, done=say)
     parts = {name: row for name, row in rows.items() if name in options.fuse}
     by_ids = {name: row for name, row in parts.items() if name not in TAGGED}
-    for name, some in {"fusion_ids": by_ids, "fusion": parts}.items():
-        if len(some) > 1 and (name == "fusion" or len(by_ids) < len(parts)):
-            say(f"{name} of {', '.join(some)}")
-            rows[name] = fuse(some, split, items, name=name, done=say)
+    fused = {"fusion": parts} | ({"fusion_ids": by_ids} if len(by_ids) < len(parts) else {})
+    with ThreadPoolExecutor() as pool:  # most of it is numpy's and torch's work, side by side
+        made = {
+            name: pool.submit(fuse, some, split, items, name=name, done=say)
+            for name, some in fused.items()
+            if len(some) > 1
+        }
+        rows |= {name: one.result() for name, one in made.items()}
     report(rows, options)
 
 
@@ -116,11 +125,12 @@ def _options() -> argparse.Namespace:
     asked.add_argument("--seed", type=int, default=1, help="the first seed")
     asked.add_argument("--budget-min", type=float, default=30)
     asked.add_argument("--threads", type=int, default=2, help="of each network")
+    asked.add_argument("--device", default="cpu", help="where the networks learn: cpu, cuda")
     asked.add_argument("--models", type=lambda text: text.split(","), default=[])
     asked.add_argument(
         "--fuse",
         type=lambda text: text.split(","),
-        default=["transformer", "twin", "direct", "behaviour", "neighbours", "ease"],
+        default=["content", "neighbours", "ease", "transformer", "twin", "direct", "behaviour"],
     )
     asked.add_argument("--out", type=Path)
     return asked.parse_args()

@@ -28,7 +28,7 @@ from huaxiang.models.behaviour_table import MAP, MAP_SCHEMA, SCHEMA, TABLE, writ
 from huaxiang.models.card import Texts, say
 from huaxiang.models.next_item.again import Again, AgainConfig
 from huaxiang.models.next_item.base import Scorer
-from huaxiang.models.next_item.fusion import cross_ranks, fit_fusion, gains
+from huaxiang.models.next_item.fusion import candidates, cross_ranks, fit_fusion, gains
 from huaxiang.models.next_item.lake import ShopItems, pieces_of, read_items, read_pieces
 from huaxiang.models.next_item.neighbours import Neighbours, NeighboursConfig
 from huaxiang.models.next_item.popular import Popular, PopularConfig
@@ -106,11 +106,13 @@ def _pretrain(step: Step, settings: Settings, folder: Path, progress: Progress, 
     lesson = folder / HOME / "lesson"
     model, curve, held, simple, said = train_on(step, settings, met, lesson, progress)
     parts: dict[str, Scorer] = {"behaviour": model} | simple
-    fusion, _ = fit_fusion(list(parts.values()), held.stop, len(met.items), masked=False)
+    named = list(parts.values())
+    seen = candidates(named, held.stop, len(met.items), masked=False)
+    fusion, _ = fit_fusion(named, held.stop, len(met.items), masked=False, seen=seen)
     listed = settings.behaviour.next_items
     judged = {name: _judge(part, held, met.items, listed) for name, part in [*parts.items(), ("fusion", fusion)]}
     chosen = max(parts, key=lambda name: judged[name]["valid_ndcg@10"])
-    crossed = cross_ranks(list(parts.values()), held.stop, len(met.items), masked=False)
+    crossed = cross_ranks(named, held.stop, len(met.items), masked=False, seen=seen)
     if crossed is not None:
         judged["fusion"] |= _figures(crossed.unmasked, "valid_", listed)
         if gains(crossed.unmasked, rank_targets(parts[chosen].score, held.stop, len(met.items)).unmasked):

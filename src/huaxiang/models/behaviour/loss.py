@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 PIECE = 128  # rows at once: 128 × 12,000 logits are 6 MB
+PIECE_GPU = 4096  # a GPU has no such cache to stay in, and would wait for many small pieces
 
 
 class _FullSoftmax(torch.autograd.Function):
@@ -25,18 +26,19 @@ class _FullSoftmax(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, w: Tensor, target: Tensor, smoothing: float) -> Tensor:
         count, size = len(x), len(w)
         dx, dw = torch.empty_like(x), torch.zeros_like(w)
-        held = torch.empty(min(PIECE, count), size, dtype=x.dtype, device=x.device)
+        piece = PIECE if x.device.type == "cpu" else PIECE_GPU
+        held = torch.empty(min(piece, count), size, dtype=x.dtype, device=x.device)
         mean = w.mean(dim=0)
         total = x.new_zeros(())
-        for low in range(0, count, PIECE):
-            part, wanted = x[low : low + PIECE], target[low : low + PIECE]
+        for low in range(0, count, piece):
+            part, wanted = x[low : low + piece], target[low : low + piece]
             z = torch.mm(part, w.T, out=held[: len(part)])
             most = z.amax(dim=1, keepdim=True)
             own = z.gather(1, wanted[:, None])
             whole = z.sub_(most).exp_().sum(dim=1, keepdim=True)
             aim = (1 - smoothing) * own + smoothing * (part @ mean)[:, None]
             total += (whole.log() + most - aim).sum()
-            dx[low : low + PIECE] = torch.mm(z, w) / whole - (1 - smoothing) * w[wanted] - smoothing * mean
+            dx[low : low + piece] = torch.mm(z, w) / whole - (1 - smoothing) * w[wanted] - smoothing * mean
             dw.addmm_(z.T, part / whole)
             dw.index_add_(0, wanted, part, alpha=smoothing - 1)
         if smoothing:

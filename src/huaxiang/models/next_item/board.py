@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from huaxiang.models.next_item.base import NextConfig, NextItem, Scorer
-from huaxiang.models.next_item.fusion import cross_ranks, fit_fusion, gains
-from huaxiang.models.next_item.ranking import measure, rank_targets
+from huaxiang.models.next_item.fusion import candidates, cross_ranks, fit_fusion, gains
+from huaxiang.models.next_item.ranking import Ranks, measure, rank_targets
 from huaxiang.models.next_item.sequences import Floats, Items
-from huaxiang.models.next_item.splits import Questions, Split
+from huaxiang.models.next_item.splits import Split
 from huaxiang.models.next_item.zoo import make_next, save_next
 
 CHOICE = "ndcg@10"  # what validation chooses by
@@ -59,7 +59,9 @@ def enter(
         start = time.perf_counter()
         model = make_next(config).fit(split.train, items, seed=seeds[0], watch=split.valid)
         took = time.perf_counter() - start
-        reached = _measured(model, split.valid, items, popularity)[0][CHOICE] if len(grid) > 1 else 0.0
+        reached = (
+            measure(rank_targets(model.score, split.valid, len(items)), popularity)[CHOICE] if len(grid) > 1 else 0.0
+        )
         fitted.append((reached, config, model, took))
         done(f"{name} {config}: {reached:.4f}, {took:.1f} s")
     _, config, model, took = max(fitted, key=lambda one: one[0])
@@ -94,12 +96,13 @@ def fuse(
     for place in range(seeds):
         parts = [row.models[min(place, len(row.models) - 1)] for row in rows.values()]
         start = time.perf_counter()
-        model, _ = fit_fusion(parts, split.valid, len(items), masked=masked)
+        seen = candidates(parts, split.valid, len(items), masked=masked)
+        model, _ = fit_fusion(parts, split.valid, len(items), masked=masked, seen=seen)
         made.seconds.append(
             time.perf_counter() - start + sum(row.seconds[min(place, len(row.seconds) - 1)] for row in rows.values())
         )
-        _ask(made, model, split, items, popularity)
-        crossed = cross_ranks(parts, split.valid, len(items), masked=masked)
+        crossed = cross_ranks(parts, split.valid, len(items), masked=masked, seen=seen)
+        _ask(made, model, split, items, popularity, valid=crossed)
         strongest = max(rows.values(), key=lambda row: row.mean(choice, "valid"))
         single = rank_targets(strongest.models[min(place, len(strongest.models) - 1)].score, split.valid, len(items))
         made.worth = (
@@ -107,8 +110,6 @@ def fuse(
             and crossed is not None
             and gains(*(one.rank if masked else one.unmasked for one in (crossed, single)))
         )
-        for metric, value in measure(crossed, popularity).items() if crossed is not None else ():
-            made.valid[metric][-1] = value
         done(f"{name} {place + 1}: {_told(made)}, weights {model.weights}")
     made.bytes = sum(row.bytes for row in rows.values())
     return made
@@ -134,14 +135,13 @@ def popularity_of(split: Split, items: Items) -> Floats:
     return np.bincount(split.train.item, minlength=len(items)).astype(float)
 
 
-def _ask(row: Row, model: Scorer, split: Split, items: Items, popularity: Floats) -> None:
+def _ask(
+    row: Row, model: Scorer, split: Split, items: Items, popularity: Floats, *, valid: Ranks | None = None
+) -> None:
+    """valid: the ranks of the validation questions, where they are known."""
     row.models.append(model)
     for asked, found in ((split.valid, row.valid), (split.test, row.test)):
-        measured, row.ms_per_user = _measured(model, asked, items, popularity)
-        for metric, value in measured.items():
+        ranks = valid if valid is not None and asked is split.valid else rank_targets(model.score, asked, len(items))
+        row.ms_per_user = ranks.ms_per_user
+        for metric, value in measure(ranks, popularity).items():
             found.setdefault(metric, []).append(value)
-
-
-def _measured(model: Scorer, asked: Questions, items: Items, popularity: Floats) -> tuple[dict[str, float], float]:
-    ranks = rank_targets(model.score, asked, len(items))
-    return measure(ranks, popularity), ranks.ms_per_user

@@ -44,6 +44,27 @@ def weighed(share: Floats, weight: float, floor: float) -> Floats:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What the parts say of the items that any of them lists. shares: (models, Q, C), the first is the target; left: (Q, C) whether it is no
+    repeat, nor had."""
+
+    shares: Floats
+    left: np.ndarray
+
+    def take(self, questions: Ints) -> Seen:
+        return Seen(self.shares[:, questions], self.left[questions])
+
+    def said(self, place: int, floor: float) -> Floats:
+        """(Q, C) the logarithm of a part's shares."""
+        return np.asarray(np.log(self.shares[place] + np.float32(floor)))
+
+    def ndcg(self, total: Floats) -> float:
+        """NDCG@10 of the targets when the candidates score `total` (Q, C)."""
+        rank = ((total >= total[:, :1]) & self.left).sum(axis=1)
+        return float(np.where((rank <= 10) & self.left[:, 0], 1 / np.log2(np.maximum(rank, 1) + 1), 0.0).mean())
+
+
+@dataclass(frozen=True)
 class Fusion:
     """parts: fitted models; weights and floors: one each."""
 
@@ -62,40 +83,51 @@ class Fusion:
         return found
 
 
-def fit_fusion(parts: Sequence[Scorer], valid: Questions, items: int, *, masked: bool = True) -> tuple[Fusion, float]:
+def fit_fusion(
+    parts: Sequence[Scorer], valid: Questions, items: int, *, masked: bool = True, seen: Seen | None = None
+) -> tuple[Fusion, float]:
     """The fusion of `parts` that does best on `valid`, and its NDCG@10 there among the candidates.
 
-    masked: whether what a customer had already is out of the question
+    masked: whether what a customer had already is out of the question; seen: what `candidates` gave of the same, where it is at hand
     """
-    seen = _candidates(parts, valid, items, masked)
+    seen = candidates(parts, valid, items, masked=masked) if seen is None else seen
     weights, floors = [1.0] + [0.3] * (len(parts) - 1), [1e-4] * len(parts)
-    reached = _ndcg(seen, weights, floors)
+    total: Floats = np.zeros(seen.left.shape, np.float32)
+    for place, weight in enumerate(weights):
+        total += seen.said(place, floors[place]) * np.float32(weight)
+    reached = seen.ndcg(total)
     for _ in range(3):
         before = reached
         for place in range(len(parts)):
-            for weight in STEPS:
-                for floor in FLOORS:
-                    tried = (
-                        [*weights[:place], weight, *weights[place + 1 :]],
-                        [*floors[:place], floor, *floors[place + 1 :]],
-                    )
-                    if any(tried[0]) and (found := _ndcg(seen, *tried)) > reached:
-                        reached, (weights, floors) = found, tried
+            others = total - seen.said(place, floors[place]) * np.float32(weights[place])
+            alone = not any(weights[:place] + weights[place + 1 :])
+            for floor in FLOORS:
+                said = seen.said(place, floor)
+                for weight in STEPS:
+                    if alone and not weight:
+                        continue
+                    tried = others + said * np.float32(weight)
+                    if (found := seen.ndcg(tried)) > reached:
+                        reached, total, weights[place], floors[place] = found, tried, weight, floor
         if reached == before:
             break
     return Fusion(tuple(parts), tuple(weights), tuple(floors)), reached
 
 
-def cross_ranks(parts: Sequence[Scorer], valid: Questions, items: int, *, masked: bool = True) -> Ranks | None:
+def cross_ranks(
+    parts: Sequence[Scorer], valid: Questions, items: int, *, masked: bool = True, seen: Seen | None = None
+) -> Ranks | None:
     """How a fusion ranks whose weights were found on the other half of the questions: what was weighed on a question says nothing of how
     well it does there. None where there are too few."""
     if len(valid) < 2 * LEAST:
         return None
+    seen = candidates(parts, valid, items, masked=masked) if seen is None else seen
     half = np.arange(len(valid)) % 2
     sides = []
     for side in (0, 1):
-        fitted, _ = fit_fusion(parts, valid.take(np.flatnonzero(half != side)), items, masked=masked)
-        sides.append(rank_targets(fitted.score, valid.take(np.flatnonzero(half == side)), items))
+        own, rest = np.flatnonzero(half == side), np.flatnonzero(half != side)
+        fitted, _ = fit_fusion(parts, valid.take(rest), items, masked=masked, seen=seen.take(rest))
+        sides.append(rank_targets(fitted.score, valid.take(own), items))
     order = np.argsort(np.concatenate([np.flatnonzero(half == side) for side in (0, 1)]))
     rank, unmasked, top = (
         np.concatenate([getattr(one, name) for one in sides])[order] for name in ("rank", "unmasked", "top")
@@ -113,15 +145,8 @@ def gains(fused: Ints, single: Ints) -> bool:
     return bool(len(more) > 1 and more.mean() > more.std(ddof=1) / np.sqrt(len(more)))
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """shares: (models, Q, C) of the candidates; the first is the target. left: (Q, C) whether it is no repeat, nor had."""
-
-    shares: Floats
-    left: np.ndarray
-
-
-def _candidates(parts: Sequence[Scorer], valid: Questions, items: int, masked: bool) -> _Seen:
+def candidates(parts: Sequence[Scorer], valid: Questions, items: int, *, masked: bool = True) -> Seen:
+    """The items that any of the parts lists for each question, and its target."""
     size = max(1, AT_ONCE // max(items * len(parts), 1))
     count = min(CANDIDATES, items)
     found, left = [], []
@@ -142,13 +167,4 @@ def _candidates(parts: Sequence[Scorer], valid: Questions, items: int, masked: b
         kept[:, 0] = ~had[rows, part.target]
         found.append(np.take_along_axis(every, np.broadcast_to(places, (len(parts), *places.shape)), axis=2))
         left.append(kept)
-    return _Seen(np.concatenate(found, axis=1), np.concatenate(left))
-
-
-def _ndcg(seen: _Seen, weights: Sequence[float], floors: Sequence[float]) -> float:
-    total = np.zeros(seen.shares.shape[1:], dtype=np.float32)
-    for share, weight, floor in zip(seen.shares, weights, floors, strict=True):
-        if weight:
-            total += np.float32(weight) * np.log(share + np.float32(floor))
-    rank = ((total >= total[:, :1]) & seen.left).sum(axis=1)
-    return float(np.where((rank <= 10) & seen.left[:, 0], 1 / np.log2(np.maximum(rank, 1) + 1), 0.0).mean())
+    return Seen(np.concatenate(found, axis=1), np.concatenate(left))

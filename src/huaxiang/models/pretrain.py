@@ -102,7 +102,7 @@ def why_not(step: Step, settings: Settings) -> Texts | None:
 def _pretrain(step: Step, settings: Settings, folder: Path, progress: Progress, start: float) -> str:
     from huaxiang.models.foresight import HOME, Foresight, save_foresight
 
-    met = read_items(step)
+    met = read_items(step, settings.behaviour.content)
     lesson = folder / HOME / "lesson"
     model, curve, held, simple, said = train_on(step, settings, met, lesson, progress)
     parts: dict[str, Scorer] = {"behaviour": model} | simple
@@ -127,6 +127,7 @@ def _pretrain(step: Step, settings: Settings, folder: Path, progress: Progress, 
     step.note[TABLE] = {
         "status": "trained", "version": version, "chosen": chosen, "exam": judged, "weights": dict(zip(parts, fusion.weights, strict=True)),
         "curve": curve, "users": users, "items": len(met.items), "seconds": round(time.perf_counter() - start, 1), "asked": len(held.judge), "listed": listed,
+        "content": met.content.told(),
     } | said  # fmt: skip
     log.info(
         "behaviour model: %d customers, %d items, %s chosen, %.1f s",
@@ -147,7 +148,7 @@ def train_on(
     *,
     before: date | None = None,
     simple: bool = True,
-) -> tuple[Any, list[dict[str, float]], Held, dict[str, Scorer], dict[str, Any]]:
+) -> tuple[Any, list[dict[str, Any]], Held, dict[str, Scorer], dict[str, Any]]:
     """The behaviour model, its curve, who was held out, the simple models, and what is to be said of the training.
 
     before: learn only from what was known before that day; simple: whether the simple models are wanted
@@ -192,7 +193,7 @@ def configure(settings: BehaviourSettings, items: Items, events: int) -> tuple[A
 
     size = size_for(events) if settings.size == "auto" else settings.size
     base = BehaviourConfig(
-        tags=items.tags is not None, kinds=True, times=True, prices=True, id_dropout=0.1, patience=2, repeats=True,
+        tags=items.tags is not None, content=items.content is not None, kinds=True, times=True, prices=True, id_dropout=0.1, patience=2, repeats=True,
         dropout=0.2, input_dropout=0.2, rate=2e-3, decay=True, threads=settings.threads,
     )  # fmt: skip
     config = fitting(sized(base, size), events, len(items))  # type: ignore[arg-type]

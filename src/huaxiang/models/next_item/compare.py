@@ -20,6 +20,7 @@ from huaxiang.models.next_item.base import NextConfig
 from huaxiang.models.next_item.board import Row, choice_of, choose, enter, fuse
 from huaxiang.models.next_item.content import ContentConfig
 from huaxiang.models.next_item.ease import EaseConfig
+from huaxiang.models.next_item.item_content import From
 from huaxiang.models.next_item.lake import read_shop
 from huaxiang.models.next_item.neighbours import NeighboursConfig
 from huaxiang.models.next_item.popular import PopularConfig
@@ -96,15 +97,15 @@ class Leaderboard:
 
 
 def compare_next(
-    lake: Lake, *, seeds: Sequence[int], only: Sequence[str] = (), progress: Progress = SILENT
+    lake: Lake, *, seeds: Sequence[int], only: Sequence[str] = (), content: From = "auto", progress: Progress = SILENT
 ) -> Leaderboard:
     """Every next-item model the shop's data can feed, on both splits.
 
-    only: names of models (empty: all)
+    only: names of models (empty: all); content: whose content vectors of items
     raises: ModelError where no event has an item, no customer can be asked, or `only` names what does not exist
     """
     start = time.perf_counter()
-    every, items, _ = read_shop(lake)
+    every, items, _ = read_shop(lake, content)
     entered = grids(every, items)
     if unknown := [name for name in only if name not in entered]:
         raise ModelError("models.next.unknown", name=", ".join(unknown), known=", ".join(entered))
@@ -123,8 +124,9 @@ def grids(every: Sequences, items: Items) -> dict[str, tuple[NextConfig, ...]]:
         "popular_7d": (PopularConfig(days=7),),
         "again": (AgainConfig(),),
     }
-    if items.tags is not None:
-        found["content"] = (ContentConfig(),)
+    if items.tags is not None or items.content is not None:
+        looks = (1.0, 0.0, 4.0) if items.tags is not None and items.content is not None else (1.0,)
+        found["content"] = tuple(ContentConfig(look=look) for look in looks)
     found["neighbours"] = (
         NeighboursConfig(),
         NeighboursConfig(decay=0.9, to_power=0.0),
@@ -143,8 +145,10 @@ def grids(every: Sequences, items: Items) -> dict[str, tuple[NextConfig, ...]]:
         found["gru"] = (_with(base, encoder="gru", layers=1),)
         found["cnn"] = (_with(base, encoder="cnn"),)
         found["transformer"] = (base,)
-        if items.tags is not None:
-            found["behaviour"] = (_with(base, tags=True, kinds=True, times=True, prices=True, id_dropout=0.1),)
+        if items.tags is not None or items.content is not None:
+            tags, content = items.tags is not None, items.content is not None
+            reads = {"tags": tags, "content": content, "kinds": True, "times": True, "prices": True}
+            found["behaviour"] = (_with(base, **reads, id_dropout=0.1),)
     return found
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from importlib.util import find_spec
@@ -29,11 +29,11 @@ from huaxiang.models.card import Texts, say
 from huaxiang.models.next_item.again import Again, AgainConfig
 from huaxiang.models.next_item.base import Scorer
 from huaxiang.models.next_item.fusion import cross_ranks, fit_fusion, gains
-from huaxiang.models.next_item.lake import ShopItems, pieces_of, read_items, read_pieces
+from huaxiang.models.next_item.lake import ShopItems, count_users, pieces_of, read_items, read_pieces
 from huaxiang.models.next_item.neighbours import Neighbours, NeighboursConfig
 from huaxiang.models.next_item.popular import Popular, PopularConfig
 from huaxiang.models.next_item.ranking import rank_targets
-from huaxiang.models.next_item.sequences import Items, Sequences
+from huaxiang.models.next_item.sequences import Items, Sequences, joined
 from huaxiang.models.next_item.splits import Questions
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import BehaviourSettings, Settings
@@ -264,24 +264,7 @@ def _write_sequences(
 def _last_read(step: Step, reads: int) -> int:
     """How many events of each customer, the last ones, the behaviour model learns from, so that an epoch has `reads` at most (where
     nobody has few: then less than that), and SHORTEST of each at least."""
-    users = f"SELECT count(DISTINCT user_no) FROM ({step.lake.engine.sql(step.table('ready.events'))}) WHERE item_no IS NOT NULL"
-    return min(LEARNED, max(reads // max(int(step.lake.engine.value(users)), 1), SHORTEST))
-
-
-def joined(parts: Sequence[Sequences]) -> Sequences:
-    """One after another."""
-    if not parts:
-        return Sequences(np.zeros(1, np.int64), np.zeros(0, np.int64))
-    offsets = np.concatenate([[0], np.cumsum([len(part.item) for part in parts])])
-    starts = np.concatenate(
-        [part.starts[:-1] + offset for part, offset in zip(parts, offsets, strict=False)] + [offsets[-1:]]
-    )
-
-    def every(name: str) -> Any:
-        values = [getattr(part, name) for part in parts]
-        return None if values[0] is None else np.concatenate(values)
-
-    return Sequences(starts, every("item"), every("ts"), every("kind"), every("price"))
+    return min(LEARNED, max(reads // max(count_users(step), 1), SHORTEST))
 
 
 def _judge(part: Scorer, held: Held, items: Items, listed: int) -> dict[str, float]:

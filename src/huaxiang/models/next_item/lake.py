@@ -16,7 +16,7 @@ from huaxiang.errors import ModelError
 from huaxiang.features.filters import EVENT_CODES
 from huaxiang.features.users import BUCKETS
 from huaxiang.models.next_item.item_content import From, ItemContent, read_content
-from huaxiang.models.next_item.sequences import Ints, Items, Sequences
+from huaxiang.models.next_item.sequences import Ints, Items, Sequences, joined
 
 LAST = 200  # events of a customer that count, the last ones
 PIECE = 4_000_000  # events read at once, about
@@ -123,11 +123,30 @@ def pieces_of(lake: Lake | Step) -> int:
     return min(-(-max(lake.rows("ready.events"), 1) // PIECE), BUCKETS)
 
 
-def read_shop(lake: Lake | Step, content: From = "auto") -> tuple[Sequences, Items, tuple[str, ...]]:
-    """All sequences at once, the items met, and the customers' ids; raises ModelError where no event has an item."""
+def count_users(lake: Lake | Step) -> int:
+    """Customers with an event of an item."""
+    engine = _engine(lake)
+    events = engine.sql(lake.table("ready.events"))
+    return int(engine.value(f"SELECT count(DISTINCT user_no) FROM ({events}) WHERE item_no IS NOT NULL"))
+
+
+def read_shop(
+    lake: Lake | Step, content: From = "auto", *, most: int | None = None
+) -> tuple[Sequences, Items, tuple[str, ...]]:
+    """All sequences, the items met, and the customers' ids, read piece by piece.
+
+    most: about so many events; where there are more, only a random part of the customers
+    raises: ModelError where no event has an item
+    """
     met = read_items(lake, content)
-    sequences, users = next(iter(read_pieces(lake, met)))
-    return sequences, met.items, users
+    parts: list[Sequences] = []
+    users: list[str] = []
+    for some, who in read_pieces(lake, met, pieces=pieces_of(lake)):
+        parts.append(some)
+        users += who
+        if most is not None and sum(len(one.item) for one in parts) >= most:
+            break
+    return joined(parts), met.items, tuple(users)
 
 
 def _sequences(found: pa.Table, number: Ints) -> tuple[Sequences, tuple[str, ...]]:

@@ -6,27 +6,29 @@ Any file of the s3rec format: a line a user, `user item item …` in the order o
 all items are ranked, what the user had is masked, ties count against the model; models learn from all but the last two
 items, settings and the fusion's weights are chosen on the last but one. Metrics: MODEL/recall@10, MODEL/ndcg@10 (and the other cuts) for each model,
 and chosen/… for the model or fusion that validation picks. `--budget-min` bounds all of it: the networks
-share what time the others leave, and stop between epochs. With --attributes, `fusion` may read them and `fusion_ids` may not.
+share what time the others leave, and stop between epochs. With --kept, networks that an earlier run left in the folder are taken
+(trained on another machine, say), and those fitted are left there. With --attributes, `fusion` may read them and `fusion_ids` may not.
 `twin` is the Transformer once more, from seeds of its own: two that differ by chance alone foresee more together than one.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from huaxiang.models.behaviour import BehaviourConfig
+from huaxiang.models.next_item.base import NextConfig, NextItem
 from huaxiang.models.next_item.board import Row, choose, enter, fuse
-from huaxiang.models.next_item.sequences import read_s3rec
-from huaxiang.models.next_item.splits import leave_one_out
-from huaxiang.models.next_item.zoo import simple_grids
+from huaxiang.models.next_item.sequences import Items, read_s3rec
+from huaxiang.models.next_item.splits import Split, leave_one_out
+from huaxiang.models.next_item.zoo import load_next, make_next, save_next, simple_grids
 from measure import Metrics, note, write_report
 
 TWIN = 1000  # how far the twin's seeds lie from the others
@@ -44,14 +46,12 @@ def main() -> None:
     seeds = [options.seed + place for place in range(options.seeds)]
     start = time.perf_counter()
     rows: dict[str, Row] = {}
-    settled = json.loads(options.settled.read_text(encoding="utf-8"))["settings"] if options.settled else {}
 
     def say(text: str) -> None:
         print(f"{(time.perf_counter() - start) / 60:5.1f} min  {text}", flush=True)
 
     for name, grid in simple_grids(split.train, items).items():
         if not options.models or name in options.models:
-            grid = (replace(grid[0], **settled[name]),) if name in settled else grid
             rows[name] = enter(name, grid, split, items, seeds=seeds if name == "als" else seeds[:1], done=say)
     nets = {
         name: replace(one, threads=options.threads, device=options.device)
@@ -62,7 +62,9 @@ def main() -> None:
         left = options.budget_min - (time.perf_counter() - start) / 60
         minutes = max(0.9 * left / (len(seeds) * (len(asked) - place)), 0.1)  # a tenth for the exam and the fusion
         own = [seed + TWIN for seed in seeds] if name == "twin" else seeds
-        rows[name] = enter(name, (replace(nets[name], minutes=minutes),), split, items, seeds=own, done=say)
+        config = replace(nets[name], minutes=minutes)
+        fit = partial(kept_or_fitted, options.kept / name, split, items) if options.kept else None
+        rows[name] = enter(name, (config,), split, items, seeds=own, fit=fit, done=say)
     parts = {name: row for name, row in rows.items() if name in options.fuse}
     by_ids = {name: row for name, row in parts.items() if name not in TAGGED}
     fused = {"fusion": parts} | ({"fusion_ids": by_ids} if len(by_ids) < len(parts) else {})
@@ -74,6 +76,26 @@ def main() -> None:
         }
         rows |= {name: one.result() for name, one in made.items()}
     report(rows, options)
+
+
+def kept_or_fitted(home: Path, split: Split, items: Items, config: NextConfig, seed: int) -> tuple[NextItem, float]:
+    """The network of a seed under `home`, if it is there with these settings, else fitted and left there."""
+    folder = home / str(seed)
+    taken = ("threads", "device", "minutes")  # of a run, not of the model
+    if (folder / "seconds").exists():
+        model = load_next(folder)
+        said, wanted = (
+            {name: value for name, value in asdict(one).items() if name not in taken} for one in (model.config, config)
+        )
+        if said != wanted:
+            raise SystemExit(f"{folder} holds a network of other settings: {said}, wanted {wanted}")
+        return model, float((folder / "seconds").read_text())
+    start = time.perf_counter()
+    model = make_next(config).fit(split.train, items, seed=seed, watch=split.valid)
+    took = time.perf_counter() - start
+    save_next(model, folder)
+    (folder / "seconds").write_text(str(took))
+    return model, took
 
 
 def networks(tags: bool) -> dict[str, BehaviourConfig]:
@@ -125,6 +147,9 @@ def _options() -> argparse.Namespace:
     asked.add_argument("--seed", type=int, default=1, help="the first seed")
     asked.add_argument("--budget-min", type=float, default=30)
     asked.add_argument("--threads", type=int, default=2, help="of each network")
+    asked.add_argument(
+        "--kept", type=Path, help="folder of networks: those there are taken, those fitted are left there"
+    )
     asked.add_argument("--device", default="cpu", help="where the networks learn: cpu, cuda")
     asked.add_argument("--models", type=lambda text: text.split(","), default=[])
     asked.add_argument(

@@ -203,7 +203,10 @@ class Shop:
         from huaxiang.models.next_item.compare import compare_next
 
         first = self.settings.train.seed
-        found = compare_next(self.lake, seeds=range(first, first + seeds), only=only, progress=self.progress)
+        content = self.settings.behaviour.content
+        found = compare_next(
+            self.lake, seeds=range(first, first + seeds), only=only, content=content, progress=self.progress
+        )
         self._save(BOARD, found.to_json())
         return found
 

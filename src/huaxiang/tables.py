@@ -12,7 +12,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-Type = Literal["string", "int", "float", "bool", "timestamp", "json", "strings"]
+Type = Literal["string", "int", "float", "bool", "timestamp", "json", "strings", "floats"]
 
 ARROW: dict[Type, pa.DataType] = {
     "string": pa.string(),
@@ -22,6 +22,7 @@ ARROW: dict[Type, pa.DataType] = {
     "timestamp": pa.timestamp("us"),
     "json": pa.string(),
     "strings": pa.list_(pa.string()),
+    "floats": pa.list_(pa.float32()),
 }
 SQL: dict[Type, str] = {
     "string": "VARCHAR",
@@ -31,6 +32,7 @@ SQL: dict[Type, str] = {
     "timestamp": "TIMESTAMP",
     "json": "VARCHAR",
     "strings": "VARCHAR[]",
+    "floats": "FLOAT[]",
 }
 
 
@@ -119,6 +121,12 @@ ITEMS = Table(
         Column("price", "float", "list price", "标价", unit="money"),
         Column("image", "string", "path of the picture", "图片路径"),
         Column("description", "string", "description", "描述"),
+        Column(
+            "content_vector",
+            "floats",
+            "what the item is like as numbers, from a model of its words or pictures; as many for every item",
+            "商品内容向量（文本或图片模型给出），各商品长度相同",
+        ),
         Column("extra", "json", "further attributes, a JSON object of name and value", "其他属性（JSON）"),
     ),
     key=("item_id",),

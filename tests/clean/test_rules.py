@@ -101,6 +101,18 @@ def test_newer_version_of_a_user_in_the_same_source_stands(shop: Any) -> None:
     assert shop.reasons() == {"r0": "superseded", "r3": "duplicate_row"}
 
 
+def test_what_two_sources_say_of_an_item_both_stand(shop: Any) -> None:
+    shop.collect(
+        items=[
+            {"item_id": "tea", "category": "Drinks", "source": "orders"},
+            {"item_id": "tea", "title": "Green tea", "source": "products"},
+            {"item_id": "tea", "title": "Green tea", "source": "products"},
+        ]
+    )
+    shop.clean()
+    assert shop.reasons() in ({"r1": "duplicate_row"}, {"r2": "duplicate_row"})
+
+
 def test_test_account_by_its_registration_takes_its_events_along(shop: Any, make_event: Any) -> None:
     shop.collect(users=[{"user_id": "qa", "is_test": True}], events=[make_event(user_id="qa"), make_event()])
     report = shop.clean()

@@ -271,3 +271,35 @@ def test_database_files_are_read(shop: Any, events: Source) -> None:
     )
     assert report.rows == {"events": 2}
     assert shop.rows("events", "source", "item_id", "event") == [("d", "B", "view"), ("s", "A", "purchase")]
+
+
+def test_lists_of_numbers_are_read_however_they_are_written(shop: Any) -> None:
+    """JSON, commas, semicolons, bars and spaces; a word among them, a missing one and infinity make the list unreadable."""
+    written = [
+        "[0.5, -1e-2]",
+        "0.5,-0.01",
+        "0.5;-0.01",
+        "0.5 | -0.01",
+        " 0.5  -0.01 ",
+        "[0.5, high]",
+        "[0.5, null]",
+        "[0.5, inf]",
+        "[]",
+        "",
+    ]
+    rows = "".join(f"p{number}\t{text}\n" for number, text in enumerate(written))
+    shop.write("products.tsv", "sku\tvector\n" + rows)
+    columns = {"item_id": "sku", "content_vector": "vector"}
+    shop.collect(
+        {
+            "name": "products",
+            "from": "products.tsv",
+            "delimiter": "\t",
+            "quote": "",
+            "to": [{"table": "items", "map": columns}],
+        }
+    )
+    found = shop.rows("items", "item_id", "content_vector", "bad")
+    assert [row[1] for row in found[:5]] == [pytest.approx([0.5, -0.01])] * 5
+    assert [row[1] for row in found[5:]] == [None] * 5
+    assert [row[2] is not None for row in found] == [False] * 5 + [True] * 4 + [False]

@@ -90,6 +90,20 @@ def test_a_killed_training_goes_on_to_the_same_result(config: BehaviourConfig, t
     assert epochs == [3, 4]  # two were done
     assert same(whole, resumed)
     assert [one["loss"] for one in whole.curve] == [one["loss"] for one in resumed.curve]
+    assert [one["steps"] for one in whole.curve] == [one["steps"] for one in resumed.curve]
+
+
+def test_one_epoch_leaves_a_curve() -> None:
+    """Of the losses since the last point: weighed by their events they are the epoch's."""
+    config = replace(SMALL, epochs=1, batch=64, rate=1e-2, warmup=1)
+    [epoch] = Behaviour(config).fit(shoppers(), items(), seed=1).curve
+    done, losses = zip(*epoch["steps"], strict=True)
+    assert len(done) > 5 and list(done) == sorted(done) and done[-1] == 1
+    third = len(losses) // 3
+    assert np.mean(losses[-third:]) < np.mean(losses[:third])
+    assert min(losses) < epoch["loss"] < max(losses)
+    many = Behaviour(replace(SMALL, epochs=4)).fit(shoppers(), items(), seed=1).curve
+    assert [round(one["steps"][-1][0], 6) for one in many] == [1, 2, 3, 4]
 
 
 def test_a_checkpoint_of_another_training_is_not_gone_on_from(tmp_path: Path) -> None:
@@ -238,7 +252,7 @@ def test_a_new_item_is_known_by_its_content() -> None:
     content[29] = content[5]
     every = from_lists([[int((a + k) % 29) for k in range(6)] for a in chance.integers(0, 29, 300)])
     about = replace(items(), content=content)
-    config = replace(SMALL, tags=True, epochs=30, rate=1e-2, id_dropout=0.5)
+    config = replace(SMALL, content=True, epochs=30, rate=1e-2, id_dropout=0.5)
     model = Behaviour(config).fit(every, about, seed=1)
     scores = model.score(from_lists([[2, 3, 4]]))[0]
     assert scores[29] > np.quantile(scores, 0.8)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +17,7 @@ from huaxiang.errors import ModelError
 from huaxiang.features.filters import EVENT_CODES
 from huaxiang.models.foresight import Foresight
 from huaxiang.models.histories import HistoryReader
+from huaxiang.models.next_item import compare, lake
 from huaxiang.models.next_item.compare import Leaderboard
 from huaxiang.models.next_item.lake import read_items, read_pieces, read_shop
 from huaxiang.models.next_item.show import show_leaderboard
@@ -96,6 +99,43 @@ def test_leaderboard_fits_the_terminal(shop: Shop, lang: str, width: int) -> Non
 def test_unknown_model_is_named(shop: Shop) -> None:
     with pytest.raises(ModelError, match="svd"):
         shop.compare(only=["svd"])
+
+
+def test_read_piece_by_piece_the_shop_is_the_same(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Customers come in another order, and no model that looks at counts alone can tell."""
+    only = ["popular", "again", "content", "neighbours"]
+    whole, pieces = shop.compare(only=only), []
+    real = lake.read_pieces
+
+    def counted(*given: Any, **more: Any) -> Any:
+        for some in real(*given, **more):
+            pieces.append(len(some[0]))
+            yield some
+
+    monkeypatch.setattr(lake, "PIECE", 100)
+    monkeypatch.setattr(lake, "read_pieces", counted)
+    parts = shop.compare(only=only)
+    assert len(pieces) > 3 and sum(pieces) == whole.users == parts.users == parts.every_user
+    for one, other in zip(whole.boards, parts.boards, strict=True):
+        figures = {entry.name: entry.test for entry in one.entries}
+        for entry in other.entries:
+            for metric, value in entry.test.items():
+                assert value["mean"] == pytest.approx(figures[entry.name][metric]["mean"], abs=1e-6), (
+                    entry.name,
+                    metric,
+                )
+
+
+def test_of_a_great_shop_a_part_is_compared_and_said(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lake, "PIECE", 100)
+    monkeypatch.setattr(compare, "EVENTS", 300)
+    monkeypatch.setattr(compare, "ASKED", 20)
+    found = shop.compare(only=["popular"])
+    assert 300 <= found.events < 420 and found.users < found.every_user == 120
+    assert [board.questions for board in found.boards] == [20, 20]
+    console = Console(width=160, record=True, file=StringIO())
+    show_leaderboard(found, console, "en")
+    assert f"The shop has 120 customers with an event of an item; {found.users} of them" in console.export_text()
 
 
 def test_shop_of_one_customer_says_so(tmp_path: Path) -> None:

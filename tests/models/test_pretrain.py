@@ -19,8 +19,8 @@ from huaxiang.errors import ModelError
 from huaxiang.models.behaviour_table import centred, nearest
 from huaxiang.models.foresight import HOME, load_foresight
 from huaxiang.models.next_item.lake import read_items, read_pieces
-from huaxiang.models.next_item.sequences import Sequences, from_lists
-from huaxiang.models.pretrain import check_version, joined
+from huaxiang.models.next_item.sequences import Sequences, from_lists, joined
+from huaxiang.models.pretrain import check_version
 from huaxiang.profile import profile_schema
 
 from .test_compare import make_shop

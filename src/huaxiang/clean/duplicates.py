@@ -52,7 +52,7 @@ def _repeated(
 # What makes two rows of a table versions of one thing, and which version stands.
 SAME = {
     "users": ("user_id", "source"),
-    "items": ("item_id",),
+    "items": ("item_id", "source"),  # what one source lacks another may know: the build joins them
     "relations": ("user_id", "other_id", "kind"),
     "identifiers": ("kind", "value", "user_id", "anonymous_id", "ts"),
 }

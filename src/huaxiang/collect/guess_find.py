@@ -18,7 +18,7 @@ USER_COLUMNS = (
     "birth_year", "gender", "city", "region", "country", "occupation", "education", "marital_status", "household_size", "children",
     "income_band", "member_level", "signup_channel", "consent", "email", "phone", "birth_date", "id_number",
 )  # fmt: skip
-ITEM_COLUMNS = ("title", "category", "brand", "list_price", "image", "description")
+ITEM_COLUMNS = ("title", "category", "brand", "list_price", "image", "description", "content_vector")
 MEASURES = ("quantity", "price", "amount", "discount", "rating", "list_price")
 
 

@@ -27,6 +27,8 @@ def fits_role(role: str, column: ColumnLook) -> bool:
         )
     if role == "birth_date":
         return column.is_time or column.kind in ("code", "text")
+    if role == "content_vector":
+        return column.kind == "list"
     if role == "consent" and is_consent_name(column.name):  # a name that only sounds so: its values must say yes or no
         return {word.lower() for word in column.words} <= {*YES, *NO}
     if role == "age":

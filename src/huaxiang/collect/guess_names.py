@@ -67,6 +67,8 @@ ROLES: dict[str, str] = {
     "list_price": "listprice price originalprice regularprice marketprice retailprice productprice itemprice msrp 标价 原价 市场价 吊牌价 售价 价格 零售价",
     "image": "image imageurl imagesrc picture pictureurl imagepath img imgurl thumbnail photo 图片 商品图片 主图 图片地址",
     "description": "description bodyhtml details longdescription productdescription summary desc 描述 商品描述 商品详情 详情 简介",
+    "content_vector": """contentvector itemvector itemembedding contentembedding embedding vector titlevector titleembedding textembedding textvector
+        imagevector imageembedding 内容向量 商品向量 标题向量 图片向量 向量""",
     # what was done
     "event": """event eventname eventtype behaviortype behaviourtype behavior behaviour action actiontype activity activitytype actionname act type
         useraction userbehavior 事件 事件名 事件名称 行为 行为类型 操作 操作类型 动作""",

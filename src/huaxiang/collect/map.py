@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from huaxiang.collect.values import event_sql, number_sql, purposes_sql, text_sql, time_sql, whole_sql
+from huaxiang.collect.values import event_sql, number_sql, numbers_sql, purposes_sql, text_sql, time_sql, whole_sql
 from huaxiang.collect.where import filter_sql
 from huaxiang.engine import Engine
 from huaxiang.engine.duck import finite_sql, quote
@@ -23,7 +23,7 @@ from huaxiang.trust import canonical_id, mask_sql
 from huaxiang.trust.scrub import mask_value_sql
 
 _IDS = ("_id",)
-_MEASURED = ("timestamp", "float", "int")
+_MEASURED = ("timestamp", "float", "int", "floats")
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,8 @@ class TableMap:
             return whole_sql(name)
         if column.type == "strings":
             return purposes_sql(name, self.purpose)
+        if column.type == "floats":
+            return numbers_sql(name)
         if name == "event":
             return event_sql(name)
         if name.endswith(_IDS) or (column.pseudonym and self.table.name != "identifiers"):

@@ -107,6 +107,13 @@ def number_sql(sql: str) -> str:
     return f"coalesce({finite_sql(f'TRY_CAST({sql} AS DOUBLE)')}, {finite_sql(f'TRY_CAST({money} AS DOUBLE)')})"
 
 
+def numbers_sql(sql: str) -> str:
+    """A list of numbers written as JSON, or with commas, semicolons, bars or spaces between; nothing where one of them is none."""
+    inner = f"trim(regexp_replace({sql}, '[\\[\\]()]', '', 'g'))"
+    cast = f"list_transform(regexp_split_to_array({inner}, '\\s*[,;|]\\s*|\\s+'), lambda x: TRY_CAST(x AS FLOAT))"
+    return f"CASE WHEN list_bool_and(list_transform({cast}, lambda x: coalesce(isfinite(x), false))) THEN {cast} END"
+
+
 def whole_sql(sql: str) -> str:
     """A whole number, with or without a zero fraction."""
     return f"CASE WHEN TRY_CAST({sql} AS DOUBLE) = trunc(TRY_CAST({sql} AS DOUBLE)) THEN TRY_CAST(TRY_CAST({sql} AS DOUBLE) AS BIGINT) END"

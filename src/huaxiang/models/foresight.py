@@ -46,7 +46,7 @@ class Foresight:
     chosen: str
     ids: tuple[str, ...]
     exam: Mapping[str, Mapping[str, float]]
-    curve: tuple[Mapping[str, float], ...]
+    curve: tuple[Mapping[str, Any], ...]
     about: Mapping[str, Any]
     version: str = ""
 

@@ -72,7 +72,7 @@ def train_past(step: Step, settings: Settings, *, folder: Path, progress: Progre
     )
     if first is None:
         return None
-    met, lesson = read_items(step), folder / HOME / "lesson-past"
+    met, lesson = read_items(step, settings.behaviour.content), folder / HOME / "lesson-past"
     try:
         model, curve, _, _, said = train_on(step, settings, met, lesson, progress, before=first, simple=False)
     except TooFewError:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from importlib.util import find_spec
@@ -29,11 +29,11 @@ from huaxiang.models.card import Texts, say
 from huaxiang.models.next_item.again import Again, AgainConfig
 from huaxiang.models.next_item.base import Scorer
 from huaxiang.models.next_item.fusion import candidates, cross_ranks, fit_fusion, gains
-from huaxiang.models.next_item.lake import ShopItems, pieces_of, read_items, read_pieces
+from huaxiang.models.next_item.lake import ShopItems, count_users, pieces_of, read_items, read_pieces
 from huaxiang.models.next_item.neighbours import Neighbours, NeighboursConfig
 from huaxiang.models.next_item.popular import Popular, PopularConfig
 from huaxiang.models.next_item.ranking import rank_targets
-from huaxiang.models.next_item.sequences import Items, Sequences
+from huaxiang.models.next_item.sequences import Items, Sequences, joined
 from huaxiang.models.next_item.splits import Questions
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import BehaviourSettings, Settings
@@ -102,7 +102,7 @@ def why_not(step: Step, settings: Settings) -> Texts | None:
 def _pretrain(step: Step, settings: Settings, folder: Path, progress: Progress, start: float) -> str:
     from huaxiang.models.foresight import HOME, Foresight, save_foresight
 
-    met = read_items(step)
+    met = read_items(step, settings.behaviour.content)
     lesson = folder / HOME / "lesson"
     model, curve, held, simple, said = train_on(step, settings, met, lesson, progress)
     parts: dict[str, Scorer] = {"behaviour": model} | simple
@@ -129,6 +129,7 @@ def _pretrain(step: Step, settings: Settings, folder: Path, progress: Progress, 
     step.note[TABLE] = {
         "status": "trained", "version": version, "chosen": chosen, "exam": judged, "weights": dict(zip(parts, fusion.weights, strict=True)),
         "curve": curve, "users": users, "items": len(met.items), "seconds": round(time.perf_counter() - start, 1), "asked": len(held.judge), "listed": listed,
+        "content": met.content.told(),
     } | said  # fmt: skip
     log.info(
         "behaviour model: %d customers, %d items, %s chosen, %.1f s",
@@ -149,7 +150,7 @@ def train_on(
     *,
     before: date | None = None,
     simple: bool = True,
-) -> tuple[Any, list[dict[str, float]], Held, dict[str, Scorer], dict[str, Any]]:
+) -> tuple[Any, list[dict[str, Any]], Held, dict[str, Scorer], dict[str, Any]]:
     """The behaviour model, its curve, who was held out, the simple models, and what is to be said of the training.
 
     before: learn only from what was known before that day; simple: whether the simple models are wanted
@@ -194,7 +195,7 @@ def configure(settings: BehaviourSettings, items: Items, events: int) -> tuple[A
 
     size = size_for(events) if settings.size == "auto" else settings.size
     base = BehaviourConfig(
-        tags=items.tags is not None, kinds=True, times=True, prices=True, id_dropout=0.1, patience=2, repeats=True,
+        tags=items.tags is not None, content=items.content is not None, kinds=True, times=True, prices=True, id_dropout=0.1, patience=2, repeats=True,
         dropout=0.2, input_dropout=0.2, rate=2e-3, decay=True, threads=settings.threads,
     )  # fmt: skip
     config = fitting(sized(base, size), events, len(items))  # type: ignore[arg-type]
@@ -265,24 +266,7 @@ def _write_sequences(
 def _last_read(step: Step, reads: int) -> int:
     """How many events of each customer, the last ones, the behaviour model learns from, so that an epoch has `reads` at most (where
     nobody has few: then less than that), and SHORTEST of each at least."""
-    users = f"SELECT count(DISTINCT user_no) FROM ({step.lake.engine.sql(step.table('ready.events'))}) WHERE item_no IS NOT NULL"
-    return min(LEARNED, max(reads // max(int(step.lake.engine.value(users)), 1), SHORTEST))
-
-
-def joined(parts: Sequence[Sequences]) -> Sequences:
-    """One after another."""
-    if not parts:
-        return Sequences(np.zeros(1, np.int64), np.zeros(0, np.int64))
-    offsets = np.concatenate([[0], np.cumsum([len(part.item) for part in parts])])
-    starts = np.concatenate(
-        [part.starts[:-1] + offset for part, offset in zip(parts, offsets, strict=False)] + [offsets[-1:]]
-    )
-
-    def every(name: str) -> Any:
-        values = [getattr(part, name) for part in parts]
-        return None if values[0] is None else np.concatenate(values)
-
-    return Sequences(starts, every("item"), every("ts"), every("kind"), every("price"))
+    return min(LEARNED, max(reads // max(count_users(step), 1), SHORTEST))
 
 
 def _judge(part: Scorer, held: Held, items: Items, listed: int) -> dict[str, float]:

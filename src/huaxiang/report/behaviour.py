@@ -39,27 +39,52 @@ def behaviour_body(
             "report.behaviour.head", size=note["size"], parameters=numbers.compact(note["parameters"]), users=numbers.number(note["users"]),
             items=numbers.number(note["items"]), events=numbers.number(note["events"]), seconds=numbers.number(note["seconds"], 0),
         ),
+        content=_content(note.get("content") or {}, numbers, words),
         curves=_curves(note["curve"], numbers, words, lang),
         exam=_exam(note, numbers, words, lang),
         map=_map(points, words, lang),
         sides=[words(f"models.vector.{side}") for side in SIDES],
         known=[_known(row, numbers, words, lang) for row in known],
+        lister=_lister(note, words),
         examples=[_example(user, items, numbers, words, lang) for user, items in foreseen.items()],
     )  # fmt: skip
 
 
-def _curves(curve: Sequence[Mapping[str, float]], numbers: Numbers, words: Words, lang: Lang) -> list[Markup]:
-    labels = [str(place + 1) for place in range(len(curve))]
+def _content(said: Mapping[str, Any], numbers: Numbers, words: Words) -> str:
+    """Where the items' content vectors are from ("": there are none)."""
+    if not said.get("source"):
+        return ""
+    found = words(f"report.behaviour.content_{said['source']}", items=numbers.number(said["items"]))
+    return (
+        f"{found} {words('report.behaviour.unlike', items=numbers.number(said['unlike']))}" if said["unlike"] else found
+    )
+
+
+def _lister(note: Mapping[str, Any], words: Words) -> str:
+    """Whose lists, and so whose reasons, the examples show: those of the model that the training chose."""
+    chosen = str(note["chosen"])
+    if chosen != "fusion":
+        return words("report.behaviour.by_one", model=words(f"models.board.model.{chosen}"))
+    weighed = sorted(((weight, name) for name, weight in note["weights"].items() if weight), reverse=True)
+    parts = words("profile.say.comma").join(words(f"models.board.model.{name}") for _, name in weighed)
+    return words("report.behaviour.by_fusion", parts=parts)
+
+
+def _curves(curve: Sequence[Mapping[str, Any]], numbers: Numbers, words: Words, lang: Lang) -> list[Markup]:
+    """The loss as it fell; and validation after each epoch, where there was more than one."""
+    points = [(done, loss) for one in curve for done, loss in one.get("steps", ())]
     found = [
-        charts.lines(
-            [Series("", [one["loss"] for one in curve], colour=1, dots=True)], labels, lang=lang,
-            title=words("report.behaviour.loss"), shown=lambda value: numbers.number(value, 2), height=150,
+        charts.curve(
+            [Series("", points=points, colour=1)], lang=lang, title=words("report.behaviour.loss"),
+            x_name=words("report.behaviour.epochs"), x_shown=lambda value: numbers.number(value, 1),
+            y_shown=lambda value: numbers.number(value, 1), diagonal=False, height=190,
         )
     ]  # fmt: skip
-    if "ndcg@10" in curve[0]:
+    if len(curve) > 1 and "ndcg@10" in curve[0]:
         found.append(
             charts.lines(
-                [Series("", [one["ndcg@10"] for one in curve], colour=2, dots=True)], labels, lang=lang,
+                [Series("", [one["ndcg@10"] for one in curve], colour=2, dots=True)],
+                [str(place + 1) for place in range(len(curve))], lang=lang,
                 title=words("report.behaviour.valid"), shown=lambda value: numbers.number(value, 3), height=150,
             )
         )  # fmt: skip

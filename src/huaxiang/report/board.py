@@ -9,7 +9,7 @@ from huaxiang.look.charts import Bar
 from huaxiang.look.numbers import Numbers
 from huaxiang.look.page import render
 from huaxiang.models.next_item.compare import Board, Entry, Leaderboard
-from huaxiang.models.next_item.show import needs
+from huaxiang.models.next_item.show import needs, part_of
 from huaxiang.words import Lang, Words
 
 COLUMNS = (
@@ -45,6 +45,7 @@ def board_body(found: Leaderboard, lang: Lang) -> Markup:
         columns=[words(f"models.board.metric.{name}") for name in COLUMNS],
         boards=[_board(board, numbers, words, lang) for board in found.boards],
         notes=[
+            *filter(None, [part_of(found, words)]),
             *left_out,
             words("models.board.note"),
             *([words("models.board.repeats")] if any(board.repeats for board in found.boards) else []),

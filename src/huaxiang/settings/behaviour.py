@@ -16,6 +16,10 @@ class BehaviourSettings(Section):
         default="auto",
         description="off: no pre-training; auto: tiny below 50,000 events, base from 10 million on, small between; large needs a GPU",
     )
+    content: Literal["auto", "title", "off"] = Field(
+        default="auto",
+        description="what items are like, as vectors. auto: the column content_vector of items, where the shop has one; title: made of titles (pip install 'huaxiang[text]'); off: none",
+    )
     reads: int = Field(
         default=1_000_000,
         ge=1,

@@ -109,7 +109,7 @@ class CleanSettings(Section):
 def fills_for(table: str, column: Column) -> tuple[str, ...]:
     """The ways in which holes of this column can be filled."""
     ways = ["leave"]
-    if column.required or column.pseudonym or column.type in ("json", "strings"):
+    if column.required or column.pseudonym or column.type in ("json", "strings", "floats"):
         return tuple(ways)
     ways += ["mode"] if column.type == "timestamp" else ["constant", "mode"]
     if column.type in NUMERIC:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ from torch import Tensor
 
 from huaxiang.engine.lake import write_atomically
 
+Curve = list[dict[str, Any]]  # an epoch: loss, seconds, steps (epochs done, loss), and what validation found
 FORMAT = "huaxiang.checkpoint/1"
 
 
 @dataclass
 class Standing:
     """How far training is. epoch, piece: the next to be read; step: steps taken; losses, seen: of the epoch so far; best, waited:
-    of early stopping; curve: what each finished epoch found; kept: the weights of the best epoch, None before there is one."""
+    of early stopping; curve: what each finished epoch found; steps, marked: points of the curve within the epoch, and losses, seen and
+    share of the epoch at the last; kept: the weights of the best epoch, None before there is one."""
 
     epoch: int = 0
     piece: int = 0
@@ -30,7 +32,9 @@ class Standing:
     best: float = -1.0
     waited: int = 0
     over: bool = False
-    curve: list[dict[str, float]] | None = None
+    curve: Curve | None = None
+    steps: list[list[float]] = field(default_factory=list)
+    marked: list[float] = field(default_factory=lambda: [0.0, 0, 0.0])
     kept: dict[str, Tensor] | None = None
 
 

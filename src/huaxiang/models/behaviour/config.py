@@ -16,9 +16,9 @@ Size = Literal["tiny", "small", "base", "large"]
 class BehaviourConfig(NextConfig):
     """encoder: what reads the sequence; width: D; length: events of a customer that are read, the last ones.
 
-    tags: whether items are also known by their tags, and by their content vectors where they have some; kinds, times, prices:
+    tags, content: whether items are also known by their tags, and by their content vectors, where they have some; kinds, times, prices:
     whether the type of an event, the gap before it with its hour and weekday, and its price are read; id_dropout: how often an
-    item's own vector is left out of its sum in training, so that the tags alone have to do, as for a new item. start: where items' own vectors
+    item's own vector is left out of its sum in training, so that tags and content alone have to do, as for a new item. start: where items' own vectors
     begin: at "random", or by "pairs", near those of the items taken with them. direct: of how many of the last events the items also
     speak for themselves, past the encoder, by a second vector each: what comes after them.
 
@@ -42,6 +42,7 @@ class BehaviourConfig(NextConfig):
     dropout: float = 0.4
     input_dropout: float = 0.4
     tags: bool = False
+    content: bool = False
     kinds: bool = False
     times: bool = False
     prices: bool = False

@@ -24,6 +24,7 @@ import torch.distributed as dist
 
 from huaxiang.engine.lake import write_atomically
 from huaxiang.errors import ModelError
+from huaxiang.models.behaviour.checkpoint import Curve
 from huaxiang.models.behaviour.config import BehaviourConfig
 from huaxiang.models.behaviour.model import Behaviour
 from huaxiang.models.behaviour.source import InMemory, Stored, write_sequences
@@ -117,7 +118,7 @@ def learn_in_processes(folder: Path, processes: int) -> None:
         raise ModelError("models.behaviour.processes", processes=processes, detail=ran.stderr.strip()[-400:])
 
 
-def load_lesson(folder: Path) -> tuple[Behaviour, list[dict[str, float]]]:
+def load_lesson(folder: Path) -> tuple[Behaviour, Curve]:
     """The model that was learned, and its training curve."""
     model = load_next(folder)
     assert isinstance(model, Behaviour), "a lesson makes a behaviour model"

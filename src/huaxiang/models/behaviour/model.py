@@ -12,6 +12,7 @@ from torch import Tensor
 
 from huaxiang.models.behaviour.batches import reading_batch
 from huaxiang.models.behaviour.begin import pair_vectors
+from huaxiang.models.behaviour.checkpoint import Curve
 from huaxiang.models.behaviour.config import BehaviourConfig
 from huaxiang.models.behaviour.context import GAPS, Context, learn_context
 from huaxiang.models.behaviour.network import Network
@@ -35,13 +36,19 @@ class Behaviour:
 
     def __init__(self, config: BehaviourConfig) -> None:
         self.config = config
-        read = {"ts": config.times, "tags": config.tags, "kind": config.kinds, "price": config.prices}
+        read = {
+            "ts": config.times,
+            "tags": config.tags,
+            "content": config.content,
+            "kind": config.kinds,
+            "price": config.prices,
+        }
         self.needs = ("torch", *(name for name, has in read.items() if has))
         self.tags: csr_matrix | None = None
         self.content: Floats | None = None
         self.network: Network
         self.context = Context()
-        self.curve: list[dict[str, float]] = []  # an epoch: loss, seconds, and of validation ndcg@10 and recall@10
+        self.curve: Curve = []  # an epoch: loss, seconds, steps, and of validation ndcg@10 and recall@10
         self._every: Tensor | None = None
         self._scaled: Tensor
 
@@ -58,7 +65,8 @@ class Behaviour:
         source = InMemory(train) if isinstance(train, Sequences) else train
         torch.set_num_threads(config.threads)
         torch.manual_seed(seed)
-        self.tags, self.content = (items.tags, items.content) if config.tags else (None, None)
+        self.tags = items.tags if config.tags else None
+        self.content = items.content if config.content else None
         self._every = None
         sample = source.piece(0)
         self.context = learn_context(sample, kinds=config.kinds, times=config.times, prices=config.prices)

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 
 from huaxiang.models.behaviour.batches import Batch, deal, reading_batch, training_batch
-from huaxiang.models.behaviour.checkpoint import Standing, load_checkpoint, save_checkpoint
+from huaxiang.models.behaviour.checkpoint import Curve, Standing, load_checkpoint, save_checkpoint
 from huaxiang.models.behaviour.config import BehaviourConfig
 from huaxiang.models.behaviour.context import Context
 from huaxiang.models.behaviour.contrast import contrast_loss, two_pieces
@@ -30,6 +30,7 @@ from huaxiang.models.next_item.sequences import Ints, Sequences
 
 log = logging.getLogger(__name__)
 EVERY_S = 60.0  # a checkpoint within a long epoch
+POINTS = 60  # of the curve of the loss, in all epochs together, about
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,9 @@ def world() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
 
 
-def train_network(
-    network: Network, lesson: Lesson, *, seed: int, watch: Watch | None, run: Run
-) -> list[dict[str, float]]:
-    """Trains `network` in place and leaves it at its best epoch; gives for each epoch loss, seconds and what `watch` found."""
+def train_network(network: Network, lesson: Lesson, *, seed: int, watch: Watch | None, run: Run) -> Curve:
+    """Trains `network` in place and leaves it at its best epoch; gives for each epoch loss, seconds and what `watch` found, and `steps`:
+    [epochs done, loss since the point before] within it."""
     config, source = network.config, lesson.source
     optimiser = _optimiser(network)
     mark = zlib.crc32(np.ascontiguousarray(source.taken(network.items)).tobytes())  # of the data, about
@@ -169,6 +169,18 @@ def _learn_piece(
         torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         optimiser.step()
         standing.step += 1
+        _mark_loss(
+            standing, (standing.piece + min(low + together, len(dealt)) / len(dealt)) / lesson.source.pieces, config
+        )
+
+
+def _mark_loss(standing: Standing, within: float, config: BehaviourConfig) -> None:
+    """A point of the curve, where `within` the epoch (0 to 1) one is due."""
+    losses, seen, last = standing.marked
+    if (within - last < config.epochs / POINTS and within < 1) or standing.seen == seen:
+        return
+    standing.steps.append([standing.epoch + within, (standing.losses - losses) / (standing.seen - seen)])
+    standing.marked = [standing.losses, standing.seen, within]
 
 
 def _loss(network: Network, lesson: Lesson, some: Sequences, chance: np.random.Generator) -> tuple[torch.Tensor, int]:
@@ -210,7 +222,7 @@ def _rate(config: BehaviourConfig, standing: Standing, source: Source, within: f
 
 
 def _close_epoch(network: Network, standing: Standing, watch: Watch | None, config: BehaviourConfig) -> None:
-    found = {"loss": standing.losses / max(standing.seen, 1), "seconds": standing.seconds}
+    found: dict[str, Any] = {"loss": standing.losses / max(standing.seen, 1), "seconds": standing.seconds}
     if watch is not None:
         network.eval()
         found |= watch()
@@ -221,7 +233,7 @@ def _close_epoch(network: Network, standing: Standing, watch: Watch | None, conf
             standing.waited += 1
             standing.over = standing.waited >= config.patience
     assert standing.curve is not None
-    standing.curve.append(found)
+    standing.curve.append(found | {"steps": standing.steps})
     standing.epoch, standing.piece, standing.losses, standing.seen, standing.seconds = (
         standing.epoch + 1,
         0,
@@ -229,6 +241,7 @@ def _close_epoch(network: Network, standing: Standing, watch: Watch | None, conf
         0,
         0.0,
     )
+    standing.steps, standing.marked = [], [0.0, 0, 0.0]
     log.info(
         "epoch %d of %d: %s",
         standing.epoch,

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,15 @@ class Row:
         return float(np.mean(getattr(self, of)[metric]))
 
 
+Fit = Callable[[NextConfig, int], tuple[NextItem, float]]
+
+
+def _fit(split: Split, items: Items, config: NextConfig, seed: int) -> tuple[NextItem, float]:
+    start = time.perf_counter()
+    model = make_next(config).fit(split.train, items, seed=seed, watch=split.valid)
+    return model, time.perf_counter() - start
+
+
 def enter(
     name: str,
     grid: Sequence[NextConfig],
@@ -50,15 +60,18 @@ def enter(
     items: Items,
     *,
     seeds: Sequence[int],
+    fit: Fit | None = None,
     done: Callable[[str], None] = lambda said: None,
 ) -> Row:
-    """One model: the best of `grid` on validation (with the first seed), then fitted with every seed and asked the test once each."""
+    """One model: the best of `grid` on validation (with the first seed), then fitted with every seed and asked the test once each.
+
+    fit: how a model of settings and a seed comes about, and in how many seconds (None: it is fitted)
+    """
     popularity = popularity_of(split, items)
     fitted: list[tuple[float, NextConfig, NextItem, float]] = []
+    fit = fit or partial(_fit, split, items)
     for config in grid:
-        start = time.perf_counter()
-        model = make_next(config).fit(split.train, items, seed=seeds[0], watch=split.valid)
-        took = time.perf_counter() - start
+        model, took = fit(config, seeds[0])
         reached = (
             measure(rank_targets(model.score, split.valid, len(items)), popularity)[CHOICE] if len(grid) > 1 else 0.0
         )
@@ -68,9 +81,7 @@ def enter(
     row = Row(name, config, model.needs)
     for seed in seeds:
         if seed != seeds[0]:
-            start = time.perf_counter()
-            model = make_next(config).fit(split.train, items, seed=seed, watch=split.valid)
-            took = time.perf_counter() - start
+            model, took = fit(config, seed)
         row.seconds.append(took)
         _ask(row, model, split, items, popularity)
         done(f"{name} seed {seed}: {_told(row)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -20,7 +20,8 @@ from huaxiang.models.next_item.base import NextConfig
 from huaxiang.models.next_item.board import Row, choice_of, choose, enter, fuse
 from huaxiang.models.next_item.content import ContentConfig
 from huaxiang.models.next_item.ease import EaseConfig
-from huaxiang.models.next_item.lake import read_shop
+from huaxiang.models.next_item.item_content import From
+from huaxiang.models.next_item.lake import count_users, read_shop
 from huaxiang.models.next_item.neighbours import NeighboursConfig
 from huaxiang.models.next_item.popular import PopularConfig
 from huaxiang.models.next_item.sequences import Items, Sequences
@@ -32,6 +33,8 @@ FORMAT = "huaxiang.board/1"
 READ = 2_000_000  # events a network reads in all its epochs, about: minutes, not hours
 MANY = 5_000  # items from which the networks learn against a sample of rivals
 REPEATS = 0.1  # share of validation answers that a customer had already, from which on what was had counts
+EVENTS = 10_000_000  # learned from and asked about, at most, about: 0.4 GB, and three times that within a split
+ASKED = 20_000  # customers asked on a split, at most
 FUSED = ("neighbours", "ease", "transformer", "behaviour")
 
 
@@ -62,7 +65,8 @@ class Board:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """What a comparison found. left_out: split -> why it could not be asked."""
+    """What a comparison found. users: who were learned from and asked, of `every_user` in the shop; left_out: split -> why it could not
+    be asked."""
 
     users: int
     items: int
@@ -71,6 +75,7 @@ class Leaderboard:
     boards: tuple[Board, ...]
     left_out: Mapping[str, str]
     seconds: float
+    every_user: int = 0
 
     def to_json(self) -> str:
         return json.dumps({"format": FORMAT} | asdict(self), ensure_ascii=False, indent=1)
@@ -96,24 +101,60 @@ class Leaderboard:
 
 
 def compare_next(
-    lake: Lake, *, seeds: Sequence[int], only: Sequence[str] = (), progress: Progress = SILENT
+    lake: Lake, *, seeds: Sequence[int], only: Sequence[str] = (), content: From = "auto", progress: Progress = SILENT
 ) -> Leaderboard:
     """Every next-item model the shop's data can feed, on both splits.
 
-    only: names of models (empty: all)
+    only: names of models (empty: all); content: whose content vectors of items
     raises: ModelError where no event has an item, no customer can be asked, or `only` names what does not exist
     """
     start = time.perf_counter()
-    every, items, _ = read_shop(lake)
+    every, items, _ = read_shop(lake, content, most=EVENTS)
     entered = grids(every, items)
     if unknown := [name for name in only if name not in entered]:
         raise ModelError("models.next.unknown", name=", ".join(unknown), known=", ".join(entered))
     entered = {name: grid for name, grid in entered.items() if not only or name in only}
-    splits, left_out = _splits(every)
-    boards = tuple(_compare(split, items, entered, seeds, progress) for split in splits)
+    boards: list[Board] = []
+    left_out: dict[str, str] = {}
+    for name, make in SPLITS.items():  # one after the other: each holds the events three times
+        try:
+            split = make(every)
+        except ModelError as error:
+            left_out[name], last = error.what(), error
+            continue
+        boards.append(_compare(few(split, seeds[0]), items, entered, seeds, progress))
+        del split
+    if not boards:
+        raise last
     seconds = time.perf_counter() - start
     log.info("compare: %d customers, %d items, %d models, %.1f s", len(every), len(items), len(entered), seconds)
-    return Leaderboard(len(every), len(items), len(every.item), tuple(seeds), boards, left_out, round(seconds, 1))
+    return Leaderboard(
+        len(every),
+        len(items),
+        len(every.item),
+        tuple(seeds),
+        tuple(boards),
+        left_out,
+        round(seconds, 1),
+        count_users(lake),
+    )
+
+
+SPLITS: dict[str, Callable[[Sequences], Split]] = {
+    "leave-one-out": leave_one_out,
+    "by time": lambda every: by_time(every, *time_cuts(every)),
+}
+
+
+def few(split: Split, seed: int) -> Split:
+    """The same with ASKED customers asked at most, drawn by `seed`."""
+
+    def drawn(asked: Questions) -> Questions:
+        if len(asked) <= ASKED:
+            return asked
+        return asked.take(np.sort(np.random.default_rng(seed).permutation(len(asked))[:ASKED]))
+
+    return Split(split.name, split.train, drawn(split.valid), drawn(split.test))
 
 
 def grids(every: Sequences, items: Items) -> dict[str, tuple[NextConfig, ...]]:
@@ -123,8 +164,9 @@ def grids(every: Sequences, items: Items) -> dict[str, tuple[NextConfig, ...]]:
         "popular_7d": (PopularConfig(days=7),),
         "again": (AgainConfig(),),
     }
-    if items.tags is not None:
-        found["content"] = (ContentConfig(),)
+    if items.tags is not None or items.content is not None:
+        looks = (1.0, 0.0, 4.0) if items.tags is not None and items.content is not None else (1.0,)
+        found["content"] = tuple(ContentConfig(look=look) for look in looks)
     found["neighbours"] = (
         NeighboursConfig(),
         NeighboursConfig(decay=0.9, to_power=0.0),
@@ -143,8 +185,10 @@ def grids(every: Sequences, items: Items) -> dict[str, tuple[NextConfig, ...]]:
         found["gru"] = (_with(base, encoder="gru", layers=1),)
         found["cnn"] = (_with(base, encoder="cnn"),)
         found["transformer"] = (base,)
-        if items.tags is not None:
-            found["behaviour"] = (_with(base, tags=True, kinds=True, times=True, prices=True, id_dropout=0.1),)
+        if items.tags is not None or items.content is not None:
+            tags, content = items.tags is not None, items.content is not None
+            reads = {"tags": tags, "content": content, "kinds": True, "times": True, "prices": True}
+            found["behaviour"] = (_with(base, **reads, id_dropout=0.1),)
     return found
 
 
@@ -152,21 +196,6 @@ def _with(config: Any, **changed: Any) -> Any:
     from dataclasses import replace
 
     return replace(config, **changed)
-
-
-def _splits(every: Sequences) -> tuple[list[Split], dict[str, str]]:
-    """The splits that can be asked, and why the others cannot."""
-    found: list[Split] = []
-    left_out: dict[str, str] = {}
-    for name, make in (("leave-one-out", leave_one_out), ("by time", lambda one: by_time(one, *time_cuts(one)))):
-        try:
-            found.append(make(every))
-        except ModelError as error:
-            left_out[name] = error.what()
-            last = error
-    if not found:
-        raise last
-    return found, left_out
 
 
 def _compare(
@@ -178,6 +207,8 @@ def _compare(
         for name, grid in entered.items():
             learned = name in ("als", "gru", "cnn", "transformer", "behaviour")
             rows[name] = enter(name, grid, split, items, seeds=seeds if learned else seeds[:1])
+            if name not in FUSED:
+                rows[name].models.clear()
             advance(1)
         parts = {name: rows[name] for name in FUSED if name in rows}
         if len(parts) > 1:

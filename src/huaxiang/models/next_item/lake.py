@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
@@ -15,7 +15,8 @@ from huaxiang.engine import Engine, Lake, Step
 from huaxiang.errors import ModelError
 from huaxiang.features.filters import EVENT_CODES
 from huaxiang.features.users import BUCKETS
-from huaxiang.models.next_item.sequences import Ints, Items, Sequences
+from huaxiang.models.next_item.item_content import From, ItemContent, read_content
+from huaxiang.models.next_item.sequences import Ints, Items, Sequences, joined
 
 LAST = 200  # events of a customer that count, the last ones
 PIECE = 4_000_000  # events read at once, about
@@ -61,14 +62,19 @@ def most_telling(kind: Ints, new: np.ndarray) -> Ints:
 
 @dataclass(frozen=True)
 class ShopItems:
-    """The items met in events. number: (V,) item_no, rising: the code of an item is its place; items: what is known of them."""
+    """The items met in events. number: (V,) item_no, rising: the code of an item is its place; items: what is known of them; content:
+    where their content vectors are from."""
 
     number: Ints
     items: Items
+    content: ItemContent = field(default_factory=ItemContent)
 
 
-def read_items(lake: Lake | Step) -> ShopItems:
-    """raises: ModelError where no event has an item"""
+def read_items(lake: Lake | Step, content: From = "auto") -> ShopItems:
+    """content: whose content vectors: auto: those the shop brings; title: made of titles; off: none
+
+    raises: ModelError where no event has an item, or titles are asked for and the encoder is not installed
+    """
     engine = _engine(lake)
     events, items = engine.sql(lake.table("ready.events")), engine.sql(lake.table("ready.items"))
     met = engine.arrow(f"SELECT DISTINCT item_no FROM ({events}) WHERE item_no IS NOT NULL ORDER BY item_no")
@@ -81,7 +87,8 @@ def read_items(lake: Lake | Step) -> ShopItems:
     known = known.filter(pa.array(np.isin(known.column("item_no").to_numpy(), number)))
     ids = tuple(known.column("item_id").to_pylist())
     assert len(ids) == len(number), "an event's item is in ready.items"
-    return ShopItems(number, Items(ids, *_tags(known)))
+    like = read_content(lake, ids, content)
+    return ShopItems(number, Items(ids, *_tags(known), like.vectors), like)
 
 
 def read_pieces(
@@ -116,11 +123,30 @@ def pieces_of(lake: Lake | Step) -> int:
     return min(-(-max(lake.rows("ready.events"), 1) // PIECE), BUCKETS)
 
 
-def read_shop(lake: Lake | Step) -> tuple[Sequences, Items, tuple[str, ...]]:
-    """All sequences at once, the items met, and the customers' ids; raises ModelError where no event has an item."""
-    met = read_items(lake)
-    sequences, users = next(iter(read_pieces(lake, met)))
-    return sequences, met.items, users
+def count_users(lake: Lake | Step) -> int:
+    """Customers with an event of an item."""
+    engine = _engine(lake)
+    events = engine.sql(lake.table("ready.events"))
+    return int(engine.value(f"SELECT count(DISTINCT user_no) FROM ({events}) WHERE item_no IS NOT NULL"))
+
+
+def read_shop(
+    lake: Lake | Step, content: From = "auto", *, most: int | None = None
+) -> tuple[Sequences, Items, tuple[str, ...]]:
+    """All sequences, the items met, and the customers' ids, read piece by piece.
+
+    most: about so many events; where there are more, only a random part of the customers
+    raises: ModelError where no event has an item
+    """
+    met = read_items(lake, content)
+    parts: list[Sequences] = []
+    users: list[str] = []
+    for some, who in read_pieces(lake, met, pieces=pieces_of(lake)):
+        parts.append(some)
+        users += who
+        if most is not None and sum(len(one.item) for one in parts) >= most:
+            break
+    return joined(parts), met.items, tuple(users)
 
 
 def _sequences(found: pa.Table, number: Ints) -> tuple[Sequences, tuple[str, ...]]:

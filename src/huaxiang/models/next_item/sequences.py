@@ -6,7 +6,7 @@ Letters of this room: U users, T events, V items, Q questions.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,22 @@ class Sequences:
         found = csr_matrix((data, (self.user, self.item)), shape=(len(self), items))
         found.sum_duplicates()
         return found
+
+
+def joined(parts: Sequence[Sequences]) -> Sequences:
+    """One after another."""
+    if not parts:
+        return Sequences(np.zeros(1, np.int64), np.zeros(0, np.int64))
+    offsets = np.concatenate([[0], np.cumsum([len(part.item) for part in parts])])
+    starts = np.concatenate(
+        [part.starts[:-1] + offset for part, offset in zip(parts, offsets, strict=False)] + [offsets[-1:]]
+    )
+
+    def every(name: str) -> Any:
+        values = [getattr(part, name) for part in parts]
+        return None if values[0] is None else np.concatenate(values)
+
+    return Sequences(starts, every("item"), every("ts"), every("kind"), every("price"))
 
 
 def from_lists(histories: list[list[int]]) -> Sequences:

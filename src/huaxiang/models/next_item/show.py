@@ -28,6 +28,8 @@ def show_leaderboard(found: Leaderboard, console: Console, lang: Lang) -> None:
             seconds=found.seconds,
         )
     )
+    if part := part_of(found, words):
+        console.print(part, style="yellow")
     for board in found.boards:
         console.print(_table(board, words, wide=console.width >= WIDE))
     for split, why in found.left_out.items():
@@ -37,6 +39,13 @@ def show_leaderboard(found: Leaderboard, console: Console, lang: Lang) -> None:
     console.print(words("models.board.note"), style="dim")
     if any(board.repeats for board in found.boards):
         console.print(words("models.board.repeats"), style="dim")
+
+
+def part_of(found: Leaderboard, words: Words) -> str:
+    """That only a part of the customers was compared on ("": all were)."""
+    if found.users >= found.every_user:
+        return ""
+    return words("models.board.part", users=f"{found.users:,}", every=f"{found.every_user:,}")
 
 
 def _table(board: Board, words: Words, *, wide: bool) -> Table:

@@ -57,7 +57,7 @@ def simple_grids(train: Sequences, items: Items) -> dict[str, tuple[NextConfig, 
     found: dict[str, tuple[NextConfig, ...]] = {"popular": (PopularConfig(),)}
     if train.ts is not None:
         found["popular_7d"] = (PopularConfig(days=7),)
-    if items.tags is not None:
+    if items.tags is not None or items.content is not None:
         found["content"] = tuple(ContentConfig(decay=decay) for decay in (0.5, 0.8))
     found["neighbours"] = tuple(
         NeighboursConfig(fade=fade, decay=decay, to_power=power)

@@ -89,7 +89,10 @@ def test_vectors_of_the_products_file_reach_the_items(shop: Shop) -> None:
 def test_the_behaviour_model_reads_them_and_comes_back_the_same(shop: Shop, tmp_path: Path) -> None:
     note = shop.lake.note("train")["behaviour"]
     assert note["content"] == {"source": "content_vector", "items": 26, "unlike": 1}
-    model = load_foresight(shop.folder / "models", check_version(shop.lake.note("train"))).model
+    assert "content" in note["exam"] and "content" in note["weights"]
+    found = load_foresight(shop.folder / "models", check_version(shop.lake.note("train")))
+    model = found.model
+    assert found.parts["content"].needs == ("tags", "content")  # type: ignore[attr-defined]
     assert model.content is not None and "content" in model.needs
     save_next(model, tmp_path)
     again = load_next(tmp_path)
@@ -97,6 +100,17 @@ def test_the_behaviour_model_reads_them_and_comes_back_the_same(shop: Shop, tmp_
     assert (again.score(histories) == model.score(histories)).all()
     other = replace(model.config, content=False)
     assert other.content is False and "content" not in type(model)(other).needs
+
+
+def test_lists_of_the_content_model_alone_are_shares(shop: Shop) -> None:
+    """Its cosines may be below zero: what is unlike gets no share."""
+    found = replace(load_foresight(shop.folder / "models", check_version(shop.lake.note("train"))), chosen="content")
+    histories = from_lists([[1, 2, 3], [], [29]])
+    listed, share = found.lists(histories, 30)
+    assert listed.shape == (3, 30) and (share >= 0).all() and (share <= 1).all()
+    assert share.sum(axis=1) == pytest.approx([1, 0, 1], abs=1e-5)
+    places, falls = found.because(from_lists([[1, 2, 3]]), int(listed[0, 0]))
+    assert len(places) and np.isfinite(falls).all()
 
 
 def test_the_report_says_whence(shop: Shop) -> None:
@@ -108,7 +122,9 @@ def test_the_report_says_whence(shop: Shop) -> None:
 def test_the_leaderboard_reads_them(shop: Shop) -> None:
     found = shop.compare(only=["content", "behaviour"])
     needs = {entry.name: entry.needs for entry in found.boards[0].entries}
-    assert {"tags", "content"} <= set(needs["behaviour"])
+    assert {"tags", "content"} <= set(needs["behaviour"]) and needs["content"] == ("tags", "content")
+    fusion = next(entry for entry in found.boards[0].entries if entry.name == "fusion")
+    assert len(fusion.config["weights"][0]) == 2
 
 
 def test_content_vectors_alone_make_a_content_model(tmp_path: Path) -> None:

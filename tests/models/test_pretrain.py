@@ -177,6 +177,50 @@ def test_shops_it_cannot_learn_from_say_so_and_go_on(
         assert profile.trait("next_items") is None and profile.document["embedding"] is None
 
 
+def test_customers_who_all_do_the_same_are_told_apart_by_nothing(tmp_path: Path) -> None:
+    """No map, nobody "most alike"; the rest goes on."""
+    rows = [
+        (f"o{u}-{k}", f"u{u}", f"i{k}", "C", 1, 5, f"2025-01-0{k + 1} 10:00:00") for u in range(50) for k in range(5)
+    ]
+    with train(tmp_path, rows) as opened:
+        found = behaviour(opened)
+        assert len(found) == 50 and not any(row["similar"] for row in found)
+        assert np.isfinite([row["embedding"] for row in found]).all()
+        assert opened.lake.rows("behaviour.map") == 0
+        opened.profiles()
+        profile = opened.profile("u0")
+        assert profile.trait("next_items") is not None and profile.trait("similar_customers") is None
+        assert "behaviour" in opened.report().read_text(encoding="utf-8")
+
+
+def test_a_customer_without_an_item_is_foreseen_the_popular(tmp_path: Path) -> None:
+    """v searched and took nothing: no vector, no list in the profile; asked for, what most took."""
+    lines = ["user_id,item_id,behavior,ts"]
+    lines += [f"{row[1]},{row[2]},buy,{row[6]}" for row in walkers(60)] + ["v,,visit,2025-03-01 10:00:00"]
+    (tmp_path / "clicks.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with Shop.init(tmp_path / "shop", [str(tmp_path / "clicks.csv")]) as opened:
+        opened.collect()
+        opened.clean()
+        opened.build()
+        opened.train()
+        opened.profiles()
+        profile = opened.profile("v")
+        assert profile.document["embedding"] is None and profile.trait("next_items") is None
+        found = opened.foresee("v")
+        assert len(found) == 5 and not any(one.because or one.had for one in found)
+        assert all(math.isfinite(one.share) for one in found)
+
+
+@pytest.mark.parametrize("price", ["NaN", "inf", ""])
+def test_prices_that_are_none_leave_no_trace_in_a_profile(price: str, tmp_path: Path) -> None:
+    rows = [(*row[:5], price, row[6]) for row in walkers(40)]
+    with train(tmp_path, rows, "epochs = 1") as opened:
+        assert opened.lake.note("train")["behaviour"]["status"] == "trained"
+        opened.profiles()
+        for user in opened.examples():
+            assert all(math.isfinite(one) for one in numbers(opened.profile(user).document))
+
+
 def test_a_customer_with_a_hundred_thousand_events_is_one_customer(tmp_path: Path) -> None:
     """Prices are missing here and there, as they are in every shop of this file."""
     with train(tmp_path, walkers(40, long=100_000)) as opened:
@@ -234,6 +278,8 @@ def test_nearest_leaves_the_customer_out() -> None:
     again, likeness = nearest(apart, ["a", "b", "c"], apart, ["a", "b", "c"], 2)
     assert (again[0], again[2]) == (["b", "c"], ["b", "a"]) and likeness[0][1] < 0
     assert nearest(vectors[:1], ["a"], vectors[:1], ["a"], 2) == ([[]], [[]])
+    same = centred(np.ones((3, 4)), np.ones(4))
+    assert nearest(same, ["a", "b", "c"], same, ["a", "b", "c"], 2) == ([[], [], []], [[], [], []])
 
 
 def test_sequences_are_joined_one_after_another() -> None:

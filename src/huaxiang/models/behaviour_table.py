@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
     ]
 )
 COMPARED = 100_000  # customers among whom the most alike are sought; a random part where there are more
+SAME = 1e-5  # how far vectors may lie apart, and still be the same but for rounding
 MAP = "behaviour.map"
 MAPPED = 1_000  # customers on the map, a random part where there are more
 MAP_SCHEMA = pa.schema([("user_id", pa.string()), ("x", pa.float64()), ("y", pa.float64())])
@@ -73,14 +74,15 @@ def _compared(step: Step, found: Foresight, met: ShopItems, pieces: int) -> tupl
 def draw_map(names: Sequence[str], vectors: Floats, seed: int) -> pa.Table:
     """user_id, x, y of up to MAPPED customers on a plane: those who behave alike lie close.
 
-    source: van der Maaten & Hinton 2008 (t-SNE), from the first principal components; of few customers these components alone
+    source: van der Maaten & Hinton 2008 (t-SNE), from the first principal components; of few customers these components alone; empty
+    where all behave the same
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     some = np.sort(np.random.default_rng(seed).permutation(len(names))[:MAPPED])
     held = vectors[some].astype(float)
-    if len(some) < 3:
+    if len(some) < 3 or np.ptp(held, axis=0).max() < SAME:
         return MAP_SCHEMA.empty_table()
     if len(some) < 50:
         flat = PCA(2, random_state=seed % 2**32).fit_transform(held)
@@ -101,16 +103,17 @@ def _few(users: int, others: int) -> Iterator[np.ndarray]:
 
 def centred(vectors: Floats, middle: Floats) -> Floats:
     """(N, W) what sets each vector apart from `middle` (W,), at norm 1: the vectors themselves all point much the same way, so that
-    everybody would seem like everybody."""
+    everybody would seem like everybody. NaN where nothing does."""
     apart = vectors - middle
-    return np.asarray(apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-9), dtype=np.float32)
+    norm = np.linalg.norm(apart, axis=1, keepdims=True)
+    return np.asarray(np.where(norm < SAME, np.nan, apart / np.maximum(norm, SAME)), dtype=np.float32)
 
 
 def nearest(
     own: Floats, mine: Sequence[str], vectors: Floats, names: Sequence[str], count: int
 ) -> tuple[list[list[str]], list[list[float]]]:
-    """Of each customer the `count` others of the highest cosine, and that cosine. own, vectors: of norm 1"""
-    alike = own @ vectors.T
+    """Of each customer the `count` others of the highest cosine, and that cosine. own, vectors: of norm 1, or NaN: alike to nobody"""
+    alike = np.nan_to_num(own @ vectors.T, nan=-np.inf)
     place = {name: at for at, name in enumerate(names)}
     at = np.array([place.get(name, -1) for name in mine])
     alike[np.flatnonzero(at >= 0), at[at >= 0]] = -np.inf

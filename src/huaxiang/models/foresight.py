@@ -65,6 +65,7 @@ class Foresight:
         """(B, count) the items most likely next, what was had already too, and the share of attention each gets."""
         scores = np.asarray(self.lister.score(history), np.float32)
         if not self._logs:
+            scores = np.maximum(scores, 0.0)  # a cosine may be below
             scores = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-12)
         found = best(scores + self._tie(history), min(count, len(self.ids)))
         if self._logs:
@@ -90,6 +91,7 @@ class Foresight:
         scores = np.asarray(self.lister.score(history), np.float64)
         if self._logs:
             return scores
+        scores = np.maximum(scores, 0.0)
         return np.log(np.maximum(scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-12), FAINT))
 
     def because(self, history: Sequences, item: int) -> tuple[Ints, Floats]:

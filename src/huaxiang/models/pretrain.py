@@ -28,6 +28,7 @@ from huaxiang.models.behaviour_table import MAP, MAP_SCHEMA, SCHEMA, TABLE, writ
 from huaxiang.models.card import Texts, say
 from huaxiang.models.next_item.again import Again, AgainConfig
 from huaxiang.models.next_item.base import Scorer
+from huaxiang.models.next_item.content import Content, ContentConfig
 from huaxiang.models.next_item.fusion import candidates, cross_ranks, fit_fusion, gains
 from huaxiang.models.next_item.lake import ShopItems, count_users, pieces_of, read_items, read_pieces
 from huaxiang.models.next_item.neighbours import Neighbours, NeighboursConfig
@@ -184,6 +185,8 @@ def train_on(
             "popular": Popular(PopularConfig()).fit(sample, met.items, seed=settings.train.seed),
         }
     )
+    if simple and met.items.content is not None:
+        beside["content"] = Content(ContentConfig()).fit(sample, met.items, seed=settings.train.seed)
     return model, curve, held, beside, {"size": size, "events": events, "parameters": _count(model)}
 
 

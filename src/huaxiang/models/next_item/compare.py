@@ -35,7 +35,7 @@ MANY = 5_000  # items from which the networks learn against a sample of rivals
 REPEATS = 0.1  # share of validation answers that a customer had already, from which on what was had counts
 EVENTS = 10_000_000  # learned from and asked about, at most, about: 0.4 GB, and three times that within a split
 ASKED = 20_000  # customers asked on a split, at most
-FUSED = ("neighbours", "ease", "transformer", "behaviour")
+FUSED = ("neighbours", "ease", "transformer", "behaviour")  # and content, where items have content vectors
 
 
 @dataclass(frozen=True)
@@ -120,12 +120,12 @@ def compare_next(
         try:
             split = make(every)
         except ModelError as error:
-            left_out[name], last = error.what(), error
+            left_out[name] = error.what()
             continue
         boards.append(_compare(few(split, seeds[0]), items, entered, seeds, progress))
         del split
     if not boards:
-        raise last
+        raise ModelError("models.next.short", split=", ".join(left_out))
     seconds = time.perf_counter() - start
     log.info("compare: %d customers, %d items, %d models, %.1f s", len(every), len(items), len(entered), seconds)
     return Leaderboard(
@@ -202,15 +202,16 @@ def _compare(
     split: Split, items: Items, entered: Mapping[str, tuple[NextConfig, ...]], seeds: Sequence[int], progress: Progress
 ) -> Board:
     rows: dict[str, Row] = {}
+    fused = FUSED if items.content is None else (*FUSED, "content")
     repeats = share_had(split.valid) >= REPEATS
     with progress.task("compare", split.name, len(entered)) as advance:
         for name, grid in entered.items():
             learned = name in ("als", "gru", "cnn", "transformer", "behaviour")
             rows[name] = enter(name, grid, split, items, seeds=seeds if learned else seeds[:1])
-            if name not in FUSED:
+            if name not in fused:
                 rows[name].models.clear()
             advance(1)
-        parts = {name: rows[name] for name in FUSED if name in rows}
+        parts = {name: rows[name] for name in fused if name in rows}
         if len(parts) > 1:
             rows["fusion"] = fuse(parts, split, items, masked=not repeats)
     choice = choice_of(masked=not repeats)

@@ -10,12 +10,12 @@ from rich.table import Table
 
 from huaxiang.apply.market.audiences import Preview
 from huaxiang.apply.market.segments import APART, Segment, Segments
+from huaxiang.apply.market.values import SAID
 from huaxiang.look.numbers import Numbers
 from huaxiang.profile.say import label_of
 from huaxiang.words import Lang, Words
 
 WIDTH = 24  # of a bar
-SAID = {"value_tier": "tier"}  # where the catalogue keeps the words of its values
 
 
 def show_preview(found: Preview, out: Console, lang: Lang) -> None:
@@ -28,6 +28,8 @@ def show_preview(found: Preview, out: Console, lang: Lang) -> None:
         out.print(words("market.nobody"), style="yellow")
     elif found.size == found.customers:
         out.print(words("market.everybody"), style="yellow")
+    for one in found.unheld:
+        out.print(one.say(lang), style="yellow", highlight=False, markup=False)
     for name, rows in found.composition.items():
         table = Table(box=None, header_style="dim", pad_edge=False)
         for column in (name, "members", "of_members", "of_customers"):

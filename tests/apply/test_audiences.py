@@ -160,6 +160,21 @@ def test_a_value_that_no_customer_has_is_said_beside_the_preview(lake: Lake) -> 
     assert preview(Reader(lake), "channel_top == 'web'").unheld == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("bought('cofee')", "no item, category or brand is named 'cofee'; did you mean 'COFFEE'?"),
+        ("not did('view', 'tois')", "did you mean 'TOYS'?"),
+        ("likes('wine')", "named 'wine'; there are: "),
+        ("consents('emial')", "did you mean 'email'?"),
+        ("on_list('vip')", "there is no list 'vip'"),
+    ],
+)
+def test_a_word_that_stands_for_nothing_in_the_shop_is_said(lake: Lake, text: str, said: str) -> None:
+    [one] = Reader(lake).read(text).unheld
+    assert said in one.say("en") and one.say("zh") != one.say("en")
+
+
 def test_a_shops_own_tiers_and_tags_are_known_though_nobody_has_them(lake: Lake) -> None:
     rules = ProfileSettings(tiers={"vip": 0.1}, tags={"dandy": TagSettings(when="orders_90d > 9")})
     reader = Reader(lake, {}, rules)

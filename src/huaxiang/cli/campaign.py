@@ -66,20 +66,12 @@ def plan(
     listed = read_list(users) if users is not None else None
     spend = Spend(budget, cost, margin) if budget is not None else None
     with open_shop(shop) as opened:
-        if audience:
-            members = set(opened.market.members(audience))
-            if not members:
-                raise DefinitionError("market.empty_audience", name=name, audience=audience)
-            listed = sorted(
-                members
-                if listed is None
-                else members & {opened.pseudonyms().of(user) for user in listed} | members & set(listed)
-            )
         found = opened.campaigns.plan(
             name,
             channel=channel,
             holdout=holdout,
             users=listed,
+            audience=audience,
             most=top,
             spend=spend,
             metric=metric,

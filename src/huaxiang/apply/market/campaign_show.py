@@ -8,7 +8,10 @@ from rich.console import Console
 
 from huaxiang.apply.market.campaign_read import Reading
 from huaxiang.apply.market.campaigns import Campaign
+from huaxiang.look.numbers import Numbers
 from huaxiang.words import Words
+
+STALE = 7  # days after the profiles' date from which on a plan says so
 
 
 def show_uplift(found: dict[str, Any], console: Console, words: Words) -> None:
@@ -73,9 +76,33 @@ def _show_effect(found: dict[str, Any], line: Any) -> None:
     line("uplift_definition")
 
 
+def holdout_line(planned: float, held_out: int, treated: int, words: Words) -> str:
+    """What is said of a hold-out: the share planned, and the one the hash gave."""
+    count, numbers = treated + held_out, Numbers(words.lang)
+    shares = {
+        "planned": numbers.percent(planned, 1),
+        "real": numbers.percent(held_out / max(count, 1), 1),
+        "held_out": f"{held_out:,}",
+        "count": f"{count:,}",
+    }
+    return words("cli.say.campaign_holdout", **shares)
+
+
+def targeted_by(found: Campaign, words: Words) -> str:
+    """Who was asked for, with the version of what chose them."""
+    text = words(f"market.targeted.{found.targeted_by}", audience=found.audience)
+    if found.audience and found.targeted_by != "audience":
+        text = f"{words('market.targeted.audience', audience=found.audience)}, {text}"
+    versions = [version for version in (found.audience_version, found.uplift_version) if version]
+    return " · ".join([text, *versions])
+
+
 def show_campaign(found: Campaign, console: Console, words: Words) -> None:
+    def tell(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
     def line(key: str, **values: Any) -> None:
-        console.print(words(f"cli.say.{key}", **values), highlight=False, soft_wrap=True, markup=False)
+        tell(words(f"cli.say.{key}", **values))
 
     line(
         "campaign_planned",
@@ -83,14 +110,18 @@ def show_campaign(found: Campaign, console: Console, words: Words) -> None:
         treated=f"{found.treated:,}",
         held_out=f"{found.held_out:,}",
         asked=f"{found.asked:,}",
-        targeted_by=words(f"market.targeted.{found.targeted_by}"),
+        targeted_by=targeted_by(found, words),
         send_after=found.send_after.isoformat(sep=" ", timespec="minutes"),
     )
+    if found.stale_days > STALE:
+        line("campaign_stale", as_of=found.profile_as_of[:10], days=found.stale_days)
     if found.left_out:
         why = "; ".join(f"{count:,} {words(f'market.reason.{reason}')}" for reason, count in found.left_out.items())
         line("campaign_left_out", why=why)
     if found.expected is not None:
         line("campaign_expected", profit=f"{found.expected:,.2f}")
+    if found.holdout:
+        tell(holdout_line(found.holdout, found.held_out, found.treated, words))
     if not found.has_holdout:
         line("campaign_no_holdout")
     elif found.detectable:
@@ -104,8 +135,11 @@ def show_campaign(found: Campaign, console: Console, words: Words) -> None:
 
 
 def show_reading(found: Reading, console: Console, words: Words) -> None:
+    def tell(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
     def line(key: str, **values: Any) -> None:
-        console.print(words(f"cli.say.{key}", **values), highlight=False, soft_wrap=True, markup=False)
+        tell(words(f"cli.say.{key}", **values))
 
     difference = found.difference
     line(
@@ -119,6 +153,8 @@ def show_reading(found: Reading, console: Console, words: Words) -> None:
         holdout_mean=f"{difference.holdout_mean:.4g}",
         holdout=f"{difference.holdout:,}",
     )
+    if found.planned_holdout is not None:
+        tell(holdout_line(found.planned_holdout, difference.holdout, difference.treated, words))
     line(
         "campaign_difference",
         estimate=f"{difference.estimate:.4g}",

@@ -19,7 +19,7 @@ Traits are the columns of `profiles`. Functions:
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -34,6 +34,7 @@ from huaxiang.apply.market.values import (
     frequent_sql,
     held_sql,
     nearest,
+    words_sql,
 )
 from huaxiang.engine import Lake
 from huaxiang.errors import DefinitionError, ShopError
@@ -110,7 +111,8 @@ class Reader:
         functions = {called: function(called) for called in _SIGNATURES}
         found = compile_filter(text, self.traits, name=name, functions=functions)
         traits = tuple(sorted(one for one in found.columns if one not in calls))
-        return Condition(text.strip(), found.node, calls, traits, self._check_values(name, found.node))
+        unheld = (*self._check_values(name, found.node), *self._check_words(calls.values()))
+        return Condition(text.strip(), found.node, calls, traits, unheld)
 
     def _check_values(self, name: str, node: Node | None) -> tuple[Unheld, ...]:
         """The values compared with that nobody has; raises DefinitionError where a trait cannot take one at all."""
@@ -132,6 +134,34 @@ class Reader:
             known = [row["value"] for row in engine.rows(frequent_sql(trait, profiles))]
             found += [Unheld(trait, value, nearest(trait, value, known), tuple(known[:TOLD])) for value in gone]
         return tuple(found)
+
+    def _check_words(self, calls: Iterable[Call]) -> list[Unheld]:
+        """The words of functions that stand for nothing in this shop: no item is named so, nobody consented to it, no such list."""
+        engine, found = self.lake.engine, []
+        for call in calls:
+            word = str(call.args[-1]) if call.args else ""
+            if call.function == "consents":
+                users = engine.sql(self.lake.table("ready.users"))
+                known = f"SELECT unnest(consent) AS value FROM ({users}) GROUP BY 1 ORDER BY count(*) DESC, 1"
+            elif call.function == "on_list":
+                if not self.lake.has("audience.lists"):
+                    found.append(Unheld("on_list", word, "", called=True))
+                    continue
+                known = f"SELECT DISTINCT name AS value FROM ({engine.sql(self.lake.table('audience.lists'))})"
+            elif call.function in ("tagged", "in_audience") or not word or self._names_items(call, word):
+                continue
+            else:
+                known = words_sql(engine.sql(self.lake.table("ready.items")))
+            have = [row["value"] for row in engine.rows(known)]
+            if word not in have:
+                found.append(Unheld(call.function, word, nearest(call.function, word, have), tuple(have[:TOLD]), True))
+        return found
+
+    def _names_items(self, call: Call, word: str) -> bool:
+        """Whether an item goes by the word (`did('search')` names an event only)."""
+        if call.function == "did" and len(call.args) < 2:
+            return True
+        return bool(self.lake.engine.value(f"SELECT count(*) FROM ({self.lake.engine.sql(self._items(word))})"))
 
     def _check_audience(self, name: str, other: str, within: tuple[str, ...]) -> None:
         if other in within:

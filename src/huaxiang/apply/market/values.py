@@ -23,17 +23,22 @@ TOLD = 12  # values that are listed where none is near
 
 @dataclass(frozen=True)
 class Unheld:
-    """A value that no customer has. near: the nearest that some have (""), else `have` lists a few."""
+    """A value that no customer has, or a word of a function that stands for nothing in this shop. trait: or the function; near: the
+    nearest that some have (""), else `have` lists a few."""
 
     trait: str
     value: str
     near: str
     have: tuple[str, ...] = ()
+    called: bool = False
 
     def say(self, lang: Lang) -> str:
         words = Words(lang)
-        key = "market.unheld_near" if self.near else "market.unheld"
-        return words(key, trait=self.trait, value=repr(self.value), near=repr(self.near), have=", ".join(self.have))
+        kind = self.trait if self.trait in ("consents", "on_list") else "item" if self.called else "value"
+        said = words(f"market.unheld.{kind}", trait=self.trait, value=repr(self.value))
+        if self.near:
+            return said + words("market.unheld.near", near=repr(self.near))
+        return said + (words("market.unheld.have", have=", ".join(self.have)) if self.have else "")
 
 
 def closed_values(rules: ProfileSettings) -> dict[str, tuple[str, ...]]:
@@ -63,6 +68,16 @@ def nearest(trait: str, value: str, known: Iterable[str]) -> str:
 def held_sql(trait: str, values: Collection[str], profiles: str) -> str:
     """SQL of those of `values` that a customer has. profiles: SQL of the table."""
     return f'SELECT DISTINCT "{trait}" AS value FROM ({profiles}) WHERE "{trait}" IN ({", ".join(map(quote, values))})'
+
+
+def words_sql(items: str) -> str:
+    """SQL of what items are called, in few words: the levels of their categories, their brands, their titles."""
+    levels = f"SELECT unnest(string_split(category, ' > ')) AS value FROM ({items})"
+    named = f"SELECT unnest([brand, title]) AS value FROM ({items})"
+    return (
+        f"SELECT value FROM ({levels} UNION ALL {named}) WHERE value IS NOT NULL GROUP BY 1 "
+        f"ORDER BY count(*) DESC, 1 LIMIT {LOOKED}"
+    )
 
 
 def frequent_sql(trait: str, profiles: str) -> str:

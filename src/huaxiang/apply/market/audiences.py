@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -20,8 +20,10 @@ from huaxiang.apply.market.values import Unheld
 from huaxiang.engine import Lake, Step
 from huaxiang.engine.duck import quote
 from huaxiang.errors import DefinitionError
+from huaxiang.profile.names import Names
 from huaxiang.settings import ProfileSettings
 from huaxiang.settings.market import AudienceSettings
+from huaxiang.words import Lang
 
 STEP = "audiences"
 SHOWN = ("lifecycle", "value_tier", "recency_days", "orders_90d", "spend_90d")
@@ -35,7 +37,8 @@ LISTS = pa.schema([("name", _TEXT), ("user_id", _TEXT)])
 @dataclass(frozen=True)
 class Preview:
     """What a condition would hold for. composition: of each stage and tier how many members, and of all customers; sample: a few
-    members (pseudonyms) with the traits the condition reads; unheld: values the condition compares with that no customer has."""
+    members (pseudonyms) with the traits the condition reads; unheld: values the condition compares with that no customer has; labels: what
+    the traits of the sample are called."""
 
     text: str
     size: int
@@ -43,6 +46,7 @@ class Preview:
     composition: dict[str, list[dict[str, Any]]]
     sample: list[dict[str, Any]]
     unheld: tuple[Unheld, ...] = ()
+    labels: dict[str, dict[Lang, str]] = field(default_factory=dict)
 
     @property
     def share(self) -> float:
@@ -72,7 +76,7 @@ def version_of(when: str, others: Mapping[str, str] | None = None) -> str:
 def preview(reader: Reader, text: str, *, sample: int = 5) -> Preview:
     """Size, composition and a few members of a condition that need not be saved; raises DefinitionError."""
     condition = reader.read(text)
-    engine = reader.lake.engine
+    engine, names = reader.lake.engine, Names.of(reader.lake)
     shown = list(dict.fromkeys([*(name for name in condition.traits), *SHOWN]))
     kept = [name for name in shown if name in reader.traits and name != "user_id"]
     parts = [name for name in ("lifecycle", "value_tier") if name in reader.traits]
@@ -92,6 +96,7 @@ def preview(reader: Reader, text: str, *, sample: int = 5) -> Preview:
         {name: _composition(name, members, everyone) for name in parts},
         drawn,
         condition.unheld,
+        {name: names.label(name) for name in kept},
     )
 
 

@@ -50,7 +50,10 @@ def show_preview(found: Preview, out: Console, lang: Lang) -> None:
     if found.sample:
         table = Table(box=None, header_style="dim", pad_edge=False, title=words("market.sample"), title_justify="left")
         for column in found.sample[0]:
-            table.add_column("user_id" if column == "user_id" else label_of(column)[lang])
+            if column == "user_id":
+                table.add_column(column, no_wrap=True)
+            else:
+                table.add_column(found.labels.get(column, label_of(column))[lang])
         for member in found.sample:
             table.add_row(*(_said(name, value, words, numbers) for name, value in member.items()))
         out.print(table, highlight=False, markup=False)
@@ -66,7 +69,7 @@ def segment_name(one: Segment, lang: Lang) -> str:
     """What sets a segment apart most, in a few words."""
     words = Words(lang)
     told = [
-        words(f"market.{'high' if d.apart > 0 else 'low'}", trait=label_of(d.trait)[lang])
+        words(f"market.{'high' if d.apart > 0 else 'low'}", trait=d.name(lang))
         for d in one.differences[:2]
         if abs(d.apart) >= APART
     ]
@@ -92,7 +95,7 @@ def show_segments(found: Segments, out: Console, lang: Lang) -> None:
         for d in one.differences:
             sign = "+" if d.apart > 0 else "−"
             table.add_row(
-                label_of(d.trait)[lang],
+                d.name(lang),
                 numbers.number(d.typical),
                 words("market.against", mean=numbers.number(d.everybody)),
                 f"{sign}{abs(d.apart):.1f} σ",

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
+
+import pyarrow as pa
 
 from huaxiang.apply.market.audiences import member_ids, version_of
 from huaxiang.apply.market.campaign_read import Reading, check_metric, read_campaign
@@ -31,11 +33,22 @@ from huaxiang.apply.market.consent import (
 from huaxiang.apply.market.holdout import place_sql
 from huaxiang.apply.market.language import Reader
 from huaxiang.apply.market.lists import read_list
+from huaxiang.apply.market.offers import (
+    OFFERED,
+    Offer,
+    as_controls,
+    check_offers,
+    count_offers,
+    deal_offers,
+)
 from huaxiang.apply.market.samples import detectable_effect
 from huaxiang.engine import Lake
 from huaxiang.errors import DefinitionError, ShopError
 from huaxiang.settings import Settings
 from huaxiang.trust import Pseudonyms, Vault
+
+if TYPE_CHECKING:
+    from huaxiang.apply.market.campaign_adopt import Drawn
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,59}")
 
@@ -63,6 +76,9 @@ class Campaign:
     uplift_version: str = ""
     audience: str = ""
     audience_version: str = ""
+    offers: dict[str, int] = field(default_factory=dict)  # offer -> treated customers who get it
+    policies: tuple[dict[str, Any], ...] = ()  # the allocation beside what else the budget could do (policies.py)
+    per_user: int = 1
     expected: float | None = None  # incremental profit by the ranking's effects, hold-out included
 
     @property
@@ -88,6 +104,7 @@ class Campaign:
     @classmethod
     def from_json(cls, note: dict[str, Any]) -> Campaign:
         times = {name: datetime.fromisoformat(note[name]) for name in ("assigned_at", "send_after")}
+        note = note | {"policies": tuple(note.get("policies", ()))}
         return cls(**{name: value for name, value in (note | times).items() if name != "held_share"})
 
 
@@ -124,6 +141,8 @@ class Campaigns:
         audience: str = "",
         most: int | None = None,
         spend: Spend | None = None,
+        offers: Sequence[Offer] = (),
+        per_user: int = 1,
         metric: str = "purchase",
         days: int = 14,
     ) -> Campaign:
@@ -131,7 +150,8 @@ class Campaigns:
 
         at: now, UTC; users: ids of the shop or pseudonyms (None: every customer); audience: of them its members; most: the `most`
         whom the last `huaxiang uplift` ranks first; spend: those whose expected incremental profit is largest within a budget;
-        holdout: share held out, 0 for none (its effect can then not be read)
+        offers: what customers are given, dealt by chance, or with `spend` where each is expected to earn most, `per_user` a customer
+        at most; holdout: share held out, 0 for none (its effect can then not be read)
         raises: DefinitionError for impossible terms, ShopError where the name is taken, nobody may be reached, or `at` lies before
         the records, or before the profiles that would have to choose
         """
@@ -154,7 +174,18 @@ class Campaigns:
                 zone=self.settings.shop.timezone,
             )
         )
-        target = find_asked(self.lake, self.pseudonyms, judged, users=users, most=most, spend=spend)
+        check_offers(offers, per_user)
+        target = find_asked(
+            self.lake,
+            self.pseudonyms,
+            judged,
+            users=users,
+            most=most,
+            spend=spend,
+            offers=offers,
+            per_user=per_user,
+            seed=self.settings.train.seed,
+        )
         asked = target.table
         counts = {
             row["why"]: int(row["n"])
@@ -167,7 +198,8 @@ class Campaigns:
             counts["no_profile"] = total - sum(counts.values())
         if not counts.get(None):
             raise ShopError("market.nobody", channel=channel, why=_reasons(counts))
-        place = place_sql(f"{self.pseudonyms.secret('campaign')}.{name}", "user_id")
+        salt = f"{self.pseudonyms.secret('campaign')}.{name}"
+        place = place_sql(salt, "user_id")
         assigned = (
             f"SELECT '{name}' AS campaign, user_id, CASE WHEN {place} < {holdout!r} THEN 'holdout' ELSE 'treated' END AS arm, "
             f"TIMESTAMP '{at.isoformat(sep=' ')}' AS assigned_at FROM {judged} SEMI JOIN {asked} USING (user_id) WHERE why IS NULL"
@@ -175,6 +207,16 @@ class Campaigns:
         with self.lake.step(f"campaign.{name}") as step:
             kept = engine.store(assigned)
             step.append(ASSIGNED, f"SELECT * FROM {kept}")
+            given = target.given
+            if offers and not given:
+                given = engine.store(deal_offers(f"SELECT user_id FROM {kept}", offers, salt))
+            if given:
+                paper = f"SELECT user_id, offer FROM {given}"
+                shown = paper if target.given else as_controls(f"SELECT * FROM {kept}", paper, offers)
+                step.append(
+                    OFFERED,
+                    f"SELECT '{name}' AS campaign, user_id, offer FROM ({shown}) SEMI JOIN {kept} USING (user_id)",
+                )
             arms = {
                 row["arm"]: int(row["n"]) for row in engine.rows(f"SELECT arm, count(*) AS n FROM {kept} GROUP BY arm")
             }
@@ -201,9 +243,79 @@ class Campaigns:
                 audience=audience,
                 audience_version=version,
                 expected=target.expected,
+                offers=count_offers(self.lake, f"SELECT * FROM {given}", f"SELECT * FROM {kept}") if given else {},
+                policies=tuple(one.to_json() for one in target.policies),
+                per_user=per_user,
             )
             step.note["campaign"] = found.to_json()
         for made in (judged, asked, kept):
+            engine.drop(made)
+        return found
+
+    def adopt(
+        self, path: Path, *, name: str, channel: str, control: str = "control", metric: str = "purchase", days: int = 14
+    ) -> list[tuple[Campaign, int]]:
+        """Take in a randomised test that another tool ran, from its log (campaign_adopt.py); gives each campaign with the rows left out.
+
+        name: of the campaign, where the log holds one; several are called as the log calls them
+        raises: SourceError and DefinitionError for a log that cannot be read, ShopError where a name is taken or nobody is known
+        """
+        from huaxiang.apply.market.campaign_adopt import read_log
+
+        check_metric(metric, days)
+        zone, salt = self.settings.shop.timezone, self.pseudonyms.secret("campaign")
+        drawn = read_log(path, name=name, control=control, zone=zone, salt=salt)
+        for one in drawn:
+            self._check(one.name, channel, 0.0, days, metric)
+        return [(self._adopt(one, channel, metric, days), one.left_out) for one in drawn]
+
+    def _adopt(self, drawn: Drawn, channel: str, metric: str, days: int) -> Campaign:
+        engine = self.lake.engine
+        users = self.pseudonyms.of_array(pa.array(drawn.users, pa.string()))
+        loaded = engine.load(pa.table({"user_id": users, "offer": pa.array(drawn.offers, pa.string())})).get_name()
+        known = engine.sql(self.lake.table("features"))
+        kept = engine.store(
+            f"SELECT '{drawn.name}' AS campaign, user_id, CASE WHEN offer = '' THEN 'holdout' ELSE 'treated' END AS arm, "
+            f"TIMESTAMP '{drawn.at.isoformat(sep=' ')}' AS assigned_at, offer FROM {loaded} SEMI JOIN ({known}) USING (user_id)"
+        )
+        names = sorted(set(drawn.offers) - {""})
+        with self.lake.step(f"campaign.{drawn.name}") as step:
+            step.append(ASSIGNED, f"SELECT * EXCLUDE (offer) FROM {kept}")
+            counts = {
+                row["offer"]: int(row["n"])
+                for row in engine.rows(f"SELECT offer, count(*) AS n FROM {kept} GROUP BY 1 ORDER BY 1")
+            }
+            if len(names) > 1:
+                shown = as_controls(
+                    f"SELECT * FROM {kept}", f"SELECT user_id, offer FROM {kept}", [Offer(one, 0.0) for one in names]
+                )
+                step.append(OFFERED, f"SELECT '{drawn.name}' AS campaign, user_id, offer FROM ({shown})")
+            held = counts.pop("", 0)
+            treated = sum(counts.values())
+            if not held or not treated:
+                raise ShopError("market.no_holdout", name=drawn.name, treated=treated, held_out=held)
+            base, sd = self._before(kept, metric, days, drawn.at)
+            share = held / (held + treated)
+            found = Campaign(
+                name=drawn.name,
+                channel=channel,
+                holdout=share,
+                metric=metric,
+                days=days,
+                assigned_at=drawn.at,
+                send_after=drawn.at,
+                targeted_by="elsewhere",
+                asked=len(drawn.users),
+                treated=treated,
+                held_out=held,
+                left_out={"no_profile": len(drawn.users) - held - treated} if len(drawn.users) > held + treated else {},
+                detectable=detectable_effect(held + treated, sd, holdout=share) if sd else 0.0,
+                base=base,
+                profile_as_of="",
+                offers=counts if len(names) > 1 else {},
+            )
+            step.note["campaign"] = found.to_json()
+        for made in (loaded, kept):
             engine.drop(made)
         return found
 

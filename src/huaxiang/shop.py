@@ -343,6 +343,13 @@ class Shop:
 
         return profile_document(self.lake, self.settings, find_user(self.lake, self.pseudonyms(), user))
 
+    def name_of(self, lang: Lang) -> Callable[[str], str]:
+        """What features and outcomes of the last build are called in a language, by their names."""
+        from huaxiang.profile.names import Names
+
+        names = Names.of(self.lake)
+        return lambda name: names.label(name)[lang]
+
     def pseudonym(self, user: str) -> str:
         """The pseudonym of a customer, by the shop's own id or the pseudonym itself; raises UnknownUserError."""
         from huaxiang.profile import find_user

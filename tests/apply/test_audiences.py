@@ -14,13 +14,14 @@ import pytest
 
 from huaxiang import Shop
 from huaxiang.apply.market.alike import look_alikes
-from huaxiang.apply.market.audiences import refresh
+from huaxiang.apply.market.audiences import preview, refresh
 from huaxiang.apply.market.language import Reader
 from huaxiang.apply.market.lists import read_list
 from huaxiang.engine import Engine, Lake
 from huaxiang.errors import DefinitionError, ShopError, SourceError
 from huaxiang.features.filters import EVENT_CODES
-from huaxiang.settings import AudienceSettings
+from huaxiang.settings import AudienceSettings, ProfileSettings
+from huaxiang.settings.profile import TagSettings
 
 TODAY = date(2025, 3, 1)
 PEOPLE: dict[str, list[Any]] = {
@@ -85,6 +86,9 @@ def holds(lake: Lake, text: str, others: dict[str, str] | None = None) -> list[s
         ("lifecycle == 'active' and orders_90d >= 2", ["ann", "eve"]),
         ("value_tier in ('gold', 'platinum')", ["ann", "bob"]),
         ("not value_tier == 'gold'", ["joe"]),  # of eve nothing is known
+        ("value_tier in ('gold')", ["ann", "bob"]),  # brackets around one choice
+        ("value_tier not in ('gold')", ["joe"]),
+        ("value_tier == 'platinum'", []),  # declared, and nobody's
         ("value_tier is null", ["eve"]),
         ("churn_30d > 0.4 or churn_30d is null", ["bob", "eve", "joe"]),
         ("bought()", ["ann", "bob", "eve"]),
@@ -120,6 +124,12 @@ def test_condition_holds_for(lake: Lake, text: str, members: list[str]) -> None:
         ("bought(lifecycle)", "may not stand"),
         ("likes('x', share=2)", "write likes"),
         ("tagged('thirfty')", "did you mean thrifty"),
+        ("value_tier == 'glod'", "did you mean 'gold'"),
+        ("not value_tier in ('gold', 'sliver')", "did you mean 'silver'"),
+        ("value_tier != '黄金'", "did you mean 'gold'"),
+        ("lifecycle == 'Active'", "did you mean 'active'"),
+        ("lifecycle == 'x'", "it is one of prospect, new"),
+        ("lifecycle in active", "needs a list"),
         ("did('purchas')", "did you mean"),
         ("in_audience('golde')", "did you mean golden"),
         ("value_tier > 3", "string"),
@@ -135,6 +145,42 @@ def test_what_it_refuses_says_the_mend(lake: Lake, text: str, said: str) -> None
     with pytest.raises(DefinitionError) as error:
         Reader(lake, {"golden": "value_tier == 'gold'"}).read(text)
     assert said in str(error.value)
+
+
+def test_a_value_that_no_customer_has_is_said_beside_the_preview(lake: Lake) -> None:
+    write(lake, people=PEOPLE | {"channel_top": ["mobile", "mobile", "web", None]})
+    found = preview(Reader(lake), "channel_top in ('moblie', 'web') or channel_top == 'xyzzy'")
+    assert found.size == 1
+    assert [(one.trait, one.value, one.near) for one in found.unheld] == [
+        ("channel_top", "moblie", "mobile"),
+        ("channel_top", "xyzzy", ""),
+    ]
+    assert "did you mean 'mobile'" in found.unheld[0].say("en") and "是不是" in found.unheld[0].say("zh")
+    assert "mobile, web" in found.unheld[1].say("en")
+    assert preview(Reader(lake), "channel_top == 'web'").unheld == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("bought('cofee')", "no item, category or brand is named 'cofee'; did you mean 'COFFEE'?"),
+        ("not did('view', 'tois')", "did you mean 'TOYS'?"),
+        ("likes('wine')", "named 'wine'; there are: "),
+        ("consents('emial')", "did you mean 'email'?"),
+        ("on_list('vip')", "there is no list 'vip'"),
+    ],
+)
+def test_a_word_that_stands_for_nothing_in_the_shop_is_said(lake: Lake, text: str, said: str) -> None:
+    [one] = Reader(lake).read(text).unheld
+    assert said in one.say("en") and one.say("zh") != one.say("en")
+
+
+def test_a_shops_own_tiers_and_tags_are_known_though_nobody_has_them(lake: Lake) -> None:
+    rules = ProfileSettings(tiers={"vip": 0.1}, tags={"dandy": TagSettings(when="orders_90d > 9")})
+    reader = Reader(lake, {}, rules)
+    assert reader.read("value_tier == 'vip' or tagged('dandy') or tagged('night_owl')").unheld == ()
+    with pytest.raises(DefinitionError, match="vip, bronze, none"):
+        reader.read("value_tier == 'platinum'")
 
 
 def test_an_audience_may_not_hold_itself(lake: Lake) -> None:

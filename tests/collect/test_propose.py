@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from huaxiang import Shop
 from huaxiang.collect.guess_names import ROLES, plain_name, roles_of
 from huaxiang.collect.propose import Proposal, init_shop, propose
 from huaxiang.errors import HuaxiangError, ShopError, SourceError
@@ -349,17 +350,65 @@ def test_names_of_roles_are_found_however_they_are_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["同意营销", "是否同意", "隐私同意", "Accepts Marketing", "privacy_agreed", "marketing_consent", "opt_in"]
+    ("name", "purpose"),
+    [
+        ("是否同意", ""),
+        ("隐私同意", ""),
+        ("privacy_agreed", ""),
+        ("opt_in", ""),
+        ("同意营销", "marketing"),
+        ("Accepts Marketing", "marketing"),
+        ("marketing_consent", "marketing"),
+        ("consent_email", "email"),
+        ("Accepts SMS Marketing", "sms"),
+        ("接收短信", "sms"),
+        ("newsletter", "email"),
+    ],
 )
-def test_column_that_says_who_agreed_is_consent_and_is_pointed_out(tmp_path: Path, write: Write, name: str) -> None:
+def test_column_that_says_who_agreed_is_consent_and_is_pointed_out(
+    tmp_path: Path, write: Write, name: str, purpose: str
+) -> None:
     path = write("users.csv", f"user_id,city,{name}\n" + "".join(f"u{n},Lyon,{'是否'[n % 2]}\n" for n in range(40)))
     orders = write(
         "orders.csv",
         "user_id,item_id,order_time\n" + "".join(f"u{n % 40},i{n},2024-01-02 10:00:00\n" for n in range(80)),
     )
     proposal = propose(tmp_path / "shop", [str(orders), str(path)])
-    assert columns(tables(proposal)["users"])["consent"] == name
-    assert "consent_column" in {key for _, key, _ in proposal.warnings}
+    found = tables(proposal)["users"].map["consent"]
+    assert (found.columns, found.purposes) == (((name,), (purpose,)) if purpose else ((), ()))
+    assert found.column == (None if purpose else name)
+    assert ("consent_channels" if purpose else "consent_column") in {key for _, key, _ in proposal.warnings}
+
+
+def test_consent_for_channels_reaches_the_purposes_that_campaigns_ask_for(tmp_path: Path, write: Write) -> None:
+    users = "user_id,consent_email,sms_opt_in,privacy_agreed\nu1,yes,no,yes\nu2,no,,yes\nu3,yes,yes,no\nu4,no,yes,yes\n"
+    rows = "".join(f"u{n % 4 + 1},i{n},2024-01-02 10:00:00\n" for n in range(80))
+    orders = str(write("orders.csv", f"user_id,item_id,order_time\n{rows}"))
+    fewer = "\n".join(line.rsplit(",", 1)[0] for line in users.splitlines()) + "\n"
+    asked = propose(tmp_path / "asked", [orders, str(write("users.csv", users))])
+    silent = propose(tmp_path / "silent", [orders, str(write("fewer.csv", fewer))])
+    assert "consent_asked" in {key for _, key, _ in asked.warnings}
+    found = {}
+    for name, proposal in (("asked", asked), ("silent", silent)):
+        (made := tmp_path / name).mkdir()
+        (made / "huaxiang.toml").write_text(proposal.toml, encoding="utf-8")
+        with Shop.open(tmp_path / name, environ={}) as shop:
+            shop.collect()
+            rows = shop.lake.engine.rows(shop.lake.engine.sql(shop.lake.table("raw.users")))
+            told = {row["user_id"]: sorted(row["consent"]) for row in rows}
+            found[name] = [told.get(shop.pseudonyms().of(user)) for user in ("u1", "u2", "u3", "u4")]
+    assert found["asked"] == [
+        ["email", "profiling"],
+        ["profiling"],
+        None,
+        ["profiling", "sms"],
+    ]  # u3 refuses the profile
+    assert found["silent"] == [
+        ["email", "profiling"],
+        ["profiling"],
+        ["email", "profiling", "sms"],
+        ["profiling", "sms"],
+    ]
 
 
 def test_column_that_only_sounds_like_consent_stays_an_attribute(tmp_path: Path, write: Write) -> None:

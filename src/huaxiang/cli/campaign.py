@@ -54,6 +54,10 @@ def plan(
     budget: Annotated[float | None, typer.Option(help=help_of("campaign_budget"))] = None,
     cost: Annotated[float, typer.Option(help=help_of("campaign_cost"))] = 0.0,
     margin: Annotated[float, typer.Option(help=help_of("campaign_margin"))] = 1.0,
+    offer: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=WORTH[:MOST]", help=help_of("campaign_offer"))
+    ] = None,
+    per_user: Annotated[int, typer.Option(help=help_of("campaign_per_user"))] = 1,
     metric: Annotated[str, typer.Option(help=help_of("metric"))] = "purchase",
     days: Annotated[int, typer.Option(help=help_of("campaign_days"))] = 14,
     at: At = "",
@@ -62,26 +66,21 @@ def plan(
     from huaxiang.apply.market.campaign_show import show_campaign
     from huaxiang.apply.market.campaign_target import Spend
     from huaxiang.apply.market.lists import read_list
+    from huaxiang.apply.market.offers import parse_offer
 
     listed = read_list(users) if users is not None else None
     spend = Spend(budget, cost, margin) if budget is not None else None
     with open_shop(shop) as opened:
-        if audience:
-            members = set(opened.market.members(audience))
-            if not members:
-                raise DefinitionError("market.empty_audience", name=name, audience=audience)
-            listed = sorted(
-                members
-                if listed is None
-                else members & {opened.pseudonyms().of(user) for user in listed} | members & set(listed)
-            )
         found = opened.campaigns.plan(
             name,
             channel=channel,
             holdout=holdout,
             users=listed,
+            audience=audience,
             most=top,
             spend=spend,
+            offers=[parse_offer(one) for one in offer or ()],
+            per_user=per_user,
             metric=metric,
             days=days,
             at=_moment(at, opened.settings.shop.timezone),
@@ -91,6 +90,27 @@ def plan(
         return
     show_campaign(found, out, WORDS)
     say("next", command=f"huaxiang campaign export {shop} {name} --out {name}.csv")
+
+
+@campaign.command(help=WORDS("cli.campaign_adopt"))
+def adopt(
+    shop: Folder,
+    name: Name,
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help=help_of("adopt_file"))],
+    channel: Annotated[str, typer.Option(help=help_of("adopt_channel"))] = "email",
+    control: Annotated[str, typer.Option(help=help_of("adopt_control"))] = "control",
+    metric: Annotated[str, typer.Option(help=help_of("metric"))] = "purchase",
+    days: Annotated[int, typer.Option(help=help_of("campaign_days"))] = 14,
+) -> None:
+    from huaxiang.apply.market.campaign_show import show_campaign
+
+    with open_shop(shop) as opened:
+        found = opened.campaigns.adopt(file, name=name, channel=channel, control=control, metric=metric, days=days)
+    for one, left_out in found:
+        show_campaign(one, out, WORDS)
+        if left_out:
+            say("campaign_thinned", count=f"{left_out:,}")
+    say("next", command=f"huaxiang uplift {shop}")
 
 
 @campaign.command("list", help=WORDS("cli.campaign_list"))

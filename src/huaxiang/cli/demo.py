@@ -41,7 +41,7 @@ def demo(
         if quality is not None:
             show_quality(quality, out, LANG)
         for card in opened.cards():
-            show_card(card, out, LANG)
+            show_card(card, out, LANG, name_of=opened.name_of(LANG))
         examples = opened.examples()
         for number, user in enumerate(examples, 1):
             out.rule(WORDS("cli.say.demo_example", number=number, count=len(examples)))

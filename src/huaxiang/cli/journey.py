@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +22,9 @@ from huaxiang.cli.terminal import (
 )
 from huaxiang.settings.behaviour import Size
 from huaxiang.settings.train import Zoo
+
+if TYPE_CHECKING:
+    from huaxiang.shop import Shop
 
 
 @app.callback()
@@ -53,13 +57,13 @@ def init(
 @app.command(help=WORDS("cli.collect"))
 def collect(shop: Folder) -> None:
     with open_shop(shop) as opened:
-        _show("collect", opened.collect())
+        _show(opened, "collect", opened.collect())
 
 
 @app.command(help=WORDS("cli.clean"))
 def clean(shop: Folder) -> None:
     with open_shop(shop) as opened:
-        _show("clean", opened.clean())
+        _show(opened, "clean", opened.clean())
 
 
 @app.command(help=WORDS("cli.build"))
@@ -69,7 +73,7 @@ def build(
     full: Annotated[bool, typer.Option("--full", help=help_of("full_build"))] = False,
 ) -> None:
     with open_shop(shop) as opened:
-        _show("build", opened.build(as_of=parse_day(as_of), full=full))
+        _show(opened, "build", opened.build(as_of=parse_day(as_of), full=full))
 
 
 @app.command(help=WORDS("cli.train"))
@@ -79,7 +83,7 @@ def train(
     zoo: Annotated[Zoo | None, typer.Option(help=help_of("zoo"))] = None,
 ) -> None:
     with open_shop(shop) as opened:
-        _show("train", opened.train(size=size, zoo=zoo))
+        _show(opened, "train", opened.train(size=size, zoo=zoo))
 
 
 @app.command(help=WORDS("cli.profile"))
@@ -99,7 +103,7 @@ def profile(
         raise typer.BadParameter(help_of("shop"))
     with open_shop(shop) as opened:
         if not user:
-            _show("profile", opened.profiles())
+            _show(opened, "profile", opened.profiles())
             return
         found = opened.profile(user)
         if as_json:
@@ -135,7 +139,7 @@ def export(
 @app.command(help=WORDS("cli.run"))
 def run(shop: Folder, full: Annotated[bool, typer.Option("--full", help=help_of("full"))] = False) -> None:
     with open_shop(shop) as opened:
-        path = opened.run(full=full, show=_show)
+        path = opened.run(full=full, show=partial(_show, opened))
         say("wrote", path=path)
 
 
@@ -155,7 +159,7 @@ def quarantine(
         print_json(row)
 
 
-def _show(step: str, result: Any) -> None:
+def _show(shop: Shop, step: str, result: Any) -> None:
     """What a step returned, in a few lines."""
     if result is None:
         say("fresh", step=step)
@@ -177,7 +181,7 @@ def _show(step: str, result: Any) -> None:
         from huaxiang.models.show import show_card
 
         for card in result:
-            show_card(card, out, LANG)
+            show_card(card, out, LANG, name_of=shop.name_of(LANG))
         if not result:
             say("no_outcomes")
     elif step == "profile":

@@ -40,7 +40,10 @@ def save(
 ) -> None:
     with open_shop(shop) as opened:
         found = opened.market.save(name, when, meaning=meaning)
+        unheld = opened.market.unheld(when)
     say("audience_saved", name=name, size=found.size, entered=found.entered, left=found.left, version=found.version)
+    for one in unheld:
+        out.print(one.say(LANG), style="yellow", highlight=False, markup=False)
 
 
 @audience.command("list", help=WORDS("cli.audience_list"))

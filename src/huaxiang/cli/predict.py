@@ -58,11 +58,12 @@ def whatif(
     from huaxiang.apply.predict.show import show_moved
 
     with open_shop(shop) as opened:
+        currency = opened.settings.shop.currency
         found = opened.predict.what_if(user, outcome, dict(map(_change, changes)))
     if as_json:
         print_json(found.to_dict())
     else:
-        show_moved(found, out, LANG)
+        show_moved(found, out, LANG, currency)
 
 
 def _change(word: str) -> tuple[str, float | None]:

@@ -30,7 +30,7 @@ def fits_role(role: str, column: ColumnLook) -> bool:
     if role == "content_vector":
         return column.kind == "list"
     if role == "consent" and is_consent_name(column.name):  # a name that only sounds so: its values must say yes or no
-        return {word.lower() for word in column.words} <= {*YES, *NO}
+        return is_answer(column)
     if role == "age":
         return column.kind in ("category", "code", "text") or (column.is_number and 0 <= (column.high or 0) <= 150)
     if role in ("gender", "marital_status", "education", "kind", "status"):
@@ -48,6 +48,11 @@ def fits_role(role: str, column: ColumnLook) -> bool:
     if role in ("category", "brand", "channel", "device", "campaign_id", "session_id", "event_id"):
         return not (column.is_time and column.kind != "epoch") and column.kind not in ("list", "money", "comma")
     return not column.is_time or role in ("value", "address_part")
+
+
+def is_answer(column: ColumnLook) -> bool:
+    """Whether the values of a column say yes or no."""
+    return {word.lower() for word in column.words} <= {*YES, *NO}
 
 
 def _share(column: ColumnLook, fits: Callable[[str], bool]) -> float:

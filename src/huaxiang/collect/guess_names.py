@@ -156,14 +156,31 @@ def roles_of(name: str) -> dict[str, int]:
 
 
 _CONSENT = re.compile(
-    r"consent|optin|optedin|accepts?marketing|marketingaccept|privacyagree|agree(d|ment|tomarketing)?$|同意|授权|许可"
+    r"consent|optin|optedin|accepts?(email|sms|push)?marketing|marketingaccept|privacyagree|agree(d|ment|tomarketing)?$"
+    r"|newsletter$|subscribed(to)?|同意|授权|许可|(接收|订阅)(短信|邮件|推送|消息|营销|推广)"
 )
+_CHANNELS = {
+    "email": re.compile(r"e?mail(?!er)|newsletter|邮件|邮箱"),
+    "sms": re.compile(r"sms|textmessage|短信"),
+    "push": re.compile(r"push|推送"),
+    "wechat": re.compile(r"wechat|weixin|微信|公众号"),
+    "whatsapp": re.compile(r"whatsapp"),
+    "phone": re.compile(r"phone|telephone|calls?$|电话"),
+}
+_MARKETING = re.compile(r"market|promo|advert|newsletter|subscri|营销|推广|促销|广告|订阅")
 
 
 def is_consent_name(name: str) -> bool:
     """Whether a name that is no plain `consent` sounds as if it said who agreed to something."""
     plain = plain_name(name)
     return bool(_CONSENT.search(plain)) and "consent" not in _index().get(plain, {})
+
+
+def asked_purpose(name: str) -> str:
+    """What a yes/no column of consent asks about, by its name: a channel, "marketing", or "" for the profile itself."""
+    plain = plain_name(name)
+    channel = next((one for one, words in _CHANNELS.items() if words.search(plain)), "")
+    return channel or ("marketing" if _MARKETING.search(plain) else "")
 
 
 def is_known_name(name: str) -> bool:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from huaxiang.collect.guess_find import ITEM_COLUMNS, USER_COLUMNS, Guesser, TableGuess, column_from, quote_name
-from huaxiang.collect.guess_names import category_level, plain_name, roles_of, sounds_personal
+from huaxiang.collect.guess_fit import is_answer
+from huaxiang.collect.guess_names import asked_purpose, category_level, plain_name, roles_of, sounds_personal
 from huaxiang.collect.guess_values import event_values, gender_values
 from huaxiang.collect.seen import Look
 from huaxiang.collect.sniff_values import ColumnLook
+from huaxiang.settings.collect import DoorSettings
+
+PROFILING = DoorSettings().purpose
 
 
 def guess_users(guesser: Guesser, user: ColumnLook, *, log: bool) -> TableGuess:
@@ -22,9 +26,11 @@ def guess_users(guesser: Guesser, user: ColumnLook, *, log: bool) -> TableGuess:
             continue
         found = guesser.find(role, used)
         if role == "consent" and found is not None:
-            guesser.doubt("consent_in_log" if log else "consent_column", column=found.name)
             if log:
+                guesser.doubt("consent_in_log", column=found.name)
                 continue
+            used += _map_consent(guesser, found, table, used)
+            continue
         if found is None and role == "email" and user.kind == "email":
             found = user
         if found is None:
@@ -56,6 +62,28 @@ def guess_users(guesser: Guesser, user: ColumnLook, *, log: bool) -> TableGuess:
             column.name for column in guesser.look.columns if column.name not in used and _may_be_extra(column)
         ]
     return table
+
+
+def _map_consent(guesser: Guesser, first: ColumnLook, table: TableGuess, used: Sequence[str]) -> list[str]:
+    """The consent of users, by one column of purposes or a plain yes, or by several that ask about channels each; gives the columns."""
+    asked = [
+        column
+        for column in guesser.look.columns
+        if column.name not in used
+        and column.kind != "empty"
+        and is_answer(column)
+        and "consent" in roles_of(column.name)
+    ]
+    purposes = [asked_purpose(column.name) or PROFILING for column in asked]
+    if not is_answer(first) or set(purposes) <= {PROFILING}:
+        guesser.doubt("consent_column", column=first.name)
+        table.map["consent"] = column_from(first, "consent")
+        return [first.name]
+    names = [column.name for column in asked]
+    table.map["consent"] = {"columns": names, "purposes": purposes}
+    said = ", ".join(f"{name} = {purpose}" for name, purpose in zip(names, purposes, strict=True))
+    guesser.doubt("consent_asked" if PROFILING in purposes else "consent_channels", columns=said)
+    return names
 
 
 def _map_gender(guesser: Guesser, column: ColumnLook, origin: dict[str, Any]) -> None:

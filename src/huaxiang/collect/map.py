@@ -12,7 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from huaxiang.collect.values import event_sql, number_sql, numbers_sql, purposes_sql, text_sql, time_sql, whole_sql
+from huaxiang.collect.values import (
+    answers_sql,
+    event_sql,
+    number_sql,
+    numbers_sql,
+    purposes_sql,
+    text_sql,
+    time_sql,
+    whole_sql,
+)
 from huaxiang.collect.where import filter_sql
 from huaxiang.engine import Engine
 from huaxiang.engine.duck import finite_sql, quote
@@ -106,6 +115,8 @@ class TableMap:
         if origin.column is not None:
             return text_sql(self.columns[origin.column], origin)
         parts = [text_sql(self.columns[name], origin) for name in origin.columns]
+        if origin.purposes:
+            return answers_sql(parts, origin.purposes, self.purpose if self.source.consent_default else "")
         return f"nullif(concat_ws({quote(origin.join)}, {', '.join(parts)}), '')"
 
     def _typed(self, column: Column) -> str:

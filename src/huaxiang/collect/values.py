@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from huaxiang.engine.duck import finite_sql, quote
 from huaxiang.settings import ColumnFrom
 from huaxiang.tables import EVENT_NAMES, event_vocabulary
@@ -18,11 +20,13 @@ YES = (
     "accepted",
     "granted",
     "all",
+    "subscribed",
     "是",
     "同意",
     "已同意",
     "授权",
     "已授权",
+    "已订阅",
 )
 NO = (
     "false",
@@ -35,12 +39,15 @@ NO = (
     "declined",
     "refused",
     "denied",
+    "unsubscribed",
     "否",
     "不同意",
     "未同意",
     "拒绝",
     "未授权",
     "已撤回",
+    "未订阅",
+    "已退订",
 )
 
 _MICROSECONDS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3, "days": 864e8}
@@ -153,6 +160,19 @@ def _epoch(sql: str, unit: str, zone: str) -> str:
     count = f"round(TRY_CAST({sql} AS DOUBLE) * {_MICROSECONDS[unit]!r})"
     made = f"CASE WHEN abs({count}) < {_LATEST!r} THEN make_timestamp({count}::BIGINT) END"
     return f"({_to_utc(f'({made})', zone)})" if unit == "days" else made
+
+
+def answers_sql(texts: Sequence[str], purposes: Sequence[str], assumed: str) -> str:
+    """The purposes that yes/no columns agree to, as a list in one text. assumed: the purpose of the profile itself, agreed to where
+    none of the columns asks about it ("": it is not)."""
+    yes = ", ".join(map(quote, YES))
+    parts = [
+        f"CASE WHEN lower({text}) IN ({yes}) THEN {quote(purpose.lower())} END"
+        for text, purpose in zip(texts, purposes, strict=True)
+    ]
+    if assumed and assumed not in {purpose.lower() for purpose in purposes}:
+        parts.insert(0, quote(assumed))
+    return f"coalesce(nullif(concat_ws(',', {', '.join(parts)}), ''), 'no')"
 
 
 def purposes_sql(sql: str, purpose: str) -> str:

@@ -219,6 +219,8 @@ class _Compiler:
             unknown = Node("is_null", (self.node(left)[0],))
             return Node("not", (unknown,)) if isinstance(op, ast.IsNot) else unknown
         if isinstance(op, ast.In | ast.NotIn):
+            if isinstance(right, ast.Constant):  # in ('web'): brackets around one choice make no list in Python
+                right = ast.Tuple([right])
             if not isinstance(right, ast.Tuple | ast.List | ast.Set) or not right.elts:
                 raise DefinitionError("features.in_list", name=self.name, text=self.text)
             options = [self.pair(left, value) for value in right.elts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -33,8 +33,8 @@ BAR = 18
 DRIVERS = 6
 
 
-def show_card(card: ScoreCard, console: Console, lang: Lang) -> None:
-    """Print one outcome's score card."""
+def show_card(card: ScoreCard, console: Console, lang: Lang, *, name_of: Callable[[str], str] = str) -> None:
+    """Print one outcome's score card. name_of: what a feature is called"""
     words = Words(lang)
     colour = COLOURS[card.status]
     title = f"[bold]{escape(card.outcome)}[/] · {escape(card.meaning.get(lang, ''))} · [{colour}]{words(f'models.status.{card.status}')}[/]"
@@ -46,7 +46,7 @@ def show_card(card: ScoreCard, console: Console, lang: Lang) -> None:
             *(Text("• " + line, style="yellow") for line in [card.brought_note(lang)] if line),
             *(Text("• " + line) for line in _rest(card, words, console.width)),
             *_facts(card, words),
-            *_drivers(card, words),
+            *_drivers(card, words, name_of),
             Text(_made(card, words), style="dim"),
         ]
     console.print(Panel(Group(*parts), title=title, title_align="left", border_style=colour, padding=(0, 1)))
@@ -72,7 +72,7 @@ def show_table(report: TableReport, console: Console, lang: Lang) -> None:
     parts += [
         Text("• " + note[lang], style="yellow" if note["en"].startswith("WARNING") else "dim") for note in report.notes
     ]
-    parts += [*_facts(card, words), *_drivers(card, words)]
+    parts += [*_facts(card, words), *_drivers(card, words, str)]
     title = f"[bold]{escape(report.name)}[/]"
     console.print(Panel(Group(*parts), title=title, title_align="left", border_style="green", padding=(0, 1)))
 
@@ -235,7 +235,7 @@ def _business(business: dict[str, Any], words: Words) -> str:
     )
 
 
-def _drivers(card: ScoreCard, words: Words) -> list[RenderableType]:
+def _drivers(card: ScoreCard, words: Words, name_of: Callable[[str], str]) -> list[RenderableType]:
     """The features that move the score most, as bars; ▲ more of it raises the score, ▼ lowers it."""
     top = card.importance[:DRIVERS]
     if not top or not card.worth_using:
@@ -244,7 +244,7 @@ def _drivers(card: ScoreCard, words: Words) -> list[RenderableType]:
     for one in top:
         length = max(1, round(BAR * one["effect"] / top[0]["effect"]))
         arrow = "▲" if one["direction"] > 0.2 else "▼" if one["direction"] < -0.2 else "◆"
-        table.add_row(escape(one["feature"]), Text("█" * length, style="cyan"), arrow, f"{one['share']:.0%}")
+        table.add_row(escape(name_of(one["feature"])), Text("█" * length, style="cyan"), arrow, f"{one['share']:.0%}")
     return [Text(), Text(words("models.show.drivers"), style="dim"), table]
 
 

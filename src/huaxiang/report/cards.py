@@ -233,13 +233,14 @@ def _importance(card: ScoreCard, numbers: Numbers, lang: Lang, meanings: Mapping
     whole = sum(abs(row["effect"]) for row in card.importance if is_number(row.get("effect"))) or 1.0
     for row in rows:
         name = str(row.get("feature"))
-        label = Words(lang).either(f"traits.{name}.label", Words(lang).either(f"traits.{name}", name))
+        meaning = meanings.get(name, "")
+        label = Words(lang).either(f"traits.{name}", meaning[:1].upper() + meaning[1:] or name)
         bars.append(
             Bar(
                 label,
                 row["effect"],
                 numbers.percent(abs(row["effect"]) / whole, 0),
-                f"{name} {meanings.get(name, '')}".strip(),
+                f"{name} {meaning}".strip(),
             )
         )
     return charts.bars(bars, lang=lang, title=Words(lang)("report.card.importance"), room=34)

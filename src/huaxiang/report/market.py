@@ -13,7 +13,6 @@ from huaxiang.look import charts
 from huaxiang.look.charts import Bar
 from huaxiang.look.numbers import Numbers
 from huaxiang.look.page import render
-from huaxiang.profile.say import label_of
 from huaxiang.words import Lang, Words
 
 
@@ -38,7 +37,7 @@ def _segment(one: Segment, lang: Lang, words: Words, numbers: Numbers) -> dict[s
     most = max((abs(row.apart) for row in one.differences), default=1.0)
     bars = [
         Bar(
-            label_of(row.trait)[lang], abs(row.apart), ("+" if row.apart > 0 else "−") + f"{abs(row.apart):.1f} σ",
+            row.name(lang), abs(row.apart), ("+" if row.apart > 0 else "−") + f"{abs(row.apart):.1f} σ",
             f"{numbers.number(row.typical)} · {words('market.against', mean=numbers.number(row.everybody))}", colour=2 if row.apart > 0 else 5,
         )
         for row in one.differences

@@ -85,11 +85,20 @@ def _reading(name: str, one: Mapping[str, Any], words: Words, numbers: Numbers) 
         one["metric"],
         numbers.number(one["days"]),
         numbers.number(difference["treated"]),
-        numbers.number(difference["holdout"]),
+        _held(one, words, numbers),
         _between(difference["estimate"], difference["interval"], numbers, 4),
         words("report.uplift.null") if one["is_null"] else words("report.uplift.shown"),
         numbers.number(one["repeated"]),
     ]
+
+
+def _held(one: Mapping[str, Any], words: Words, numbers: Numbers) -> str:
+    """How many were held out, with the share planned beside the one the hash gave."""
+    held, treated, planned = one["difference"]["holdout"], one["difference"]["treated"], one.get("planned_holdout")
+    if planned is None:
+        return numbers.number(held)
+    real = numbers.percent(held / max(held + treated, 1), 1)
+    return words("report.uplift.held", count=numbers.number(held), real=real, planned=numbers.percent(planned, 1))
 
 
 def _between(value: float, interval: Any, numbers: Numbers, digits: int) -> str:

@@ -24,6 +24,9 @@ class ColumnFrom(Section):
     )
     timezone: str | None = Field(default=None, description="zone of times written without one; default: the source's")
     empty: tuple[str, ...] = Field(default=(), description="values that mean 'not known' here, such as -1 or 未知")
+    purposes: tuple[str, ...] = Field(
+        default=(), description="consent from yes/no columns: what a yes in each of `columns` agrees to, such as email"
+    )
     scale: float | None = Field(
         default=None, description="multiply a number by this (0.01: cents to yuan; -1: change the sign)"
     )
@@ -32,6 +35,8 @@ class ColumnFrom(Section):
     def _one_origin(self) -> ColumnFrom:
         if sum((self.column is not None, self.value is not None, bool(self.columns))) != 1:
             raise ValueError("write exactly one of column, value or columns")
+        if self.purposes and len(self.purposes) != len(self.columns):
+            raise ValueError("write one of purposes for each of columns")
         return self
 
 
@@ -62,6 +67,8 @@ class TableFrom(Section):
         for name in self.map:
             if name not in known:
                 raise ValueError(f"{self.table} has no column {name!r}; it has {', '.join(known)}")
+            if self.map[name].purposes and name != "consent":
+                raise ValueError(f"purposes are those of consent; {name!r} has none")
         return self
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
+from huaxiang.apply.market.campaign_show import show_campaign
 from huaxiang.apply.market.campaign_target import Spend
 from huaxiang.apply.market.campaigns import Campaigns
 from huaxiang.apply.market.consent import next_open
@@ -24,8 +26,9 @@ from huaxiang.apply.market.uplift_learners import learner_grid
 from huaxiang.apply.market.uplift_shop import find_uplift
 from huaxiang.engine import Engine, Lake
 from huaxiang.errors import DefinitionError, HuaxiangError, ShopError
-from huaxiang.settings import ContactSettings, Settings, ShopSettings
+from huaxiang.settings import AudienceSettings, ContactSettings, Settings, ShopSettings
 from huaxiang.trust import Pseudonyms, Vault
+from huaxiang.words import Words
 
 START = datetime(2024, 3, 1, 12)
 KEY = b"k" * 32
@@ -123,6 +126,49 @@ def test_plan_holds_out_the_share_asked_and_the_same_customers_again(lake: Lake)
     assert campaigns(lake).get("spring") == found
     with pytest.raises(ShopError, match="already"):
         campaigns(lake).plan("spring", channel="email", at=START)
+
+
+def test_the_share_really_held_out_is_told_beside_the_planned_one(lake: Lake) -> None:
+    write(lake, names(50), [])
+    found = campaigns(lake).plan("spring", channel="email", at=START, holdout=0.1)
+    held = sum(place_of(f"{Pseudonyms(KEY).secret('campaign')}.spring", user) < 0.1 for user in names(50))
+    assert found.held_out == held and found.held_share == found.to_json()["held_share"] == held / 50
+    for lang, planned in (("en", "10.0% planned"), ("zh", "计划 10.0%")):
+        console = Console(record=True, width=200)
+        show_campaign(found, console, Words(lang))
+        told = console.export_text()
+        assert planned in told and f"{held / 50:.1%}" in told and str(held) in told
+
+
+def test_a_plan_in_the_past_asks_only_who_was_known_then(lake: Lake) -> None:
+    then = START - timedelta(days=40)
+    seen = [event(f"user{n:04d}", "view", then + timedelta(days=n - 5)) for n in range(10)]  # 5 of them before `then`
+    write(lake, names(10), seen)
+    mine = campaigns(lake)
+    found = mine.plan("past", channel="email", at=then, holdout=0)
+    assert sorted(arms(lake, "past")) == names(5) and found.left_out == {"not_yet": 5}
+    assert mine.plan("now", channel="email", at=START, holdout=0).treated == 10
+    with pytest.raises(ShopError, match="first record"):
+        mine.plan("early", channel="email", at=then - timedelta(days=30))
+    with pytest.raises(ShopError, match="build SHOP --as-of 2024-01-2"):
+        mine.plan("chosen", channel="email", at=then, most=3)
+    late = mine.plan("late", channel="email", at=START + timedelta(days=30), holdout=0.5)
+    assert late.stale_days == 30
+    with pytest.raises(ShopError, match="nothing is known of it by then"):
+        mine.read("late", at=START + timedelta(days=40))
+
+
+def test_an_audience_is_asked_and_named_with_its_version(lake: Lake) -> None:
+    write(lake, names(40), [])
+    mine = campaigns(lake)
+    mine.settings = mine.settings.model_copy(update={"audiences": {"odd": AudienceSettings(when="active == 1")}})
+    with lake.step("profile") as step:
+        step.replace("profiles", pa.table({"user_id": names(40), "active": [n % 2 for n in range(40)]}))
+    found = mine.plan("x", channel="email", at=START, holdout=0, audience="odd", users=[*names(10), "stranger"])
+    assert sorted(arms(lake, "x")) == [f"user{n:04d}" for n in range(1, 10, 2)]
+    assert (found.audience, found.targeted_by, len(found.audience_version)) == ("odd", "audience", 12)
+    with pytest.raises(DefinitionError, match="did you mean odd"):
+        mine.plan("y", channel="email", at=START, audience="od")
 
 
 def test_each_customer_left_out_has_one_reason(lake: Lake) -> None:
@@ -326,7 +372,7 @@ def test_later_events_change_nothing_and_early_readings_say_so(lake: Lake) -> No
     early = mine.read("x", at=START + timedelta(days=2))
     assert not early.complete
     assert early.difference.treated_mean == 0
-    with pytest.raises(ShopError, match="no time has passed"):
+    with pytest.raises(ShopError, match="nothing is known of it by then"):
         mine.read("x", at=START)
     write(lake, names(300), [event("user0000", "purchase", START + timedelta(days=1), amount=1.0)])
     stale = mine.read("x", at=START + timedelta(days=15))  # nothing was collected since the first day
@@ -389,7 +435,7 @@ def test_without_holdout_redemption_is_measured_and_named_as_such(lake: Lake) ->
     assert rates["targeted"] > 1.5 * rates["random"]
     assert not rates["is_null"]
     with pytest.raises(ShopError, match="not by effect"):
-        campaigns(lake).plan("x", channel="email", at=START, spend=Spend(10, 1, 5))
+        campaigns(lake).plan("x", channel="email", at=START + timedelta(days=2), spend=Spend(10, 1, 5))
     write(lake, names(200), events[:50])
     with pytest.raises(ShopError, match="too few"):
         find_uplift(lake, seed=1)

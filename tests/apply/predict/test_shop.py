@@ -169,7 +169,7 @@ def test_reports_are_kept_and_spoken_in_both_languages(predict: Predict) -> None
         show_intent(intent, console, lang)
         show_customer(predict.customer("u5"), console, lang, "CNY")
         show_customer(predict.customer("nobody"), console, lang, "CNY")
-        show_moved(predict.what_if("u5", "churn_30d", {"spend": 500.0, "age": 3.0}), console, lang)
+        show_moved(predict.what_if("u5", "churn_30d", {"spend": 500.0, "age": 3.0}), console, lang, "CNY")
         text = console.export_text()
         assert "{" not in text
         for body in (clv_body(value, lang, "CNY"), intent_body(intent, lang)):
@@ -207,6 +207,27 @@ def test_pushed_feature_moves_the_prediction(predict: Predict) -> None:
     assert found.outside == found.unread == ()
     same = predict.what_if("u5", "churn_30d", {"spend": 5.0})
     assert same.before == same.after
+
+
+def test_names_and_units_are_those_a_person_reads(predict: Predict) -> None:
+    with predict.lake.step("build") as step:
+        about = [
+            {"name": "spend", "type": "number", "unit": "share", "meaning_en": "share of spend on 护肤", "meaning_zh": "在“护肤”的消费占比"},
+            {"name": "visits", "type": "number"},
+        ]  # fmt: skip
+        outcome = {"name": "churn_30d", "kind": "binary", "meaning_en": "buys nothing", "meaning_zh": "不再购买"}
+        step.note |= {"features": about, "outcomes": [outcome]}
+    found = predict.what_if("u5", "churn_30d", {"spend": 95.0})
+    for lang, said in (
+        ("en", ("Buys nothing: ", "Share of spend on 护肤")),
+        ("zh", ("不再购买：", "在“护肤”的消费占比")),
+    ):
+        console = Console(record=True, width=120, file=io.StringIO())
+        show_moved(found, console, lang, "CNY")
+        text = console.export_text()
+        assert all(one in text for one in said) and "churn_30d" not in text and "spend:" not in text
+        assert f"{found.after.value:.1%}" in text
+    assert found.to_dict()["labels"]["spend"]["zh"] == "在“护肤”的消费占比"
 
 
 def test_feature_beyond_what_was_seen_or_unread_is_named(predict: Predict) -> None:

@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from huaxiang.apply.market.language import Reader
+from huaxiang.apply.market.values import Unheld
 from huaxiang.engine import Lake, Step
 from huaxiang.engine.duck import quote
 from huaxiang.errors import DefinitionError
+from huaxiang.profile.names import Names
+from huaxiang.settings import ProfileSettings
 from huaxiang.settings.market import AudienceSettings
+from huaxiang.words import Lang
 
 STEP = "audiences"
 SHOWN = ("lifecycle", "value_tier", "recency_days", "orders_90d", "spend_90d")
@@ -33,13 +37,16 @@ LISTS = pa.schema([("name", _TEXT), ("user_id", _TEXT)])
 @dataclass(frozen=True)
 class Preview:
     """What a condition would hold for. composition: of each stage and tier how many members, and of all customers; sample: a few
-    members (pseudonyms) with the traits the condition reads."""
+    members (pseudonyms) with the traits the condition reads; unheld: values the condition compares with that no customer has; labels: what
+    the traits of the sample are called."""
 
     text: str
     size: int
     customers: int
     composition: dict[str, list[dict[str, Any]]]
     sample: list[dict[str, Any]]
+    unheld: tuple[Unheld, ...] = ()
+    labels: dict[str, dict[Lang, str]] = field(default_factory=dict)
 
     @property
     def share(self) -> float:
@@ -66,11 +73,10 @@ def version_of(when: str, others: Mapping[str, str] | None = None) -> str:
     return hashlib.sha256("\n".join([when.strip(), *held]).encode()).hexdigest()[:12]
 
 
-def preview(lake: Lake, text: str, others: Mapping[str, str], *, sample: int = 5) -> Preview:
+def preview(reader: Reader, text: str, *, sample: int = 5) -> Preview:
     """Size, composition and a few members of a condition that need not be saved; raises DefinitionError."""
-    reader = Reader(lake, others)
     condition = reader.read(text)
-    engine = lake.engine
+    engine, names = reader.lake.engine, Names.of(reader.lake)
     shown = list(dict.fromkeys([*(name for name in condition.traits), *SHOWN]))
     kept = [name for name in shown if name in reader.traits and name != "user_id"]
     parts = [name for name in ("lifecycle", "value_tier") if name in reader.traits]
@@ -89,6 +95,8 @@ def preview(lake: Lake, text: str, others: Mapping[str, str], *, sample: int = 5
         sum(row["n"] for row in everyone),
         {name: _composition(name, members, everyone) for name in parts},
         drawn,
+        condition.unheld,
+        {name: names.label(name) for name in kept},
     )
 
 
@@ -104,14 +112,16 @@ def _composition(
     return [{"value": value, "members": counts[0], "customers": counts[1]} for value, counts in ordered]
 
 
-def refresh(step: Step, declared: Mapping[str, AudienceSettings]) -> list[Audience]:
+def refresh(
+    step: Step, declared: Mapping[str, AudienceSettings], rules: ProfileSettings | None = None
+) -> list[Audience]:
     """Finds the members of every declared audience anew, and writes who entered and who left since the last time.
 
     A changed definition is a new version; who belonged by the old one and does not by the new one left. An audience no longer
     declared loses its members, and keeps its changes.
     """
     texts = {name: one.when for name, one in declared.items()}
-    reader = Reader(step.lake, texts)
+    reader = Reader(step.lake, texts, rules or ProfileSettings())
     conditions = {name: reader.read(text, name=name, within=(name,)) for name, text in texts.items()}
     engine, day = step.lake.engine, f"DATE '{reader.as_of}'"
     for table, schema in (("members", MEMBERS), ("changes", CHANGES), ("sizes", SIZES)):
@@ -190,17 +200,16 @@ def audiences(lake: Lake | Step, declared: Mapping[str, AudienceSettings]) -> li
     ]
 
 
-def member_ids(lake: Lake, name: str, others: Mapping[str, str]) -> list[str]:
+def member_ids(reader: Reader, name: str) -> list[str]:
     """The customers (pseudonyms) that an audience holds for now, sorted; raises DefinitionError where there is none of the name."""
+    others = reader.others
     if name not in others:
         raise DefinitionError("market.no_audience", name="members", other=name, near=", ".join(others) or "-")
-    reader = Reader(lake, others)
+    engine = reader.lake.engine
     found = reader.members(reader.read(others[name], name=name, within=(name,)), within=(name,)).select("user_id")
     return [
         str(value)
-        for value in lake.engine.arrow(f"SELECT user_id FROM ({lake.engine.sql(found)}) ORDER BY 1")
-        .column("user_id")
-        .to_pylist()
+        for value in engine.arrow(f"SELECT user_id FROM ({engine.sql(found)}) ORDER BY 1").column("user_id").to_pylist()
     ]
 
 

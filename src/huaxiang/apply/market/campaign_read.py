@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from huaxiang.apply.market.consent import ASSIGNED, CONTACT, known_events
+from huaxiang.apply.market.consent import ASSIGNED, CONTACT, known_events, known_span
 from huaxiang.apply.market.samples import detectable_effect
 from huaxiang.apply.market.sequential import Difference, read_difference
 from huaxiang.engine import Lake
@@ -43,6 +43,7 @@ class Reading:
     exposed: int
     exposed_holdout: int
     exposed_others: int
+    planned_holdout: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"read_at": self.read_at.isoformat(), "is_null": self.difference.is_null}
@@ -60,11 +61,15 @@ def read_campaign(
     days, metric = days or campaign.days, metric or campaign.metric
     check_metric(metric, days)
     engine = lake.engine
-    known_until = engine.value(f"SELECT max(ts) FROM ({known_events(lake)})")
+    known_from, known_until = known_span(lake)
+    if known_from is None or campaign.assigned_at + timedelta(days=days) <= known_from:
+        raise ShopError("market.before_records", at=campaign.assigned_at.isoformat(sep=" "), first=known_from or "-")
     at = min(at, known_until or campaign.assigned_at)  # days without events yet are not days without purchases
     passed = (min(at, campaign.assigned_at + timedelta(days=days)) - campaign.assigned_at) / timedelta(days=1)
     if passed <= 0:
-        raise ShopError("market.too_early", name=campaign.name, at=campaign.assigned_at.isoformat(sep=" "))
+        times = {"at": campaign.assigned_at, "until": at, "last": known_until}
+        said = {name: one.isoformat(sep=" ", timespec="minutes") for name, one in times.items() if one is not None}
+        raise ShopError("market.too_early", name=campaign.name, **said)
     mine = f"SELECT * FROM ({engine.sql(lake.table(ASSIGNED))}) WHERE campaign = '{campaign.name}'"
     found = engine.arrow(outcomes_sql(lake, mine, metric, days, campaign.assigned_at, until=at))
     treated = np.asarray(found["treated"].to_numpy(), dtype=float)
@@ -82,6 +87,7 @@ def read_campaign(
         total=difference.estimate * count,
         total_interval=(low * count, high * count),
         **_exposures(lake, campaign, mine, at),
+        planned_holdout=campaign.holdout,
     )
 
 

@@ -5,7 +5,7 @@ What leaves is the shop's own user_id, which the receiver knows, never a contact
     POST url
     X-Huaxiang-Id: spring.0                        the batch's own: a receiver that has seen it answers 2xx and does nothing
     X-Huaxiang-Signature: t=1700000000,v1=HEX      HEX = HMAC-SHA-256(secret, "1700000000." + body)
-    {"campaign": …, "channel": …, "send_after": …, "user_ids": [...]}
+    {"campaign": …, "channel": …, "send_after": …, "user_ids": [...], "offers": [[...], …] where the campaign has some}
 
 A refused connection, a timeout, 429 and 5xx are tried again after 1, 2, 4 … seconds; any other answer ends it. Redirects are not followed.
 """
@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 
 from huaxiang.apply.market.campaigns import Campaign
 from huaxiang.apply.market.consent import ASSIGNED
+from huaxiang.apply.market.offers import offers_of
 from huaxiang.engine import Lake
 from huaxiang.errors import ShopError
 from huaxiang.trust import Vault
@@ -47,19 +48,16 @@ def write_csv(lake: Lake, vault: Vault, campaign: Campaign, path: Path) -> int:
     try:
         with beside.open("w", newline="", encoding="utf-8") as out:
             rows = csv.writer(out)
-            rows.writerow(("user_id", "campaign", "channel", "send_after"))
-            for ids in _batches(lake, vault, campaign, 50_000):
+            same = (campaign.name, campaign.channel, campaign.send_after.isoformat(sep=" "))
+            rows.writerow(("user_id", "campaign", "channel", "send_after", *(["offer"] if campaign.offers else [])))
+            for told in _batches(lake, vault, campaign, 50_000):
                 # a spreadsheet runs a cell that starts like a formula
                 rows.writerows(
-                    (
-                        f"'{one}" if one[:1] in "=+@-\t\r" else one,
-                        campaign.name,
-                        campaign.channel,
-                        campaign.send_after.isoformat(sep=" "),
-                    )
-                    for one in ids
+                    (f"'{one}" if one[:1] in "=+@-\t\r" else one, *same, *([offer] if campaign.offers else []))
+                    for one, offers in told
+                    for offer in (offers if campaign.offers else [""])
                 )
-                count += len(ids)
+                count += len(told)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -83,16 +81,16 @@ def post_batches(
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ShopError("market.url", scheme=parts.scheme or "-")
     count = 0
-    for number, ids in enumerate(_batches(lake, vault, campaign, batch)):
-        body = json.dumps(
-            {
-                "campaign": campaign.name,
-                "channel": campaign.channel,
-                "send_after": campaign.send_after.isoformat() + "Z",
-                "user_ids": ids,
-            },
-            ensure_ascii=False,
-        ).encode()
+    for number, told in enumerate(_batches(lake, vault, campaign, batch)):
+        content: dict[str, Any] = {
+            "campaign": campaign.name,
+            "channel": campaign.channel,
+            "send_after": campaign.send_after.isoformat() + "Z",
+            "user_ids": [one for one, _ in told],
+        }
+        if campaign.offers:
+            content["offers"] = [offers for _, offers in told]
+        body = json.dumps(content, ensure_ascii=False).encode()
         stamp = int(at.replace(tzinfo=UTC).timestamp())
         headers = {
             "Content-Type": "application/json; charset=utf-8",
@@ -100,7 +98,7 @@ def post_batches(
             "X-Huaxiang-Signature": f"t={stamp},v1={sign(secret, stamp, body)}",
         }
         _post(url, body, headers, number, tries, wait)
-        count += len(ids)
+        count += len(told)
     return count
 
 
@@ -137,15 +135,21 @@ def _post(
     raise ShopError("market.not_taken", host=urlsplit(url).hostname, batch=number, detail=detail, tries=attempt + 1)
 
 
-def _batches(lake: Lake, vault: Vault, campaign: Campaign, size: int) -> Iterator[list[str]]:
-    """The shop's own ids of the treated (the pseudonym where the vault has none), always in the same batches."""
+def _batches(lake: Lake, vault: Vault, campaign: Campaign, size: int) -> Iterator[list[tuple[str, list[str]]]]:
+    """The shop's own ids of the treated (the pseudonym where the vault has none) with their offers, always in the same batches."""
     engine = lake.engine
-    mine = f"SELECT user_id FROM ({engine.sql(lake.table(ASSIGNED))}) WHERE campaign = '{campaign.name}' AND arm = 'treated' ORDER BY user_id"
-    held: list[str] = []
-    for rows in engine.batches(mine, 50_000):
-        users = rows.column(0).to_pylist()
+    mine = f"SELECT user_id FROM ({engine.sql(lake.table(ASSIGNED))}) WHERE campaign = '{campaign.name}' AND arm = 'treated'"
+    offers = "SELECT user_id, []::VARCHAR[] AS offers FROM (SELECT NULL::VARCHAR AS user_id) WHERE false"
+    if campaign.offers:
+        offers = (
+            f"SELECT user_id, list(offer ORDER BY offer) AS offers FROM ({offers_of(lake, campaign.name)}) GROUP BY 1"
+        )
+    told = f"SELECT user_id, coalesce(offers, []) AS offers FROM ({mine}) LEFT JOIN ({offers}) USING (user_id) ORDER BY user_id"
+    held: list[tuple[str, list[str]]] = []
+    for rows in engine.batches(told, 50_000):
+        users, given = rows.column(0).to_pylist(), rows.column(1).to_pylist()
         known = vault.get_many(users, "shop_id")
-        held += [known.get(user, user) for user in users]
+        held += [(known.get(user, user), own) for user, own in zip(users, given, strict=True)]
         while len(held) >= size:
             yield held[:size]
             held = held[size:]

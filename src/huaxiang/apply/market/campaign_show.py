@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from huaxiang.apply.market.campaign_read import Reading
 from huaxiang.apply.market.campaigns import Campaign
+from huaxiang.look.numbers import Numbers
 from huaxiang.words import Words
+
+STALE = 7  # days after the profiles' date from which on a plan says so
 
 
 def show_uplift(found: dict[str, Any], console: Console, words: Words) -> None:
@@ -18,7 +23,7 @@ def show_uplift(found: dict[str, Any], console: Console, words: Words) -> None:
         console.print(words(f"cli.say.{key}", **values), highlight=False, soft_wrap=True, markup=False)
 
     if found["basis"] == "effect":
-        _show_effect(found, line)
+        _show_effect(found, line, words)
         return
     rates = found["redemption"]
     line("redemption_head")
@@ -42,7 +47,7 @@ def show_uplift(found: dict[str, Any], console: Console, words: Words) -> None:
         line("redemption_null")
 
 
-def _show_effect(found: dict[str, Any], line: Any) -> None:
+def _show_effect(found: dict[str, Any], line: Any, words: Words) -> None:
     report, ranking = found["uplift"], found["uplift"]["ranking"]
     line(
         "uplift_head",
@@ -67,15 +72,55 @@ def _show_effect(found: dict[str, Any], line: Any) -> None:
     line("uplift_peers", **{name: f"{value:.4f}" for name, value in report["peers"].items()})
     if report["is_null"]:
         line("uplift_null")
+    for offer, one in found.get("offers", {}).items():
+        if "why" in one:
+            line("uplift_offer_few", offer=offer, why=one["why"][words.lang])
+            continue
+        own = one["uplift"]["ranking"]
+        line(
+            "uplift_offer",
+            offer=offer,
+            customers=f"{own['customers']:,}",
+            effect=f"{own['effect']:.4f}",
+            low=f"{own['effect_interval'][0]:.4f}",
+            high=f"{own['effect_interval'][1]:.4f}",
+            qini=f"{own['qini']:.4f}",
+            qini_low=f"{own['qini_interval'][0]:.4f}",
+            qini_high=f"{own['qini_interval'][1]:.4f}",
+        )
     balance = report["balance"]
     if balance["p_value"] <= 0.001:
         line("uplift_unbalanced", p=f"{balance['p_value']:.1g}", widest=balance["widest"])
     line("uplift_definition")
 
 
+def holdout_line(planned: float, held_out: int, treated: int, words: Words) -> str:
+    """What is said of a hold-out: the share planned, and the one the hash gave."""
+    count, numbers = treated + held_out, Numbers(words.lang)
+    shares = {
+        "planned": numbers.percent(planned, 1),
+        "real": numbers.percent(held_out / max(count, 1), 1),
+        "held_out": f"{held_out:,}",
+        "count": f"{count:,}",
+    }
+    return words("cli.say.campaign_holdout", **shares)
+
+
+def targeted_by(found: Campaign, words: Words) -> str:
+    """Who was asked for, with the version of what chose them."""
+    text = words(f"market.targeted.{found.targeted_by}", audience=found.audience)
+    if found.audience and found.targeted_by != "audience":
+        text = f"{words('market.targeted.audience', audience=found.audience)}, {text}"
+    versions = [version for version in (found.audience_version, found.uplift_version) if version]
+    return " · ".join([text, *versions])
+
+
 def show_campaign(found: Campaign, console: Console, words: Words) -> None:
+    def tell(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
     def line(key: str, **values: Any) -> None:
-        console.print(words(f"cli.say.{key}", **values), highlight=False, soft_wrap=True, markup=False)
+        tell(words(f"cli.say.{key}", **values))
 
     line(
         "campaign_planned",
@@ -83,14 +128,23 @@ def show_campaign(found: Campaign, console: Console, words: Words) -> None:
         treated=f"{found.treated:,}",
         held_out=f"{found.held_out:,}",
         asked=f"{found.asked:,}",
-        targeted_by=words(f"market.targeted.{found.targeted_by}"),
+        targeted_by=targeted_by(found, words),
         send_after=found.send_after.isoformat(sep=" ", timespec="minutes"),
     )
+    if found.stale_days > STALE:
+        line("campaign_stale", as_of=found.profile_as_of[:10], days=found.stale_days)
     if found.left_out:
         why = "; ".join(f"{count:,} {words(f'market.reason.{reason}')}" for reason, count in found.left_out.items())
         line("campaign_left_out", why=why)
-    if found.expected is not None:
+    if found.offers:
+        line("campaign_offers", offers=", ".join(f"{name} {count:,}" for name, count in found.offers.items()))
+    if found.policies:
+        console.print(_policies(found.policies, words), highlight=False)
+        line("campaign_policies_note")
+    elif found.expected is not None:
         line("campaign_expected", profit=f"{found.expected:,.2f}")
+    if found.holdout and found.targeted_by != "elsewhere":
+        tell(holdout_line(found.holdout, found.held_out, found.treated, words))
     if not found.has_holdout:
         line("campaign_no_holdout")
     elif found.detectable:
@@ -103,9 +157,27 @@ def show_campaign(found: Campaign, console: Console, words: Words) -> None:
         )
 
 
+def _policies(found: Sequence[Mapping[str, Any]], words: Words) -> Table:
+    """What each way to spend the budget is expected to earn."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("way", "customers", "offers", "cost", "profit"):
+        table.add_column(words(f"market.policy.{column}"), justify="left" if column == "way" else "right", no_wrap=True)
+    for one in found:
+        profit = f"{one['profit']:,.2f}"
+        if one["interval"] is not None:
+            profit += " [{:,.2f}, {:,.2f}]".format(*one["interval"])
+        over = words("market.policy.over") if one["over_budget"] else ""
+        name = words(f"market.policy.{one['name']}")
+        table.add_row(name, f"{one['customers']:,}", f"{one['offers']:,}", f"{one['cost']:,.2f}{over}", profit)
+    return table
+
+
 def show_reading(found: Reading, console: Console, words: Words) -> None:
+    def tell(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
     def line(key: str, **values: Any) -> None:
-        console.print(words(f"cli.say.{key}", **values), highlight=False, soft_wrap=True, markup=False)
+        tell(words(f"cli.say.{key}", **values))
 
     difference = found.difference
     line(
@@ -119,6 +191,8 @@ def show_reading(found: Reading, console: Console, words: Words) -> None:
         holdout_mean=f"{difference.holdout_mean:.4g}",
         holdout=f"{difference.holdout:,}",
     )
+    if found.planned_holdout is not None:
+        tell(holdout_line(found.planned_holdout, difference.holdout, difference.treated, words))
     line(
         "campaign_difference",
         estimate=f"{difference.estimate:.4g}",

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
-from huaxiang.apply.market.allocate import allocate
+from huaxiang.apply.market.offers import Offer
+from huaxiang.apply.market.policies import Policy, compare_policies
 from huaxiang.engine import Lake
+from huaxiang.engine.duck import quote
 from huaxiang.errors import DefinitionError, ShopError
+from huaxiang.models.metrics import Floats
 from huaxiang.trust import Pseudonyms
 
 RANKING = "market.uplift"
+PLAIN = Offer("", 0.0)  # a message that gives nothing
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,18 @@ class Spend:
 
 @dataclass(frozen=True)
 class Asked:
-    """table: engine table of user_id; by: everyone, list, effect or redemption; version: of the ranking; expected: incremental profit."""
+    """table: engine table of user_id (and offer, where `chosen` offers were); by: everyone, list, effect or redemption; version: of the
+    ranking; policies: the allocation beside what else could be done with the budget."""
 
     table: str
     by: str
     version: str = ""
-    expected: float | None = None
+    policies: tuple[Policy, ...] = ()
+    given: str = field(default="", compare=False)
+
+    @property
+    def expected(self) -> float | None:
+        return self.policies[0].profit if self.policies else None
 
 
 def find_asked(
@@ -43,11 +53,14 @@ def find_asked(
     users: Sequence[str] | None = None,
     most: int | None = None,
     spend: Spend | None = None,
+    offers: Sequence[Offer] = (),
+    per_user: int = 1,
+    seed: int = 0,
 ) -> Asked:
     """Who is asked for.
 
     judged: engine table of user_id and why (consent.py); users: ids of the shop or pseudonyms (None: everyone)
-    raises: ShopError where a ranking is needed and there is none, or none of effects
+    raises: ShopError where a ranking is needed and there is none, or none of effects (of one of the offers)
     """
     engine = lake.engine
     among, by = judged, "everyone"
@@ -64,23 +77,83 @@ def find_asked(
         return Asked(engine.store(f"SELECT DISTINCT user_id FROM {among}"), by)
     if most is not None and most < 1:
         raise DefinitionError("market.most", most=most)
-    if not lake.has(RANKING):
+    if not lake.has(RANKING) or "offer" not in lake.table(RANKING).columns:
         raise ShopError("market.no_ranking")
     note = lake.note("uplift")
     basis, version = str(note.get("basis", "")), str(note.get("version", ""))
-    reachable = (
-        f"SELECT user_id, score FROM ({engine.sql(lake.table(RANKING))}) SEMI JOIN {among} USING (user_id) "
-        f"SEMI JOIN (SELECT user_id FROM {judged} WHERE why IS NULL) USING (user_id) ORDER BY score DESC, user_id"
-    )
     limit = f" LIMIT {most}" if most is not None else ""
+    first = engine.store(
+        f"SELECT user_id FROM ({engine.sql(lake.table(RANKING))}) SEMI JOIN {among} USING (user_id) "
+        f"SEMI JOIN (SELECT user_id FROM {judged} WHERE why IS NULL) USING (user_id) WHERE offer = '' "
+        f"ORDER BY score DESC, user_id{limit}"
+    )
     if spend is None:
-        return Asked(engine.store(f"SELECT user_id FROM ({reachable}{limit})"), basis, version)
+        return Asked(first, basis, version)
     if basis != "effect":
         raise ShopError("market.no_effect")
-    rows = engine.arrow(reachable + limit)
-    value = np.asarray(rows["score"].to_numpy(), dtype=float)[:, None] * spend.margin - spend.cost
-    found = allocate(value, np.full(value.shape, spend.cost), budget=spend.budget)
-    if found.why_empty:
-        raise ShopError(f"market.empty_{found.why_empty}", budget=spend.budget, cost=spend.cost, margin=spend.margin)
-    chosen = rows["user_id"].filter(pa.array(found.given[:, 0]))
-    return Asked(engine.load(pa.table({"user_id": chosen})).get_name(), basis, version, found.profit)
+    found = _allocate(lake, first, spend, offers or (PLAIN,), per_user, seed)
+    asked = engine.store(f"SELECT DISTINCT user_id FROM {found[0]}")
+    return Asked(asked, basis, version, found[1], found[0] if offers else "")
+
+
+def _allocate(
+    lake: Lake, among: str, spend: Spend, offers: Sequence[Offer], per_user: int, seed: int
+) -> tuple[str, tuple[Policy, ...]]:
+    """An engine table of user_id and offer given within the budget, and the policies compared. (N customers, M offers)
+
+    What a customer costs is the message, and the offer's worth where they are expected to buy with it.
+    """
+    told = [_ranked(lake, among, offer.name) for offer in offers]
+    effect, likely = (np.column_stack([_numbers(one[name]) for one in told]) for name in ("score", "likely"))
+    cost = spend.cost + likely * np.array([offer.worth for offer in offers])
+    drawn = [_drawn(one) for one in told]
+
+    def draws() -> Iterator[Floats]:
+        for place in range(min(len(one) for one in drawn)):
+            yield np.column_stack([one[place] for one in drawn]) * spend.margin - cost
+
+    caps = [len(effect) if offer.most is None else offer.most for offer in offers]
+    best, policies = compare_policies(
+        effect * spend.margin - cost,
+        cost,
+        likely,
+        budget=spend.budget,
+        seed=seed,
+        per_user=min(per_user, len(offers)),
+        limits=caps if any(offer.most is not None for offer in offers) else None,
+        draws=draws,
+    )
+    if best.why_empty:
+        raise ShopError(f"market.empty_{best.why_empty}", budget=spend.budget, cost=spend.cost, margin=spend.margin)
+    user, offer = np.nonzero(best.given)
+    names = np.array([one.name for one in offers])
+    chosen = pa.table(
+        {"user_id": told[0]["user_id"].take(pa.array(user)), "offer": pa.array(names[offer], pa.string())}
+    )
+    return lake.engine.load(chosen).get_name(), tuple(policies)
+
+
+def _ranked(lake: Lake, among: str, offer: str) -> pa.Table:
+    """user_id, score, likely and draws of the offer for the customers of `among`, by user_id."""
+    engine = lake.engine
+    ranking = engine.sql(lake.table(RANKING))
+    found = engine.arrow(
+        f"SELECT user_id, score, likely, draws FROM ({ranking}) SEMI JOIN {among} USING (user_id) "
+        f"WHERE offer = {quote(offer)} ORDER BY user_id"
+    )
+    if offer and not found.num_rows:
+        have = [str(row["offer"]) for row in engine.rows(f"SELECT DISTINCT offer FROM ({ranking}) ORDER BY 1")]
+        raise ShopError("market.no_offer_effect", offer=offer, have=", ".join(filter(None, have)) or "-")
+    return found.combine_chunks()
+
+
+def _numbers(column: pa.ChunkedArray) -> Floats:
+    return np.asarray(column.to_numpy(), dtype=float)
+
+
+def _drawn(told: pa.Table) -> Floats:
+    """(D, N) effects by learners fitted on customers drawn again."""
+    if not told.num_rows:
+        return np.zeros((0, 0))
+    flat = np.asarray(told["draws"].combine_chunks().flatten().to_numpy(), dtype=float)
+    return flat.reshape(told.num_rows, -1).T

@@ -11,21 +11,44 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+
+from huaxiang.apply.market.audiences import member_ids, version_of
 from huaxiang.apply.market.campaign_read import Reading, check_metric, read_campaign
 from huaxiang.apply.market.campaign_target import Spend, find_asked
-from huaxiang.apply.market.consent import ASSIGNED, REASONS, judge_customers, next_open
+from huaxiang.apply.market.consent import (
+    ASSIGNED,
+    REASONS,
+    judge_customers,
+    known_span,
+    next_open,
+    profiles_at,
+)
 from huaxiang.apply.market.holdout import place_sql
+from huaxiang.apply.market.language import Reader
 from huaxiang.apply.market.lists import read_list
+from huaxiang.apply.market.offers import (
+    OFFERED,
+    Offer,
+    as_controls,
+    check_offers,
+    count_offers,
+    deal_offers,
+)
 from huaxiang.apply.market.samples import detectable_effect
 from huaxiang.engine import Lake
 from huaxiang.errors import DefinitionError, ShopError
 from huaxiang.settings import Settings
 from huaxiang.trust import Pseudonyms, Vault
+
+if TYPE_CHECKING:
+    from huaxiang.apply.market.campaign_adopt import Drawn
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,59}")
 
@@ -42,7 +65,7 @@ class Campaign:
     days: int
     assigned_at: datetime
     send_after: datetime
-    targeted_by: str  # everyone, list, effect or redemption
+    targeted_by: str  # everyone, list, audience, effect or redemption
     asked: int
     treated: int
     held_out: int
@@ -51,19 +74,38 @@ class Campaign:
     base: float  # mean of the metric over as many days before
     profile_as_of: str
     uplift_version: str = ""
+    audience: str = ""
+    audience_version: str = ""
+    offers: dict[str, int] = field(default_factory=dict)  # offer -> treated customers who get it
+    policies: tuple[dict[str, Any], ...] = ()  # the allocation beside what else the budget could do (policies.py)
+    per_user: int = 1
     expected: float | None = None  # incremental profit by the ranking's effects, hold-out included
 
     @property
     def has_holdout(self) -> bool:
         return self.held_out > 0
 
+    @property
+    def held_share(self) -> float:
+        """The share really held out: who is follows from a hash, so that it differs a little from the `holdout` planned."""
+        return self.held_out / max(self.treated + self.held_out, 1)
+
+    @property
+    def stale_days(self) -> int:
+        """Days from the profiles' date to the plan: who came or left since is not known."""
+        if not self.profile_as_of:
+            return 0
+        return (self.assigned_at.date() - datetime.fromisoformat(self.profile_as_of[:10]).date()).days
+
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {name: getattr(self, name).isoformat() for name in ("assigned_at", "send_after")}
+        times = {name: getattr(self, name).isoformat() for name in ("assigned_at", "send_after")}
+        return asdict(self) | times | {"held_share": self.held_share}
 
     @classmethod
     def from_json(cls, note: dict[str, Any]) -> Campaign:
         times = {name: datetime.fromisoformat(note[name]) for name in ("assigned_at", "send_after")}
-        return cls(**(note | times))
+        note = note | {"policies": tuple(note.get("policies", ()))}
+        return cls(**{name: value for name, value in (note | times).items() if name != "held_share"})
 
 
 @dataclass
@@ -96,26 +138,54 @@ class Campaigns:
         at: datetime,
         holdout: float = 0.1,
         users: Sequence[str] | None = None,
+        audience: str = "",
         most: int | None = None,
         spend: Spend | None = None,
+        offers: Sequence[Offer] = (),
+        per_user: int = 1,
         metric: str = "purchase",
         days: int = 14,
     ) -> Campaign:
         """Decide who gets the campaign and who is held out; gives its terms.
 
-        at: now, UTC; users: ids of the shop or pseudonyms (None: every customer); most: of them the `most` whom the last
-        `huaxiang uplift` ranks first; spend: those whose expected incremental profit is largest within a budget; holdout: share held out, 0 for none (its effect can then not be read)
-        raises: DefinitionError for impossible terms, ShopError where the name is taken or nobody may be reached
+        at: now, UTC; users: ids of the shop or pseudonyms (None: every customer); audience: of them its members; most: the `most`
+        whom the last `huaxiang uplift` ranks first; spend: those whose expected incremental profit is largest within a budget;
+        offers: what customers are given, dealt by chance, or with `spend` where each is expected to earn most, `per_user` a customer
+        at most; holdout: share held out, 0 for none (its effect can then not be read)
+        raises: DefinitionError for impossible terms, ShopError where the name is taken, nobody may be reached, or `at` lies before
+        the records, or before the profiles that would have to choose
         """
         self._check(name, channel, holdout, days, metric)
         self.lake.table("features")  # raises: nothing is built yet
         engine = self.lake.engine
+        until = self._check_time(at, by_profiles=bool(audience) or most is not None or spend is not None)
+        version = ""
+        if audience:
+            users, version = self._members(name, audience, users)
         listed = self.folder / self.settings.contact.suppress
         gone = read_list(listed) if self.settings.contact.suppress else []
         judged = engine.store(
-            judge_customers(self.lake, self.settings.contact, channel=channel, at=at, suppressed=self._pseudonyms(gone))
+            judge_customers(
+                self.lake,
+                self.settings.contact,
+                channel=channel,
+                at=at,
+                suppressed=self._pseudonyms(gone),
+                zone=self.settings.shop.timezone,
+            )
         )
-        target = find_asked(self.lake, self.pseudonyms, judged, users=users, most=most, spend=spend)
+        check_offers(offers, per_user)
+        target = find_asked(
+            self.lake,
+            self.pseudonyms,
+            judged,
+            users=users,
+            most=most,
+            spend=spend,
+            offers=offers,
+            per_user=per_user,
+            seed=self.settings.train.seed,
+        )
         asked = target.table
         counts = {
             row["why"]: int(row["n"])
@@ -128,7 +198,8 @@ class Campaigns:
             counts["no_profile"] = total - sum(counts.values())
         if not counts.get(None):
             raise ShopError("market.nobody", channel=channel, why=_reasons(counts))
-        place = place_sql(f"{self.pseudonyms.secret('campaign')}.{name}", "user_id")
+        salt = f"{self.pseudonyms.secret('campaign')}.{name}"
+        place = place_sql(salt, "user_id")
         assigned = (
             f"SELECT '{name}' AS campaign, user_id, CASE WHEN {place} < {holdout!r} THEN 'holdout' ELSE 'treated' END AS arm, "
             f"TIMESTAMP '{at.isoformat(sep=' ')}' AS assigned_at FROM {judged} SEMI JOIN {asked} USING (user_id) WHERE why IS NULL"
@@ -136,10 +207,22 @@ class Campaigns:
         with self.lake.step(f"campaign.{name}") as step:
             kept = engine.store(assigned)
             step.append(ASSIGNED, f"SELECT * FROM {kept}")
+            given = target.given
+            if offers and not given:
+                given = engine.store(deal_offers(f"SELECT user_id FROM {kept}", offers, salt))
+            if given:
+                paper = f"SELECT user_id, offer FROM {given}"
+                shown = paper if target.given else as_controls(f"SELECT * FROM {kept}", paper, offers)
+                step.append(
+                    OFFERED,
+                    f"SELECT '{name}' AS campaign, user_id, offer FROM ({shown}) SEMI JOIN {kept} USING (user_id)",
+                )
             arms = {
                 row["arm"]: int(row["n"]) for row in engine.rows(f"SELECT arm, count(*) AS n FROM {kept} GROUP BY arm")
             }
-            base, sd = self._before(kept, metric, days, at)
+            base, sd = self._before(kept, metric, days, min(at, until))
+            count = sum(arms.values())
+            share = arms.get("holdout", 0) / max(count, 1)
             found = Campaign(
                 name=name,
                 channel=channel,
@@ -148,19 +231,91 @@ class Campaigns:
                 days=days,
                 assigned_at=at,
                 send_after=next_open(at, self.settings.contact, self.settings.shop.timezone),
-                targeted_by=target.by,
+                targeted_by="audience" if audience and target.by == "list" else target.by,
                 asked=int(engine.value(f"SELECT count(*) FROM {asked}")),
                 treated=arms.get("treated", 0),
                 held_out=arms.get("holdout", 0),
                 left_out={reason: counts.get(reason, 0) for reason in (*REASONS, "no_profile") if counts.get(reason)},
-                detectable=detectable_effect(sum(arms.values()), sd, holdout=holdout) if holdout and sd else 0.0,
+                detectable=detectable_effect(count, sd, holdout=share) if 0 < share < 1 and sd else 0.0,
                 base=base,
                 profile_as_of=str(self.lake.note("build").get("as_of", "")),
                 uplift_version=target.version,
+                audience=audience,
+                audience_version=version,
                 expected=target.expected,
+                offers=count_offers(self.lake, f"SELECT * FROM {given}", f"SELECT * FROM {kept}") if given else {},
+                policies=tuple(one.to_json() for one in target.policies),
+                per_user=per_user,
             )
             step.note["campaign"] = found.to_json()
         for made in (judged, asked, kept):
+            engine.drop(made)
+        return found
+
+    def adopt(
+        self, path: Path, *, name: str, channel: str, control: str = "control", metric: str = "purchase", days: int = 14
+    ) -> list[tuple[Campaign, int]]:
+        """Take in a randomised test that another tool ran, from its log (campaign_adopt.py); gives each campaign with the rows left out.
+
+        name: of the campaign, where the log holds one; several are called as the log calls them
+        raises: SourceError and DefinitionError for a log that cannot be read, ShopError where a name is taken or nobody is known
+        """
+        from huaxiang.apply.market.campaign_adopt import read_log
+
+        check_metric(metric, days)
+        zone, salt = self.settings.shop.timezone, self.pseudonyms.secret("campaign")
+        drawn = read_log(path, name=name, control=control, zone=zone, salt=salt)
+        for one in drawn:
+            self._check(one.name, channel, 0.0, days, metric)
+        return [(self._adopt(one, channel, metric, days), one.left_out) for one in drawn]
+
+    def _adopt(self, drawn: Drawn, channel: str, metric: str, days: int) -> Campaign:
+        engine = self.lake.engine
+        users = self.pseudonyms.of_array(pa.array(drawn.users, pa.string()))
+        loaded = engine.load(pa.table({"user_id": users, "offer": pa.array(drawn.offers, pa.string())})).get_name()
+        known = engine.sql(self.lake.table("features"))
+        kept = engine.store(
+            f"SELECT '{drawn.name}' AS campaign, user_id, CASE WHEN offer = '' THEN 'holdout' ELSE 'treated' END AS arm, "
+            f"TIMESTAMP '{drawn.at.isoformat(sep=' ')}' AS assigned_at, offer FROM {loaded} SEMI JOIN ({known}) USING (user_id)"
+        )
+        names = sorted(set(drawn.offers) - {""})
+        with self.lake.step(f"campaign.{drawn.name}") as step:
+            step.append(ASSIGNED, f"SELECT * EXCLUDE (offer) FROM {kept}")
+            counts = {
+                row["offer"]: int(row["n"])
+                for row in engine.rows(f"SELECT offer, count(*) AS n FROM {kept} GROUP BY 1 ORDER BY 1")
+            }
+            if len(names) > 1:
+                shown = as_controls(
+                    f"SELECT * FROM {kept}", f"SELECT user_id, offer FROM {kept}", [Offer(one, 0.0) for one in names]
+                )
+                step.append(OFFERED, f"SELECT '{drawn.name}' AS campaign, user_id, offer FROM ({shown})")
+            held = counts.pop("", 0)
+            treated = sum(counts.values())
+            if not held or not treated:
+                raise ShopError("market.no_holdout", name=drawn.name, treated=treated, held_out=held)
+            base, sd = self._before(kept, metric, days, drawn.at)
+            share = held / (held + treated)
+            found = Campaign(
+                name=drawn.name,
+                channel=channel,
+                holdout=share,
+                metric=metric,
+                days=days,
+                assigned_at=drawn.at,
+                send_after=drawn.at,
+                targeted_by="elsewhere",
+                asked=len(drawn.users),
+                treated=treated,
+                held_out=held,
+                left_out={"no_profile": len(drawn.users) - held - treated} if len(drawn.users) > held + treated else {},
+                detectable=detectable_effect(held + treated, sd, holdout=share) if sd else 0.0,
+                base=base,
+                profile_as_of="",
+                offers=counts if len(names) > 1 else {},
+            )
+            step.note["campaign"] = found.to_json()
+        for made in (loaded, kept):
             engine.drop(made)
         return found
 
@@ -195,6 +350,27 @@ class Campaigns:
         if name in self.names():
             raise ShopError("market.name_taken", name=name)
 
+    def _check_time(self, at: datetime, *, by_profiles: bool) -> datetime:
+        """The time of the last record; raises ShopError for a plan before the first, or one that later profiles would choose for."""
+        first, last = known_span(self.lake)
+        if first is not None and at < first:
+            raise ShopError("market.before_records", at=_minute(at), first=_minute(first))
+        as_of = profiles_at(self.lake, self.settings.shop.timezone)
+        if by_profiles and as_of is not None and at < as_of:
+            day = at.replace(tzinfo=UTC).astimezone(ZoneInfo(self.settings.shop.timezone)).date()
+            raise ShopError("market.past", at=_minute(at), as_of=_minute(as_of), day=day)
+        return last or at
+
+    def _members(self, name: str, audience: str, users: Sequence[str] | None) -> tuple[list[str], str]:
+        """The members of the audience (of them those in `users`), and the version of its definition."""
+        texts = {one: settings.when for one, settings in self.settings.audiences.items()}
+        members = member_ids(Reader(self.lake, texts, self.settings.profile), audience)
+        if not members:
+            raise DefinitionError("market.empty_audience", name=name, audience=audience)
+        if users is not None:
+            members = sorted(set(members) & set(self._pseudonyms(users)))
+        return members, version_of(texts[audience], texts)
+
     def _pseudonyms(self, ids: Sequence[str]) -> list[str]:
         """Ids of the shop as pseudonyms; a pseudonym stays one (both stand in the list, for either may be meant)."""
         return [*ids, *(self.pseudonyms.of(one) for one in ids)]
@@ -208,6 +384,10 @@ class Campaigns:
             f"({outcomes_sql(self.lake, f'SELECT * FROM {assigned}', metric, days, at)})"
         )[0]
         return float(rows["mean"] or 0.0), float(rows["sd"] or 0.0)
+
+
+def _minute(at: datetime | None) -> str:
+    return "-" if at is None else at.isoformat(sep=" ", timespec="minutes")
 
 
 def _reasons(counts: dict[Any, int]) -> str:

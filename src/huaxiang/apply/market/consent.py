@@ -16,17 +16,23 @@ from huaxiang.engine.duck import quote
 from huaxiang.identity import canonical_events
 from huaxiang.settings import ContactSettings
 
-REASONS = ("suppressed", "refused", "unknown", "too_often")
+REASONS = ("not_yet", "suppressed", "refused", "unknown", "too_often")
 ASSIGNED = "market.assigned"
 CONTACT = "coupon_receive"  # the event that says a message reached a customer
 
 
 def judge_customers(
-    lake: Lake, contact: ContactSettings, *, channel: str, at: datetime, suppressed: Sequence[str] = ()
+    lake: Lake,
+    contact: ContactSettings,
+    *,
+    channel: str,
+    at: datetime,
+    suppressed: Sequence[str] = (),
+    zone: str = "UTC",
 ) -> str:
     """SQL of user_id and why (NULL: may be reached; else one of REASONS), a row a customer of the last build.
 
-    suppressed: pseudonyms; at: now, UTC
+    suppressed: pseudonyms; at: now, UTC, which may lie before the build: customers of whom nothing was known then are not_yet
     """
     engine = lake.engine
     users = engine.sql(lake.table("features"))
@@ -39,8 +45,10 @@ def judge_customers(
         if lake.has("clean.users")
         else "SELECT NULL::VARCHAR AS user_id, false AS known, false AS agreed WHERE false"
     )
+    as_of = profiles_at(lake, zone)
+    is_known = f"f.user_id IN ({_known_by(lake, at)})" if as_of is not None and at < as_of else "true"
     return (
-        f"SELECT f.user_id, CASE WHEN g.user_id IS NOT NULL THEN 'suppressed' "
+        f"SELECT f.user_id, CASE WHEN NOT {is_known} THEN 'not_yet' WHEN g.user_id IS NOT NULL THEN 'suppressed' "
         f"WHEN c.known AND NOT coalesce(c.agreed, false) THEN 'refused' "
         f"WHEN NOT coalesce(c.known, false) AND NOT {str(contact.unknown).lower()} THEN 'unknown' "
         f"WHEN coalesce(t.contacts, 0) >= {contact.most} THEN 'too_often' END AS why "
@@ -58,6 +66,31 @@ def next_open(at: datetime, contact: ContactSettings, zone: str) -> datetime:
     day = local.date() + timedelta(days=1 if local.time() >= end else 0)
     opens = datetime.combine(day, end, tzinfo=ZoneInfo(zone))
     return opens.astimezone(UTC).replace(tzinfo=None)
+
+
+def profiles_at(lake: Lake, zone: str) -> datetime | None:
+    """The moment (UTC) up to which the last build knows customers; None where it does not say. zone: of the shop"""
+    text = str(lake.note("build").get("as_of", ""))
+    if not text:
+        return None
+    found = datetime.fromisoformat(text)
+    return (found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC).replace(tzinfo=None)
+
+
+def known_span(lake: Lake) -> tuple[datetime | None, datetime | None]:
+    """When the first and the last of the shop's events happened (UTC)."""
+    row = lake.engine.rows(f"SELECT min(ts) AS first, max(ts) AS last FROM ({known_events(lake)})")[0]
+    return row["first"], row["last"]
+
+
+def _known_by(lake: Lake, at: datetime) -> str:
+    """SQL of the customers who had registered or done something by `at`."""
+    until = f"TIMESTAMP {quote(at.isoformat(sep=' '))}"
+    known = f"SELECT user_id FROM ({known_events(lake)}) WHERE ts < {until} AND user_id IS NOT NULL"
+    users = lake.table("clean.users") if lake.has("clean.users") else None
+    if users is None or "registered_at" not in users.columns:
+        return known
+    return f"{known} UNION SELECT user_id FROM ({lake.engine.sql(users)}) WHERE registered_at < {until}"
 
 
 def known_events(lake: Lake) -> str:

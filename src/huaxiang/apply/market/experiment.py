@@ -45,7 +45,7 @@ def read_experiment(
     treatment: the column that says what each customer got; columns: those known before (default: those left of `treatment`)
     raises: SourceError for a file that cannot be read, ModelError for an unknown column or arm, and where an arm is empty
     """
-    table = _read(path)
+    table = read_table(path)
     for name in (treatment, outcome, *columns):
         if name not in table.column_names:
             raise ModelError("market.no_column", name=name, have=", ".join(table.column_names))
@@ -96,7 +96,8 @@ def make_matrix(columns: dict[str, Any], left_out: dict[str, str]) -> Matrix:
     return Matrix(tuple(made), values, frozenset(categories))
 
 
-def _read(path: Path) -> pa.Table:
+def read_table(path: Path) -> pa.Table:
+    """A CSV or Parquet file; raises SourceError."""
     try:
         return pq.read_table(path) if path.suffix.lower() in (".parquet", ".pq") else pa_csv.read_csv(path)
     except FileNotFoundError as error:

@@ -19,18 +19,30 @@ Traits are the columns of `profiles`. Functions:
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
 import ibis
 
+from huaxiang.apply.market.values import (
+    TOLD,
+    Unheld,
+    closed_values,
+    compared_texts,
+    frequent_sql,
+    held_sql,
+    nearest,
+    words_sql,
+)
 from huaxiang.engine import Lake
 from huaxiang.errors import DefinitionError, ShopError
 from huaxiang.features.filters import EVENT_CODES, Constant, Function, compile_filter
 from huaxiang.features.in_ibis import to_ibis
 from huaxiang.features.nodes import Node, column
+from huaxiang.profile.tags import BY_NAME as TAGS
+from huaxiang.settings import ProfileSettings
 
 DID = {"bought": "purchase", "viewed": "view", "carted": "add_to_cart", "wished": "wish", "refunded": "refund", "reviewed": "review"}  # fmt: skip
 _TYPES = {"String": "string", "Boolean": "bool", "Date": "date", "Timestamp": "timestamp"}
@@ -39,12 +51,13 @@ _TYPES = {"String": "string", "Boolean": "bool", "Date": "date", "Timestamp": "t
 @dataclass(frozen=True)
 class Condition:
     """A checked condition. node: its tree (None: everybody); sets: what functions stand for, by the name the tree calls them;
-    traits: the columns it reads."""
+    traits: the columns it reads; unheld: the values it compares them with that no customer has."""
 
     text: str
     node: Node | None
     sets: Mapping[str, Call]
     traits: tuple[str, ...]
+    unheld: tuple[Unheld, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,16 +72,18 @@ class Call:
 @dataclass
 class Reader:
     """What conditions are read against. profiles: a row a customer; lake: of the shop; as_of: the date of the profiles;
-    others: the conditions of the shop's audiences, for in_audience."""
+    others: the conditions of the shop's audiences, for in_audience; rules: by which the profiles got tags and tiers."""
 
     lake: Lake
     others: Mapping[str, str] = field(default_factory=dict)
+    rules: ProfileSettings = field(default_factory=ProfileSettings)
 
     def __post_init__(self) -> None:
         if not self.lake.has("profiles"):
             raise ShopError("lake.no_table", name="profiles", have=", ".join(self.lake.names()) or "-")
         self.profiles = self.lake.table("profiles")
         self.as_of = date.fromisoformat(str(self.lake.note("build")["as_of"])[:10])
+        self.closed = closed_values(self.rules)
         self.traits = {name: kind for name, dtype in self.profiles.schema().items() if (kind := _plain(dtype))}
 
     def read(self, text: str, *, name: str = "audience", within: tuple[str, ...] = ()) -> Condition:
@@ -96,7 +111,57 @@ class Reader:
         functions = {called: function(called) for called in _SIGNATURES}
         found = compile_filter(text, self.traits, name=name, functions=functions)
         traits = tuple(sorted(one for one in found.columns if one not in calls))
-        return Condition(text.strip(), found.node, calls, traits)
+        unheld = (*self._check_values(name, found.node), *self._check_words(calls.values()))
+        return Condition(text.strip(), found.node, calls, traits, unheld)
+
+    def _check_values(self, name: str, node: Node | None) -> tuple[Unheld, ...]:
+        """The values compared with that nobody has; raises DefinitionError where a trait cannot take one at all."""
+        asked: dict[str, list[str]] = {}
+        for trait, value in dict.fromkeys(compared_texts(node)):
+            asked.setdefault(trait, []).append(value)
+        engine, found = self.lake.engine, []
+        profiles = engine.sql(self.profiles)
+        for trait, values in asked.items():
+            closed = self.closed.get(trait, ())
+            held = {row["value"] for row in engine.rows(held_sql(trait, values, profiles))}
+            gone = [value for value in values if value not in held and value not in closed]
+            if not gone:
+                continue
+            if closed:
+                near = nearest(trait, gone[0], closed)
+                key = "market.no_value_near" if near else "market.no_value"
+                raise DefinitionError(key, name=name, trait=trait, value=gone[0], near=near, have=", ".join(closed))
+            known = [row["value"] for row in engine.rows(frequent_sql(trait, profiles))]
+            found += [Unheld(trait, value, nearest(trait, value, known), tuple(known[:TOLD])) for value in gone]
+        return tuple(found)
+
+    def _check_words(self, calls: Iterable[Call]) -> list[Unheld]:
+        """The words of functions that stand for nothing in this shop: no item is named so, nobody consented to it, no such list."""
+        engine, found = self.lake.engine, []
+        for call in calls:
+            word = str(call.args[-1]) if call.args else ""
+            if call.function == "consents":
+                users = engine.sql(self.lake.table("ready.users"))
+                known = f"SELECT unnest(consent) AS value FROM ({users}) GROUP BY 1 ORDER BY count(*) DESC, 1"
+            elif call.function == "on_list":
+                if not self.lake.has("audience.lists"):
+                    found.append(Unheld("on_list", word, "", called=True))
+                    continue
+                known = f"SELECT DISTINCT name AS value FROM ({engine.sql(self.lake.table('audience.lists'))})"
+            elif call.function in ("tagged", "in_audience") or not word or self._names_items(call, word):
+                continue
+            else:
+                known = words_sql(engine.sql(self.lake.table("ready.items")))
+            have = [row["value"] for row in engine.rows(known)]
+            if word not in have:
+                found.append(Unheld(call.function, word, nearest(call.function, word, have), tuple(have[:TOLD]), True))
+        return found
+
+    def _names_items(self, call: Call, word: str) -> bool:
+        """Whether an item goes by the word (`did('search')` names an event only)."""
+        if call.function == "did" and len(call.args) < 2:
+            return True
+        return bool(self.lake.engine.value(f"SELECT count(*) FROM ({self.lake.engine.sql(self._items(word))})"))
 
     def _check_audience(self, name: str, other: str, within: tuple[str, ...]) -> None:
         if other in within:
@@ -110,9 +175,11 @@ class Reader:
         if "tags" not in self.profiles.columns:
             return
         engine = self.lake.engine
-        known = [
-            row["tag"] for row in engine.rows(f"SELECT DISTINCT unnest(tags) AS tag FROM ({engine.sql(self.profiles)})")
-        ]
+        known = [*TAGS, *self.rules.tags]
+        if tag in known:  # declared, though perhaps nobody has it today
+            return
+        told = engine.rows(f"SELECT DISTINCT unnest(tags) AS tag FROM ({engine.sql(self.profiles)})")
+        known += [row["tag"] for row in told]
         if tag not in known:
             near = difflib.get_close_matches(tag, known, n=1) or [", ".join(sorted(known)[:20]) or "-"]
             raise DefinitionError("market.no_tag", name=name, tag=tag, near=near[0])

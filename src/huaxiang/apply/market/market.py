@@ -21,6 +21,7 @@ from huaxiang.apply.market.grids import BEST, LEAST, lifecycle_flow, rfm_grid, r
 from huaxiang.apply.market.language import Reader
 from huaxiang.apply.market.segments import TABLE as SEGMENTS
 from huaxiang.apply.market.segments import Segments, find_segments
+from huaxiang.apply.market.values import Unheld
 from huaxiang.engine import Lake
 from huaxiang.errors import DefinitionError
 from huaxiang.settings import Settings
@@ -49,7 +50,14 @@ class Market:
 
     def preview(self, when: str, *, sample: int = 5) -> Preview:
         """Size, composition and a few members, without saving anything; raises DefinitionError with the mend."""
-        return preview(self.lake, when, self.conditions, sample=sample)
+        return preview(self._reader(), when, sample=sample)
+
+    def unheld(self, when: str) -> tuple[Unheld, ...]:
+        """The values that a condition compares traits with and that no customer has: misspelt, or rare."""
+        return self._reader().read(when).unheld
+
+    def _reader(self, conditions: Mapping[str, str] | None = None) -> Reader:
+        return Reader(self.lake, self.conditions if conditions is None else conditions, self.settings.profile)
 
     def save(self, name: str, when: str, *, meaning: str | None = None) -> Audience:
         """Keeps an audience under `name` in huaxiang.toml, and finds its members; a changed `when` is a new version.
@@ -58,7 +66,7 @@ class Market:
         """
         if not name.isidentifier():
             raise DefinitionError("market.audience_name", name=name)
-        Reader(self.lake, self.conditions | {name: when}).read(when, name=name, within=(name,))
+        self._reader(self.conditions | {name: when}).read(when, name=name, within=(name,))
         before = self.settings.audiences.get(name)
         kept = {} if before is None else {"meaning": before.meaning, "meaning_zh": before.meaning_zh}
         self.settings = self._declare(name, kept | {"when": when} | ({} if meaning is None else {"meaning": meaning}))
@@ -71,7 +79,7 @@ class Market:
                 "market.no_audience", name="remove", other=name, near=", ".join(self.conditions) or "-"
             )
         rest = {other: text for other, text in self.conditions.items() if other != name}
-        reader = Reader(self.lake, rest)
+        reader = self._reader(rest)
         for other, text in rest.items():
             reader.read(text, name=other, within=(other,))  # raises where one is built on it
         self.settings = self._declare(name, None)
@@ -80,14 +88,14 @@ class Market:
     def refresh(self) -> list[Audience]:
         """Finds every audience's members anew from the present profiles; who entered and left is kept."""
         with self.lake.step(STEP) as step:
-            return refresh(step, self.settings.audiences)
+            return refresh(step, self.settings.audiences, self.settings.profile)
 
     def audiences(self) -> list[Audience]:
         return audiences(self.lake, self.settings.audiences)
 
     def members(self, name: str) -> list[str]:
         """The customers (pseudonyms) an audience holds for now."""
-        return member_ids(self.lake, name, self.conditions)
+        return member_ids(self._reader(), name)
 
     def overlaps(self) -> list[dict[str, Any]]:
         return overlaps(self.lake)

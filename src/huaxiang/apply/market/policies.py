@@ -7,7 +7,8 @@ customers that a test treated at random and no model was fitted on: the doubly r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,9 @@ class Policy:
     profit: float
     interval: tuple[float, float] | None
     over_budget: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"interval": None if self.interval is None else list(self.interval)}
 
 
 def compare_policies(

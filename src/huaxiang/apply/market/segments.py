@@ -11,7 +11,7 @@ source: Hubert & Arabie 1985 (adjusted Rand index); Ben-Hur, Elisseeff & Guyon 2
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
 
@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from huaxiang.apply.market.people import Floats, read_traits
 from huaxiang.engine import Lake, Step
 from huaxiang.errors import ModelError
+from huaxiang.profile.names import Names
+from huaxiang.profile.say import label_of
+from huaxiang.words import Lang
 
 TABLE = "segments"
 SCHEMA = pa.schema([("user_id", pa.string()), ("segment", pa.int16()), ("as_of", pa.date32())])
@@ -49,6 +52,10 @@ class Difference:
     apart: float
     typical: float
     everybody: float
+    label: dict[Lang, str] = field(default_factory=dict)  # what the trait is called
+
+    def name(self, lang: Lang) -> str:
+        return self.label.get(lang) or label_of(self.trait)[lang]
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ def find_segments(step: Step, *, seed: int, as_of: str) -> Segments:
             int(number),
             int((label == number).sum()),
             float((label == number).mean()),
-            _differences(traits, values, scaled, label == number),
+            _differences(traits, values, Names.of(lake), label == number),
             _shares(words["lifecycle"], label == number),
             _shares(words["value_tier"], label == number),
         )
@@ -221,7 +228,7 @@ def _by_size(label: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _differences(
-    traits: tuple[str, ...], values: Floats, scaled: Floats, mine: NDArray[np.bool_]
+    traits: tuple[str, ...], values: Floats, names: Names, mine: NDArray[np.bool_]
 ) -> tuple[Difference, ...]:
     """The traits of the largest differences; of each family of one trait over several windows (orders_30d, orders_90d) one."""
     found: list[Difference] = []
@@ -233,7 +240,8 @@ def _differences(
         ranks = np.full(len(column), np.nan)
         ranks[known] = np.argsort(np.argsort(column[known])) / max(int(known.sum()) - 1, 1)
         apart = float((np.nanmean(ranks[mine]) - np.nanmean(ranks)) * np.sqrt(12))
-        found.append(Difference(name, round(apart, 3), float(np.nanmedian(column[mine])), float(np.nanmedian(column))))
+        medians = float(np.nanmedian(column[mine])), float(np.nanmedian(column))
+        found.append(Difference(name, round(apart, 3), *medians, names.label(name)))
     kept: dict[str, Difference] = {}
     for one in sorted(found, key=lambda one: -abs(one.apart)):
         kept.setdefault(_family(one.trait), one)

@@ -10,12 +10,12 @@ from rich.table import Table
 
 from huaxiang.apply.market.audiences import Preview
 from huaxiang.apply.market.segments import APART, Segment, Segments
+from huaxiang.apply.market.values import SAID
 from huaxiang.look.numbers import Numbers
 from huaxiang.profile.say import label_of
 from huaxiang.words import Lang, Words
 
 WIDTH = 24  # of a bar
-SAID = {"value_tier": "tier"}  # where the catalogue keeps the words of its values
 
 
 def show_preview(found: Preview, out: Console, lang: Lang) -> None:
@@ -28,6 +28,8 @@ def show_preview(found: Preview, out: Console, lang: Lang) -> None:
         out.print(words("market.nobody"), style="yellow")
     elif found.size == found.customers:
         out.print(words("market.everybody"), style="yellow")
+    for one in found.unheld:
+        out.print(one.say(lang), style="yellow", highlight=False, markup=False)
     for name, rows in found.composition.items():
         table = Table(box=None, header_style="dim", pad_edge=False)
         for column in (name, "members", "of_members", "of_customers"):
@@ -48,7 +50,10 @@ def show_preview(found: Preview, out: Console, lang: Lang) -> None:
     if found.sample:
         table = Table(box=None, header_style="dim", pad_edge=False, title=words("market.sample"), title_justify="left")
         for column in found.sample[0]:
-            table.add_column("user_id" if column == "user_id" else label_of(column)[lang])
+            if column == "user_id":
+                table.add_column(column, no_wrap=True)
+            else:
+                table.add_column(found.labels.get(column, label_of(column))[lang])
         for member in found.sample:
             table.add_row(*(_said(name, value, words, numbers) for name, value in member.items()))
         out.print(table, highlight=False, markup=False)
@@ -64,7 +69,7 @@ def segment_name(one: Segment, lang: Lang) -> str:
     """What sets a segment apart most, in a few words."""
     words = Words(lang)
     told = [
-        words(f"market.{'high' if d.apart > 0 else 'low'}", trait=label_of(d.trait)[lang])
+        words(f"market.{'high' if d.apart > 0 else 'low'}", trait=d.name(lang))
         for d in one.differences[:2]
         if abs(d.apart) >= APART
     ]
@@ -90,7 +95,7 @@ def show_segments(found: Segments, out: Console, lang: Lang) -> None:
         for d in one.differences:
             sign = "+" if d.apart > 0 else "−"
             table.add_row(
-                label_of(d.trait)[lang],
+                d.name(lang),
                 numbers.number(d.typical),
                 words("market.against", mean=numbers.number(d.everybody)),
                 f"{sign}{abs(d.apart):.1f} σ",

@@ -33,6 +33,7 @@ class Uplift:
     learner: str
     inner: dict[str, float]
     score: Score
+    config: LearnerConfig
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def fit_uplift(
     """A learner chosen on inner folds and fitted on all rows; raises ModelError where an arm is empty."""
     check_arms(treated, y)
     config, inner = choose_learner(x, treated, y, seed=seed, grid=grid)
-    return Uplift(config.name, inner, fit_learner(config, x, treated, y, seed=seed))
+    return Uplift(config.name, inner, fit_learner(config, x, treated, y, seed=seed), config)
 
 
 def draw_effects(

@@ -12,28 +12,35 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from huaxiang.apply.market.consent import ASSIGNED, CONTACT, known_events
 from huaxiang.apply.market.experiment import make_matrix
-from huaxiang.apply.market.uplift import Tell, fit_uplift, measure_uplift
+from huaxiang.apply.market.offers import offers_of
+from huaxiang.apply.market.uplift import Tell, draw_effects, fit_uplift, measure_uplift
 from huaxiang.apply.market.uplift_learners import LearnerConfig
 from huaxiang.engine import Lake
+from huaxiang.engine.duck import quote
 from huaxiang.errors import ModelError, ShopError
 from huaxiang.models.metrics import Floats, roc_auc
 from huaxiang.models.zoo import Matrix, make_model
 from huaxiang.models.zoo.baseline import BaselineConfig
 from huaxiang.models.zoo.boosting import BoostingConfig
 from huaxiang.models.zoo.linear import LinearConfig
+from huaxiang.words import LANGS
+
+if TYPE_CHECKING:
+    from huaxiang.apply.market.campaigns import Campaign
 
 SCORES = "market.uplift"
 WINDOW_DAYS = 45  # in which a redemption counts
 TOP = 0.2  # share of customers reached, in the comparison
 NEED = 40  # redemptions to learn from, and to measure on half as many
 RESAMPLES = 1000
+DRAWS = 20  # learners fitted on customers drawn again, for the interval of a campaign's profit
 
 
 @dataclass(frozen=True)
@@ -67,13 +74,16 @@ def find_uplift(
     grid: Sequence[LearnerConfig] | None = None,
     tell: Tell = lambda line: None,
 ) -> dict[str, Any]:
-    """Measure, then score every customer into `market.uplift` (user_id, score, basis, as_of); gives what was found as JSON.
+    """Measure, then score every customer into `market.uplift`; gives what was found as JSON.
+
+    user_id, offer ("": any message), score (effect, outcomes a customer), likely (chance that a treated one responds at all), draws
+    (the effect by learners fitted on customers drawn again), basis, as_of
 
     grid: the learners to choose among (default: learner_grid)
     raises: ShopError where there is neither a campaign with hold-out nor enough redemptions
     """
     lake.table("features")  # raises: nothing is built yet
-    rows = _randomised_rows(lake)
+    rows = randomised_rows(lake)
     if rows is not None:
         found, score = _from_holdouts(lake, rows, seed, repeats, grid, tell)
     else:
@@ -82,9 +92,8 @@ def find_uplift(
     found |= {"as_of": as_of, "seed": seed}
     text = json.dumps([found, lake.note("build").get("mark", "")], sort_keys=True, default=str)
     found["version"] = hashlib.sha256(text.encode()).hexdigest()[:12]
-    table = pa.table({"user_id": score[0], "score": score[1]})
     with lake.step("uplift") as step:
-        loaded = lake.engine.load(table)
+        loaded = lake.engine.load(score)
         step.replace(SCORES, f"SELECT *, '{found['basis']}' AS basis, '{as_of}' AS as_of FROM {loaded.get_name()}")
         step.note |= {"basis": found["basis"], "version": found["version"], "as_of": as_of}
         lake.engine.drop(loaded)
@@ -93,18 +102,63 @@ def find_uplift(
 
 def _from_holdouts(
     lake: Lake, rows: pa.Table, seed: int, repeats: int, grid: Sequence[LearnerConfig] | None, tell: Tell
-) -> tuple[dict[str, Any], Any]:
+) -> tuple[dict[str, Any], pa.Table]:
+    """Of any message, and of each offer that was tried by chance on enough customers, with the learner chosen for messages."""
     everyone = _everyone(lake)
+    found, scores, chosen = _learn_effect(rows, everyone, "", seed, repeats, grid, tell)
+    offers: dict[str, Any] = {}
+    tables = [scores]
+    for offer in tried_offers(lake):
+        own = randomised_rows(lake, offer)
+        try:
+            if own is None:
+                raise ModelError("market.one_arm", need=1, treated=0, control=0)
+            offers[offer], scores, _ = _learn_effect(own, everyone, offer, seed, 1, (chosen,), tell)
+            tables.append(scores)
+        except ModelError as error:  # too few of it: the other offers stand without it
+            offers[offer] = {"why": {lang: error.what(lang) for lang in LANGS}}
+    return {"basis": "effect", **found, "offers": offers}, pa.concat_tables(tables)
+
+
+def _learn_effect(
+    rows: pa.Table,
+    everyone: pa.Table,
+    offer: str,
+    seed: int,
+    repeats: int,
+    grid: Sequence[LearnerConfig] | None,
+    tell: Tell,
+) -> tuple[dict[str, Any], pa.Table, LearnerConfig]:
     x, all_x = _features(rows, everyone)
     treated, y = (np.asarray(rows[name].to_numpy(), dtype=float) for name in ("treated", "outcome"))
     report = measure_uplift(x, treated, y, seed=seed, repeats=repeats, grid=grid, tell=tell)
     fitted = fit_uplift(x, treated, y, seed=seed, grid=grid)
+    drawn = np.array(list(draw_effects(fitted.config, x, treated, y, all_x, seed=seed, count=DRAWS)))
+    reached = treated == 1
+    responds = make_model(LinearConfig("binary", l2=0.003)).fit(
+        x.rows(reached), (y[reached] > 0).astype(float), seed=seed
+    )
     campaigns = sorted(set(rows["campaign"].to_pylist()))
-    found = {"basis": "effect", "campaigns": campaigns, "learner": fitted.learner, "uplift": report.to_json()}
-    return found, (everyone["user_id"], fitted.score(all_x))
+    found = {"campaigns": campaigns, "learner": fitted.learner, "uplift": report.to_json()}
+    return found, _scores(everyone, offer, fitted.score(all_x), responds.score(all_x), drawn), fitted.config
 
 
-def _from_redemptions(lake: Lake, seed: int) -> tuple[dict[str, Any], Any]:
+def _scores(everyone: pa.Table, offer: str, score: Floats, likely: Floats, drawn: Floats) -> pa.Table:
+    """drawn: (D, N)"""
+    count = everyone.num_rows
+    ends = np.arange(count + 1, dtype=np.int32) * len(drawn)
+    draws = pa.ListArray.from_arrays(ends, pa.array(drawn.T.ravel().astype(np.float32), pa.float32()))
+    columns = {
+        "user_id": everyone["user_id"],
+        "offer": pa.array([offer] * count, pa.string()),
+        "score": score,
+        "likely": likely,
+        "draws": draws,
+    }
+    return pa.table(columns)
+
+
+def _from_redemptions(lake: Lake, seed: int) -> tuple[dict[str, Any], pa.Table]:
     rows = _redemption_rows(lake)
     y = np.asarray(rows["redeemed"].to_numpy(), dtype=float)
     starts = np.array(rows["started"].to_pylist(), dtype="datetime64[D]")
@@ -121,7 +175,8 @@ def _from_redemptions(lake: Lake, seed: int) -> tuple[dict[str, Any], Any]:
     found = _measure_redemption(likely, spend, y[held], name, sorted(set(campaigns)), int(learn.sum()), seed)
     refitted = make_model(_MODELS[name]).fit(x, y, seed=seed)
     said = {"basis": "redemption", "redemption": asdict(found) | {"is_null": found.is_null}}
-    return said, (everyone["user_id"], refitted.score(all_x))
+    likely_now = refitted.score(all_x)
+    return said, _scores(everyone, "", likely_now, likely_now, np.zeros((0, len(likely_now))))
 
 
 def _everyone(lake: Lake) -> pa.Table:
@@ -217,24 +272,34 @@ def _redemption_rows(lake: Lake) -> pa.Table:
     return rows
 
 
-def _randomised_rows(lake: Lake) -> pa.Table | None:
-    """A row a customer of a campaign that held some out and whose days have passed (None: there is no such campaign)."""
-    from huaxiang.apply.market.campaign_read import outcomes_sql
+def tried_offers(lake: Lake) -> list[str]:
+    """The offers of campaigns that held some out and gave each customer one."""
+    return sorted({offer for one in _finished(lake) if one.per_user == 1 for offer in one.offers})
+
+
+def _finished(lake: Lake) -> list[Campaign]:
+    """The campaigns that held some out and whose days have passed."""
     from huaxiang.apply.market.campaigns import Campaign
 
     if not lake.has(ASSIGNED):
-        return None
-    engine = lake.engine
-    end = engine.value(f"SELECT max(ts) FROM ({known_events(lake)})")
-    assigned = engine.sql(lake.table(ASSIGNED))
-    parts = []
-    for step, note in sorted(lake.manifest().steps.items()):
-        if not step.startswith("campaign."):
-            continue
-        campaign = Campaign.from_json(note["campaign"])
-        done = (end - campaign.assigned_at).days >= campaign.days
-        if done and campaign.treated and campaign.held_out:
-            mine = f"SELECT * FROM ({assigned}) WHERE campaign = '{campaign.name}'"
+        return []
+    end = lake.engine.value(f"SELECT max(ts) FROM ({known_events(lake)})")
+    steps = sorted(lake.manifest().steps.items())
+    found = [Campaign.from_json(note["campaign"]) for step, note in steps if step.startswith("campaign.")]
+    return [one for one in found if (end - one.assigned_at).days >= one.days and one.treated and one.held_out]
+
+
+def randomised_rows(lake: Lake, offer: str = "") -> pa.Table | None:
+    """A row a customer of a finished campaign (None: there is none); with `offer` only those who got it, and whom it was compared with."""
+    from huaxiang.apply.market.campaign_read import outcomes_sql
+
+    engine, parts = lake.engine, []
+    for campaign in _finished(lake):
+        if not offer or (offer in campaign.offers and campaign.per_user == 1):
+            mine = f"SELECT * FROM ({engine.sql(lake.table(ASSIGNED))}) WHERE campaign = '{campaign.name}'"
+            if offer:
+                given = f"SELECT user_id FROM ({offers_of(lake, campaign.name)}) WHERE offer = {quote(offer)}"
+                mine = f"SELECT * FROM ({mine}) SEMI JOIN ({given}) USING (user_id)"
             outcomes = outcomes_sql(lake, mine, campaign.metric, campaign.days, campaign.assigned_at)
             parts.append(
                 f"SELECT user_id, '{campaign.name}' AS campaign, DATE '{campaign.assigned_at.date()}' AS started, treated, outcome FROM ({outcomes})"

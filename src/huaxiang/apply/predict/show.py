@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from huaxiang.look.numbers import Numbers
+from huaxiang.profile.say import say_feature
 from huaxiang.words import Lang, Words
 
 if TYPE_CHECKING:
@@ -204,24 +205,32 @@ def show_intent(report: Mapping[str, Any], console: Console, lang: Lang) -> None
             )
 
 
-def show_moved(found: Moved, console: Console, lang: Lang) -> None:
+def show_moved(found: Moved, console: Console, lang: Lang, currency: str) -> None:
     """The answer of `Shop.predict.what_if`."""
-    words, numbers = Words(lang), Numbers(lang)
+    words, numbers = Words(lang), Numbers(lang, currency)
+
+    def figure(value: float) -> str:
+        return numbers.number(value, 2) if found.kind == "number" else numbers.percent(value, 1)
 
     def said(one: Answer) -> str:
-        return f"{one.label} {numbers.number(one.value, 3)}".strip()
+        return words("profile.say.class", label=one.label, share=figure(one.value)) if one.label else figure(one.value)
 
-    def known(value: float | None) -> str:
-        return words("predict.whatif.unknown") if value is None else numbers.number(value)
+    def known(name: str, value: float | None) -> str:
+        if value is None:
+            return words("predict.whatif.unknown")
+        return say_feature(name, value, found.units.get(name, ""), currency)[lang]
 
-    title = words("predict.whatif.title", outcome=found.outcome, before=said(found.before), after=said(found.after))
+    def label(name: str) -> str:
+        return found.labels.get(name, {}).get(lang, name)
+
+    title = words(
+        "predict.whatif.title", outcome=label(found.outcome), before=said(found.before), after=said(found.after)
+    )
     console.print(title, style="bold", highlight=False, markup=False)
     for name, (before, after) in found.changed.items():
-        feature = words.either(f"traits.{name}", name)
+        values = {"before": known(name, before), "after": known(name, after)}
         console.print(
-            "  " + words("predict.whatif.changed", feature=feature, before=known(before), after=known(after)),
-            highlight=False,
-            markup=False,
+            "  " + words("predict.whatif.changed", feature=label(name), **values), highlight=False, markup=False
         )
     ends = {
         "low": found.before.low,
@@ -230,21 +239,17 @@ def show_moved(found: Moved, console: Console, lang: Lang) -> None:
         "new_high": found.after.high,
     }
     console.print(
-        words("predict.whatif.interval", **{name: numbers.number(end, 3) for name, end in ends.items()}),
-        highlight=False,
+        words("predict.whatif.interval", **{name: figure(end) for name, end in ends.items()}), highlight=False
     )
     for kind in ("outside", "unread"):
         if names := getattr(found, kind):
+            listed = words("profile.say.comma").join(map(label, names))
             console.print(
-                words(f"predict.whatif.{kind}", features=_listed(names, words)),
-                style="yellow",
-                highlight=False,
-                markup=False,
+                words(f"predict.whatif.{kind}", features=listed), style="yellow", highlight=False, markup=False
             )
     console.print(words("predict.whatif.reasons"), style="dim")
     for name, value, effect in found.after.reasons:
-        feature = words.either(f"traits.{name}", name)
-        console.print(f"  {effect:+.3f}  {feature}: {known(value)}", highlight=False, markup=False)
+        console.print(f"  {effect:+.3f}  {label(name)}: {known(name, value)}", highlight=False, markup=False)
     note = words(
         "predict.whatif.note",
         model=words.either(f"models.name.{found.model}", found.model),
@@ -252,10 +257,6 @@ def show_moved(found: Moved, console: Console, lang: Lang) -> None:
         date=found.as_of,
     )
     console.print(note, style="dim", highlight=False, markup=False)
-
-
-def _listed(names: Sequence[str], words: Words) -> str:
-    return words("profile.say.comma").join(words.either(f"traits.{name}", name) for name in names)
 
 
 def _table(*columns: str) -> Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from huaxiang.models.histories import HistoryReader
 from huaxiang.models.labelled import feature_matrix
 from huaxiang.models.predictor import Predictor
 from huaxiang.models.zoo import Matrix, VectorConfig
+from huaxiang.profile.names import Names
 from huaxiang.settings import Settings
+from huaxiang.words import Lang
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Answer:
 class Moved:
     """What was changed (feature: from, to), the prediction before and after; outside: changed features whose new value lies beyond all
     that this shop's customers show, so that the model answers from the edge of what it has seen. as_of, version: of the features and the
-    model.
+    model; labels, units: of the outcome and of every feature named here.
     """
 
     outcome: str
@@ -53,6 +55,9 @@ class Moved:
     as_of: str
     model: str
     version: str
+    kind: str = ""  # binary, number or class
+    labels: dict[str, dict[Lang, str]] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -89,16 +94,23 @@ def what_if(
     for name, value in changes.items():
         values[0, read.index(name)] = np.nan if value is None else value
     changed = Matrix(x.columns, values, history=x.history)
+    before, after = _answer(predictor, user_id, x), _answer(predictor, user_id, changed)
+    names_of, told = Names.of(lake), {outcome: "", **changes}
+    told |= {name: "" for one in (before, after) for name, *_ in one.reasons}
+    kinds = {str(one["name"]): str(one.get("kind", "")) for one in lake.note("build").get("outcomes", [])}
     return Moved(
         outcome,
         {name: (_number(x.values[0, read.index(name)]), value) for name, value in changes.items()},
-        _answer(predictor, user_id, x),
-        _answer(predictor, user_id, changed),
+        before,
+        after,
         _outside(lake, changes),
         tuple(name for name in changes if name not in columns or name in predictor.model.dropped),
         as_of,
         predictor.name,
         version,
+        kinds.get(outcome, ""),
+        {name: names_of.label(name) for name in told},
+        {name: names_of.units.get(name, "") for name in told},
     )
 
 

@@ -50,11 +50,11 @@ def test_a_ring_of_150000_accounts_is_found_beside_a_small_one() -> None:
     crowd = np.arange(150_000)
     device = np.concatenate(
         [crowd % 5_000, np.full(6, 5_001), np.full(150_000, 5_000)]
-    )  # 30 a device, and one address for all
+    )  # 30 a device, and one payment for all
     user = np.concatenate([crowd, np.arange(150_002, 150_008), crowd])
     order = np.lexsort((user, device))
     kind = np.full(5_002, KINDS.index("device"))
-    kind[5_000] = KINDS.index("address")
+    kind[5_000] = KINDS.index("payment")
     ties = Ties(users, user[order], device[order], kind)
     rings = find_rings(ties)
     assert sorted(rings.users) == [6, 150_000]
@@ -67,8 +67,8 @@ def test_no_ties_are_no_rings() -> None:
     assert np.isnan(aggregate(ties, np.ones((3, 1)), ("x",)).values[:, 2:]).all()
 
 
-def test_a_circle_is_who_hangs_together_by_identifiers() -> None:
-    circles = find_circles(make_ties(6, [("device", [0, 1]), ("address", [1, 2]), ("burst", [3, 4]), ("other", [4, 5])]))  # fmt: skip
+def test_a_circle_is_who_hangs_together_by_identifiers_other_than_addresses() -> None:
+    circles = find_circles(make_ties(6, [("device", [0, 1]), ("payment", [1, 2]), ("address", [2, 5]), ("burst", [3, 4]), ("other", [4, 5])]))  # fmt: skip
     assert circles[0] == circles[1] == circles[2] != circles[4]
     assert circles[3] == -1 and circles[4] == circles[5]
 

@@ -10,13 +10,14 @@ from huaxiang.apply.guard.rings import find_circles, find_rings
 from huaxiang.apply.guard.ties import KINDS, Ties
 
 
-def make_ties(users: int, keys: list[tuple[str, list[int]]]) -> Ties:
-    """Ties from each key's kind and the customers who have it."""
+def make_ties(users: int, keys: list[tuple[str, list[int]]], days: list[int] | None = None) -> Ties:
+    """Ties from each key's kind and the customers who have it. days: ago of each key (default: each another)"""
     return Ties(
         users,
         np.array([user for _, holders in keys for user in holders], dtype=np.int64),
         np.array([at for at, (_, holders) in enumerate(keys) for _ in holders], dtype=np.int64),
         np.array([KINDS.index(kind) for kind, _ in keys], dtype=np.int64),
+        np.arange(len(keys)) if days is None else np.array(days),
     )
 
 
@@ -55,7 +56,7 @@ def test_a_ring_of_150000_accounts_is_found_beside_a_small_one() -> None:
     order = np.lexsort((user, device))
     kind = np.full(5_002, KINDS.index("device"))
     kind[5_000] = KINDS.index("payment")
-    ties = Ties(users, user[order], device[order], kind)
+    ties = Ties(users, user[order], device[order], kind, np.zeros_like(kind))
     rings = find_rings(ties)
     assert sorted(rings.users) == [6, 150_000]
     assert np.count_nonzero(rings.of == -1) == 4
@@ -86,3 +87,11 @@ def test_neighbours_are_the_others_with_the_same_keys() -> None:
 def test_the_largest_of_the_others_where_two_have_it() -> None:
     near = aggregate(make_ties(3, [("device", [0, 1, 2])]), np.array([[5.0], [5], [1]]), ("x",))
     assert list(near.values[:, near.columns.index("near_max_x")]) == [5, 5, 5]
+
+
+def test_what_is_bought_on_one_day_is_one_trip_and_seasons_do_not_add_up() -> None:
+    members = list(range(6))
+    bursts = [("burst", members), ("burst", members)]
+    assert len(find_rings(make_ties(6, bursts, [3, 4]))) == 1
+    assert len(find_rings(make_ties(6, bursts, [3, 3]))) == 0
+    assert len(find_rings(make_ties(6, bursts, [3, 200]))) == 0

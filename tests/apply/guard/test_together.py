@@ -44,41 +44,43 @@ def copies(engine: Engine, bought: list[tuple[int, int, int]], group: list[int])
 
 
 def test_a_group_that_buys_what_nobody_else_buys_copies_and_one_that_buys_milk_does_not(engine: Engine) -> None:
-    crowd = [(user, 1, 3 + user % 6) for user in range(10, 50)]  # everybody buys item 1
+    crowd = [(user, 1, 3 + user % 6) for user in range(10, 410)]  # everybody buys item 1
     group = [(user, 1, 5) for user in range(4)] + [
         (user, 7, 4 + user) for user in range(3)
     ]  # days 4 to 6: one fortnight
-    # item 7: 2 others; outside nobody of 40, so (4 − 1) × 0.5 / 41 = 0.04 is usual and 0.04 + 3 × 0.19 = 0.62 the limit
+    # item 7: 2 others in the fortnight; outside nobody of 400, so (4 − 1) × 0.5 / 401 = 0.0037 is usual, and 2 ln(2 / 0.0037) − 2 = 10.6.
+    # The group bought item 1 in three spans and item 7 in three days and two fortnights or three: ln(9 / 0.01) = 6.8 at most.
     assert copies(engine, crowd + group, [0, 1, 2, 3]) == {0: 2, 1: 2, 2: 2}
 
 
 def test_orders_a_month_apart_are_no_copies(engine: Engine) -> None:
-    crowd = [(user, 1, 1 + user % 28) for user in range(10, 90)]
-    assert copies(engine, [*crowd, (0, 7, 1), (1, 7, 29)], [0, 1]) == {}
-    assert copies(engine, [*crowd, (0, 7, 8), (1, 7, 14)], [0, 1]) == {0: 1, 1: 1}
+    crowd = [(user, 1, 1 + user % 28) for user in range(10, 900)]
+    assert copies(engine, [*crowd, (0, 7, 1), (1, 7, 22)], [0, 1]) == {}
+    assert copies(engine, [*crowd, (0, 7, 8), (1, 7, 8), (2, 7, 14)], [0, 1, 2]) == {0: 2, 1: 2, 2: 2}
 
 
 def test_coupons_of_new_accounts_are_a_farm_where_the_group_has_more_than_chance() -> None:
     used = np.zeros(100, dtype=bool)
     used[[0, 1, 2, 3, 50]] = True
     groups = groups_of([0, 1, 2, 3, 4], [50, 51])
-    # 4 of 5, outside 1 of 95: 5 × 1.5 / 96 = 0.08 is usual; 1 of 2 with 2 × 4.5 / 99 = 0.09: 1 > 0.09 + 3 × 0.3 = 0.99
-    assert count_coupon_users(groups, used)[[0, 4, 50, 51, 70]].tolist() == [4, 4, 1, 1, 0]
+    # 4 of 5, outside 1 of 95: 5 × 1.5 / 96 = 0.08 is usual, 4 ln(4 / 0.08) − 4 = 11.7 > ln 100 = 4.6; 1 of 2 with 2 × 4.5 / 99 = 0.09: 1.5
+    assert count_coupon_users(groups, used)[[0, 4, 50, 51, 70]].tolist() == [4, 4, 0, 0, 0]
     assert count_coupon_users(groups_of([0, 1, 2, 3, 4]), np.ones(100, dtype=bool)).max() == 0  # everybody does
 
 
 def test_accounts_made_within_days_of_one_another_are_counted_and_a_first_day_of_all_is_not() -> None:
-    day = np.arange(200.0)
+    day = np.arange(2000.0)
     day[:4] = [100, 101, 103, 150]
+    day[[7, 9]] = [300, 300]
     found = count_made_together(groups_of([0, 1, 2, 3], [7, 9]), day)
-    assert found[:4].tolist() == [3, 3, 3, 0] and found[[7, 9, 20]].tolist() == [2, 2, 0]
+    assert found[:4].tolist() == [3, 3, 3, 0] and found[[7, 9, 20]].tolist() == [0, 0, 0]  # two may well meet by chance
     assert count_made_together(groups_of([0, 1, 2]), np.zeros(200)).max() == 0  # the day the shop began to record
     assert count_made_together(groups_of(), np.zeros(3)).tolist() == [0, 0, 0]
 
 
 def test_a_locker_is_no_ring_and_its_strangers_do_not_chain() -> None:
     user, key = np.array([0, 1, 2, 3, 4, 5, 5, 6]), np.array([0, 0, 0, 0, 0, 0, 1, 1])
-    ties = Ties(8, user, key, np.array([KINDS.index("address"), KINDS.index("device")]))
+    ties = Ties(8, user, key, np.array([KINDS.index("address"), KINDS.index("device")]), np.zeros(2, int))
     rings = find_rings(ties)
     assert len(rings) == 0
     groups = find_groups(ties, rings)
@@ -87,7 +89,7 @@ def test_a_locker_is_no_ring_and_its_strangers_do_not_chain() -> None:
 
 def test_an_address_that_a_ring_shares_is_counted_with_it() -> None:
     user, key = np.array([0, 1, 2, 3, 4, 5, 0, 1, 7]), np.array([0] * 6 + [1] * 3)
-    rings = find_rings(Ties(8, user, key, np.array([KINDS.index("device"), KINDS.index("address")])))
+    rings = find_rings(Ties(8, user, key, np.array([KINDS.index("device"), KINDS.index("address")]), np.zeros(2, int)))
     assert rings.of.tolist() == [0] * 6 + [-1, -1] and rings.kinds[0][KINDS.index("address")] == 1
 
 

@@ -14,12 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from huaxiang.apply.guard.ties import KINDS, Ties
+from huaxiang.apply.guard.window import SEASON_DAYS
 
 Ints = NDArray[np.int64]
 EPSILON = 0.1
 MIN_USERS = 5  # a household may share an address, a device and a card: four are no ring
 # A promotion too makes many buy the same on one day. A ring of buyers has bought together several times, and most of it each time.
-MIN_BURSTS, MIN_FILL = 2, 0.3  # bursts a member shares at least; ties there are over ties there could be
+MIN_BURSTS, MIN_FILL = (
+    2,
+    0.3,
+)  # bursts a member shares at least, and days of the ring; ties there are over ties there could be
 ROUNDS = 60
 LOOSEN = 4  # a component too loose loses a quarter of its keys, the widest
 BURST, ADDRESS = KINDS.index("burst"), KINDS.index("address")
@@ -48,9 +52,12 @@ def find_rings(ties: Ties) -> Rings:
     """
     weight = 1.0 / np.log(ties.holders + 5.0)[ties.key]
     bought = ties.kind[ties.key] == BURST
-    found = _search(ties, weight, ~bought & (ties.kind[ties.key] != ADDRESS), 1) + _search(
-        ties, weight, bought, MIN_BURSTS
-    )
+    season = ties.ago // SEASON_DAYS
+    found = _search(ties, weight, ~bought & (ties.kind[ties.key] != ADDRESS), 1)
+    for one in np.unique(
+        season[ties.key[bought]]
+    ):  # over a year the promotions of all seasons would hold everybody together
+        found += _search(ties, weight, bought & (season[ties.key] == one), MIN_BURSTS)
     found.sort(key=lambda group: -group.density * np.log(len(group.users)))
     of, held = np.full(ties.users, -1, dtype=np.int64), np.zeros(ties.users, dtype=np.int64)
     kinds: list[Ints] = []
@@ -121,7 +128,7 @@ def _only(
     """The ties of `left` alone, customers and keys numbered anew; names: what the customers were called."""
     users, user = np.unique(ties.user[left], return_inverse=True)
     keys, key = np.unique(ties.key[left], return_inverse=True)
-    return Ties(len(users), user, key, ties.kind[keys]), weight[left], names[users]
+    return Ties(len(users), user, key, ties.kind[keys], ties.ago[keys]), weight[left], names[users]
 
 
 def _core(ties: Ties, left: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
@@ -190,7 +197,11 @@ def _groups(ties: Ties, weight: NDArray[np.float64], kept: NDArray[np.bool_]) ->
     for inside in np.split(places[order], np.flatnonzero(np.diff(of_tie[order])) + 1):
         users, held = np.unique(ties.user[inside], return_counts=True)
         keys, holders = np.unique(ties.key[inside], return_counts=True)
-        together = ties.kind[keys[0]] != BURST or len(inside) >= MIN_FILL * len(users) * len(keys)
+        bursts = ties.kind[keys[0]] == BURST
+        if bursts and len(np.unique(ties.ago[keys])) < MIN_BURSTS:  # what is bought on one day is one trip
+            done[inside] = True
+            continue
+        together = not bursts or len(inside) >= MIN_FILL * len(users) * len(keys)
         if len(users) >= MIN_USERS and not together:
             widest = keys[np.argsort(-holders, kind="stable")[: max(1, len(keys) // LOOSEN)]]
             done[inside[np.isin(ties.key[inside], widest)]] = True

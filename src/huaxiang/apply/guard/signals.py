@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from huaxiang.apply.guard.rings import Rings
 from huaxiang.apply.guard.ties import KINDS, Ties
-from huaxiang.apply.guard.together import SURE, Groups, copies_sql, count_coupon_users, count_made_together, load_groups
+from huaxiang.apply.guard.together import (
+    Groups,
+    beyond_chance_sql,
+    copies_sql,
+    count_coupon_users,
+    count_made_together,
+    load_groups,
+)
 from huaxiang.apply.guard.window import Window
 from huaxiang.engine import Engine
 from huaxiang.models.metrics import Floats
@@ -116,10 +123,10 @@ def _reviews_sql(acts: str) -> str:
     return f"""
         WITH reviews AS (SELECT * FROM {acts} WHERE event = 'review'),
         usual AS (SELECT item_no, sum(rating) AS total, count(rating) AS n FROM reviews WHERE rating IS NOT NULL GROUP BY 1),
-        items AS (SELECT item_no, count(DISTINCT user_no) AS reviewers FROM reviews WHERE letters >= 6 GROUP BY 1),
-        of_item AS (SELECT said, item_no, count(DISTINCT user_no) AS users, any_value(reviewers) AS items_reviewers FROM reviews JOIN items USING (item_no) WHERE letters >= 6 GROUP BY ALL),
+        items AS (SELECT item_no, count(DISTINCT user_no) AS reviewers, count(DISTINCT said) AS texts FROM reviews WHERE letters >= 6 GROUP BY 1),
+        of_item AS (SELECT said, item_no, count(DISTINCT user_no) AS users, any_value(reviewers) AS items_reviewers, any_value(texts) AS texts FROM reviews JOIN items USING (item_no) WHERE letters >= 6 GROUP BY ALL),
         everywhere AS (SELECT said, sum(users) AS users FROM of_item GROUP BY 1),
-        texts AS (SELECT t.said, t.item_no FROM of_item t JOIN everywhere e USING (said) WHERE t.users >= {COPIERS} AND t.users > {usual} + {SURE} * sqrt({usual}))
+        texts AS (SELECT t.said, t.item_no FROM of_item t JOIN everywhere e USING (said) WHERE t.users >= {COPIERS} AND {beyond_chance_sql("t.users", usual, "t.texts")})
         SELECT user_no, sum(n) AS reviews, max(n) AS reviews_max_day, sum(gap) / nullif(sum(rated), 0) AS rating_gap,
             sum(copied) / nullif(sum(told), 0) AS copied_review_share
         FROM (SELECT r.user_no, r.day, count(*) AS n, sum(abs(r.rating - (u.total - r.rating) / (u.n - 1))) FILTER (u.n > 2) AS gap,

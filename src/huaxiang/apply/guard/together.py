@@ -1,8 +1,11 @@
-"""What the accounts of one group do together, beyond chance: buy the same item within a fortnight, use coupons while new, be made at one time.
+"""What the accounts of one group do together, beyond chance: buy the same item on a day or within a fortnight, use coupons while new, be
+made at one time.
 
 A group is a ring; or all who hang together by devices, payments and other identifiers; or all who have one address (a locker serves
-strangers, so addresses never chain). Chance is what everybody outside the group does: of A accounts a number above e + 3 √e, the mean and
-three standard deviations of a Poisson, is held to be together; anything less is no sign.
+strangers, so addresses never chain). Chance is what everybody outside the group does: where that lets one expect e of the group's accounts, k
+are together if the chance of so many (the Chernoff bound of a Poisson tail, exp(−(k ln(k / e) − k + e))) is below ALPHA, and below ALPHA over
+the number of things the group could have met by.
+source: Chernoff 1952; the bound for a Poisson: Mitzenmacher & Upfal 2005, theorem 5.4
 """
 
 from __future__ import annotations
@@ -21,9 +24,9 @@ from huaxiang.engine import Engine
 from huaxiang.models.metrics import Floats
 
 Ints = NDArray[np.int64]
-WEEKS_DAYS = 14  # orders in one of two shifted fortnights: those a week apart at most share one
+FORTNIGHT = 14  # days; of two that are shifted, orders a week apart at most share one
 MADE_DAYS = 7  # of each other
-SURE = 3.0  # standard deviations
+ALPHA = 0.01
 
 
 @dataclass(frozen=True)
@@ -60,24 +63,34 @@ def load_groups(engine: Engine, window: Window, groups: Groups) -> str:
 
 
 def copies_sql(window: Window, of: str) -> str:
-    """user_no, order_key, copies: how many other accounts of a group bought one of the order's items within the fortnight (0: as chance
-    has it). of: what `load_groups` made."""
-    sides = " UNION ALL ".join(
-        f"SELECT user_no, order_key, item_no, (epoch(day::TIMESTAMP) / 86400 + {shift})::BIGINT // {WEEKS_DAYS} * 2 + {place} AS span FROM {window.lines} WHERE item_no IS NOT NULL"
-        for place, shift in enumerate((0, WEEKS_DAYS // 2))
+    """user_no, order_key, copies: how many other accounts of a group bought one of the order's items on its day or within the fortnight (no
+    row: no more than chance has it). of: what `load_groups` made."""
+    number = "epoch(day::TIMESTAMP)::BIGINT // 86400"
+    spans = (
+        f"{number} * 3",
+        f"{number} // {FORTNIGHT} * 3 + 1",
+        f"({number} + {FORTNIGHT // 2}) // {FORTNIGHT} * 3 + 2",
     )
+    sides = " UNION ALL ".join(f"SELECT user_no, order_key, item_no, {span} AS span FROM {window.lines} WHERE item_no IS NOT NULL" for span in spans)  # fmt: skip
     return f"""
         WITH l AS (SELECT DISTINCT * FROM ({sides})),
         everybody AS (SELECT span, count(DISTINCT user_no) AS active FROM l GROUP BY ALL),
         sold AS (SELECT span, item_no, count(DISTINCT user_no) AS buyers FROM l GROUP BY ALL),
         inside AS (SELECT g.grp, l.* FROM l JOIN {of} g USING (user_no)),
         active AS (SELECT grp, span, count(DISTINCT user_no) AS active FROM inside GROUP BY ALL),
-        same AS (SELECT grp, span, item_no, count(DISTINCT user_no) AS users FROM inside GROUP BY ALL HAVING count(DISTINCT user_no) > 1),
+        each AS (SELECT grp, span, item_no, count(DISTINCT user_no) AS users FROM inside GROUP BY ALL),
+        tests AS (SELECT grp, count(*) AS tests FROM each GROUP BY ALL),
         judged AS (
-            SELECT s.grp, s.span, s.item_no, s.users - 1 AS others, (a.active - 1) * (b.buyers - s.users + 0.5) / (e.active - a.active + 1) AS usual
-            FROM same s JOIN active a USING (grp, span) JOIN sold b USING (span, item_no) JOIN everybody e USING (span))
+            SELECT s.grp, s.span, s.item_no, t.tests, s.users - 1 AS others, (a.active - 1) * (b.buyers - s.users + 0.5) / (e.active - a.active + 1) AS usual
+            FROM each s JOIN tests t USING (grp) JOIN active a USING (grp, span) JOIN sold b USING (span, item_no) JOIN everybody e USING (span)
+            WHERE s.users > 1)
         SELECT i.user_no, i.order_key, max(j.others) AS copies FROM inside i JOIN judged j USING (grp, span, item_no)
-        WHERE j.others > j.usual + {SURE} * sqrt(j.usual) GROUP BY ALL"""
+        WHERE {beyond_chance_sql("j.others", "j.usual", "j.tests")} GROUP BY ALL"""
+
+
+def beyond_chance_sql(count: str, usual: str, tests: str) -> str:
+    """Whether so many are more than chance has, where as much was asked `tests` times."""
+    return f"({count} > {usual} AND {count} * ln({count} / ({usual})) - {count} + {usual} > ln({tests} / {ALPHA}))"
 
 
 def count_coupon_users(groups: Groups, used: NDArray[np.bool_]) -> Floats:
@@ -108,7 +121,10 @@ def _within(ordered: Floats, at: Floats) -> Floats:
 
 
 def _sure(count: NDArray[Any], usual: Floats) -> Floats:
-    return np.where(count > usual + SURE * np.sqrt(usual), count, 0.0)
+    """The counts that are more than chance has, 0 for the others."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        surprise = count * np.log(count / usual) - count + usual
+    return np.where((count > usual) & (surprise > -np.log(ALPHA)), count, 0.0)
 
 
 def _largest(groups: Groups, value: Floats, users: int) -> Floats:

@@ -17,6 +17,7 @@ from huaxiang.apply.guard.owner import NIGHT_HOURS, SIGNS, unlike_sql
 from huaxiang.engine import Engine
 
 WINDOW_DAYS = 365  # where the settings say nothing else: who farmed coupons in spring is no other account in autumn
+SEASON_DAYS = 90  # what is usual, and who buys together, is asked season by season, counted back from as_of
 BURST_BUYERS = 6  # an item's day is a burst: so many buyers,
 BURST_TIMES = 6.0  # and so many times its usual day (plus a half)
 DEAR = 1.2  # times the item's usual price
@@ -78,7 +79,7 @@ def _make(engine: Engine, sources: Sources, as_of: date, days: int) -> Window:
         SELECT user_no, any_value(user_id) AS user_id, any_value(since) AS since, date_diff('day', any_value(since), TIMESTAMP '{as_of}') AS account_days
         FROM (SELECT user_no, user_id, least(coalesce(registered_at, first_ts), first_ts) AS since FROM ({sources.users}))
         WHERE user_no IN (SELECT user_no FROM {lines} UNION SELECT user_no FROM {acts}) GROUP BY user_no""")
-    bursts = engine.store(bursts_sql(lines))
+    bursts = engine.store(bursts_sql(lines, as_of))
     browses = bool(engine.value(f"SELECT count(*) > 0 FROM {acts} WHERE event IN ('view', 'list_view', 'search', 'click', 'add_to_cart')"))  # fmt: skip
     unlike = engine.store(unlike_sql(sources.events, keys_sql(sources, members, as_of), as_of))
     orders = engine.store(_orders_sql(lines, acts, members, bursts, unlike, browses=browses))
@@ -86,12 +87,15 @@ def _make(engine: Engine, sources: Sources, as_of: date, days: int) -> Window:
     return Window(as_of, lines, acts, orders, members, bursts, browses)
 
 
-def bursts_sql(lines: str) -> str:
-    """item_no, day, buyers: days on which many more customers than usual bought an item."""
+def bursts_sql(lines: str, as_of: date) -> str:
+    """item_no, day, buyers, ago (days before as_of, from 0): days on which many more customers than usual in that season bought an item."""
+    ago = f"(DATE '{as_of}' - 1 - day)"
+    season = f"{ago} // {SEASON_DAYS}"
     return f"""
-        SELECT item_no, day, buyers FROM (
-            SELECT item_no, day, buyers, (sum(buyers) OVER (PARTITION BY item_no) - buyers) / greatest((SELECT count(DISTINCT day) FROM {lines}) - 1, 1) AS usual
-            FROM (SELECT item_no, day, count(DISTINCT user_no) AS buyers FROM {lines} WHERE item_no IS NOT NULL GROUP BY item_no, day))
+        SELECT item_no, day, buyers, {ago} AS ago FROM (
+            SELECT item_no, day, buyers, season, (sum(buyers) OVER (PARTITION BY item_no, season) - buyers) / greatest(days - 1, 1) AS usual
+            FROM (SELECT item_no, day, {season} AS season, count(DISTINCT user_no) AS buyers FROM {lines} WHERE item_no IS NOT NULL GROUP BY item_no, day)
+            JOIN (SELECT {season} AS season, count(DISTINCT day) AS days FROM {lines} GROUP BY ALL) USING (season))
         WHERE buyers >= {BURST_BUYERS} AND buyers >= {BURST_TIMES} * (usual + 0.5)"""
 
 

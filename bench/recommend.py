@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from huaxiang.apply.recommend.desk import Recommend
 from huaxiang.apply.recommend.past import read_past
+from huaxiang.apply.recommend.recommend import Recommend
 from huaxiang.engine import Engine, Lake
 from huaxiang.features.users import BUCKETS
 from huaxiang.settings import Settings

@@ -12,12 +12,12 @@ import pytest
 
 from huaxiang import Shop
 from huaxiang.apply.recommend.again import due, fit_timing
-from huaxiang.apply.recommend.desk import TABLE
 from huaxiang.apply.recommend.learn import look_back
 from huaxiang.apply.recommend.past import PURCHASE, Past, Shelf, day_of, read_past, read_shelf
 from huaxiang.apply.recommend.rules import allowed, arrange
 from huaxiang.apply.recommend.sources import candidates, learn_sources
 from huaxiang.apply.recommend.table import Candidates, table_of
+from huaxiang.apply.recommend.written import TABLE
 from huaxiang.errors import HuaxiangError, ModelError, ShopError
 from huaxiang.settings.recommend import RecommendSettings
 

@@ -23,7 +23,6 @@ WINDOW = 14  # days
 ASKED = 4_000  # customers of each look, at most
 LISTED = 10
 LEAST = 20  # customers who buy within a window
-BLOCK = 2_000  # customers whose candidates are held at once
 
 
 @dataclass(frozen=True)

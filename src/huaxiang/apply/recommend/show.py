@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from huaxiang.apply.recommend.desk import Shown
 from huaxiang.apply.recommend.learn import Exam
+from huaxiang.apply.recommend.places import Shown
 from huaxiang.look.numbers import Numbers
 from huaxiang.words import Lang, Words
 

@@ -7,21 +7,19 @@ import json
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from huaxiang.apply.recommend.again import Timing
+from huaxiang.apply.recommend.desk import Desk
 from huaxiang.apply.recommend.past import Shelf
 from huaxiang.apply.recommend.sources import Learned
 from huaxiang.engine.lake import write_atomically
 from huaxiang.errors import ModelError
 from huaxiang.models.next_item.base import pack, unpack
 from huaxiang.models.rank import Ranker, RankerConfig
-
-if TYPE_CHECKING:
-    from huaxiang.apply.recommend.desk import Desk
 
 FORMAT = "huaxiang.recommend/1"
 MATRICES = ("near", "goes", "of_category")
@@ -54,8 +52,6 @@ def save_desk(desk: Desk, home: Path) -> Desk:
 
 def load_desk(place: Path, shelf: Shelf) -> Desk:
     """The one that `save_desk` wrote; raises ModelError where it is gone, or the shop's items are others since."""
-    from huaxiang.apply.recommend.desk import Desk
-
     if not (place / "desk.json").exists():
         raise ModelError("recommend.not_trained")
     said = json.loads((place / "desk.json").read_text(encoding="utf-8"))

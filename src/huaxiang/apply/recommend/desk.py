@@ -6,21 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from huaxiang.apply.recommend.learn import Order
 from huaxiang.apply.recommend.past import Floats, Past, Shelf
 from huaxiang.apply.recommend.rules import Lists, allowed, arrange
 from huaxiang.apply.recommend.sources import Learned, candidates
 from huaxiang.apply.recommend.table import Candidates, table_of
-from huaxiang.models.rank import Ranker
 from huaxiang.settings.recommend import RecommendSettings
 
 
 @dataclass(frozen=True)
 class Desk:
-    """What was learned: ready to list. rankers: "any", and "new" for what a customer has not bought."""
+    """What was learned: ready to list. orders: "any", and "new" for what a customer has not bought."""
 
     shelf: Shelf
     learned: Learned
-    rankers: dict[str, Ranker]
+    orders: dict[str, Order]
     drop_owned: bool
     version: str
     as_of: str
@@ -34,5 +34,5 @@ class Desk:
         bought = past.before(self.learned.day).purchases()
         owned = np.unique(bought.user * len(self.shelf) + bought.item)
         table = table.rows(allowed(table, self.shelf, rules, owned=owned, drop_owned=new))
-        score = self.rankers["new" if new else "any"].score(table.values)
+        score = self.orders["new" if new else "any"].score(table)
         return table, score, arrange(table, score, self.shelf, rules, count=count, seed=seed)

@@ -14,11 +14,11 @@ import numpy as np
 
 from huaxiang.apply.recommend.again import due
 from huaxiang.apply.recommend.desk import Desk
-from huaxiang.apply.recommend.past import Floats, Ints, Past
+from huaxiang.apply.recommend.learn import Order
+from huaxiang.apply.recommend.past import COLUMNS, Floats, Ints, Past
 from huaxiang.apply.recommend.sources import candidates
 from huaxiang.apply.recommend.table import Candidates, table_of
 from huaxiang.errors import ModelError
-from huaxiang.models.rank import Ranker
 from huaxiang.settings.recommend import RecommendSettings
 
 PLACES = ("home", "item", "goes", "again", "email")
@@ -50,7 +50,7 @@ def show_list(desk: Desk, past: Past, rules: RecommendSettings, *, place: str, c
     new = place == "email" or desk.drop_owned
     table, score, lists = desk.lists(past, rules, new=new, count=count, seed=seed)
     rows = lists.row[0][lists.row[0] >= 0]
-    cited, fall = _reasons(desk, past, table, score, rows, desk.rankers["new" if new else "any"])
+    cited, fall = _reasons(desk, past, table, score, rows, desk.orders["new" if new else "any"])
     return [
         _shown(desk, int(table.item[row]), float(score[row]), _source(table, row), int(one), float(less), table, row)
         for row, one, less in zip(rows, cited, fall, strict=True)
@@ -130,9 +130,7 @@ def _beside(desk: Desk, asked: list[int], place: str) -> Floats:
     return np.where(kin > 0.2, kin + found, 0.0) if (kin > 0.2).sum() > len(asked) else kin + found
 
 
-def _reasons(
-    desk: Desk, past: Past, table: Candidates, score: Floats, rows: Ints, ranker: Ranker
-) -> tuple[Ints, Floats]:
+def _reasons(desk: Desk, past: Past, table: Candidates, score: Floats, rows: Ints, order: Order) -> tuple[Ints, Floats]:
     """Of each listed candidate of one customer the item of their past whose removal lowers its score most (−1: none does), and by how much.
 
     Tried are the item itself, where it was bought, and the SPEAKING that are nearest to it. Each is taken away once, as if another customer had
@@ -157,11 +155,7 @@ def _reasons(
         np.searchsorted(gone, tried) * len(desk.shelf) + items
     )  # (S, K); of what does not speak it is not looked at
     at = np.minimum(np.searchsorted(key, wanted), max(len(key) - 1, 0))
-    left = (
-        np.where(key[at] == wanted, ranker.score(less.values)[at], -np.inf)
-        if len(key)
-        else np.full(wanted.shape, -np.inf)
-    )
+    left = np.where(key[at] == wanted, order.score(less)[at], -np.inf) if len(key) else np.full(wanted.shape, -np.inf)
     fall = np.where(speaks, np.minimum(score[rows] - left, MOST), -np.inf)
     best = fall.argmax(axis=0)
     most = fall[best, np.arange(len(rows))]
@@ -172,15 +166,11 @@ def _each_without(past: Past, items: Ints) -> Past:
     """As many copies of one customer's past as there are items, each without one of them."""
     kept = past.item[None, :] != items[:, None]  # (G, E)
     user, event = np.nonzero(kept)
-    cut = {name: getattr(past, name)[event] for name in ("item", "kind", "day", "known", "order")}
-    return Past(tuple(map(str, range(len(items)))), user.astype(np.int64), **cut)
+    cut = {name: getattr(past, name)[event] for name in COLUMNS} | {"user": user.astype(np.int64)}
+    return Past(tuple(map(str, range(len(items)))), **cut)
 
 
 def _source(table: Candidates, row: int) -> str:
     """The source that puts the candidate highest."""
-    ranks = {
-        name.removesuffix("_rank"): table.values[row, at]
-        for at, name in enumerate(table.columns)
-        if name.endswith("_rank")
-    }
+    ranks = {name: table.values[row, table.columns.index(f"{name}_rank")] for name in table.sources}
     return min(ranks, key=lambda name: (ranks[name], name == "popular"))

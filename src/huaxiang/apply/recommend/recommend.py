@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 
+from huaxiang.apply.recommend.behaviour import NAME as BEHAVIOUR
+from huaxiang.apply.recommend.behaviour import find_foreseer
 from huaxiang.apply.recommend.desk import Desk
-from huaxiang.apply.recommend.learn import Exam, Look, fit_ranker, look_back, take_exam
-from huaxiang.apply.recommend.past import Past, Shelf, day_of, read_past, read_shelf
+from huaxiang.apply.recommend.exam import Exam, choose_order, take_exam
+from huaxiang.apply.recommend.learn import Look, Order, fit_ranker, look_back
+from huaxiang.apply.recommend.past import Past, day_of, read_past, read_shelf
 from huaxiang.apply.recommend.places import PLACES, Shown, show_again, show_beside, show_list
-from huaxiang.apply.recommend.sources import SOURCES, learn_sources
+from huaxiang.apply.recommend.sources import Made, learn_sources
 from huaxiang.apply.recommend.store import load_desk, save_desk
 from huaxiang.apply.recommend.written import TABLE, blocks_of, write_lists
 from huaxiang.engine import Lake
 from huaxiang.errors import ModelError
-from huaxiang.models.rank import Ranker
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import Settings
 from huaxiang.settings.recommend import RecommendSettings
@@ -47,26 +49,27 @@ class Recommend:
             raise ModelError("recommend.no_events")
         today = day_of(str(self.lake.note("build")["as_of"]))
         window = rules.window_days
+        items, first = len(shelf), today - 3 * window
+        foreseer = find_foreseer(self.lake, self.folder, shelf, before=first, users=len(past.users))
+        extra: dict[str, Made] = {BEHAVIOUR: foreseer} if foreseer is not None else {}
         with self.progress.task("recommend", "exam", 7) as advance:
             looks: list[Look] = []
             for back in (3, 2, 1):
-                looks.append(look_back(past, shelf, today - back * window, window=window, seed=chance))
+                looks.append(look_back(past, shelf, today - back * window, window=window, seed=chance, extra=extra))
                 advance(1)
-            items = len(shelf)
-            rankers = {"any": fit_ranker(looks[0], looks[1], items, seed=chance)}
-            advance(1)
-            rankers["new"] = fit_ranker(
-                _fresh(looks[0], past, items), _fresh(looks[1], past, items), items, seed=chance
-            )
-            advance(1)
-            rivals = {name: fit_ranker(looks[0], looks[1], items, seed=chance, without=(name,)) for name in SOURCES}
-            exam = take_exam(looks[2], rankers["any"], rivals, past, shelf, window)
-            exam = _with_new(exam, looks[2], rankers["new"], past, shelf, window)
+            orders: dict[str, Order] = {}
+            valid: dict[str, dict[str, float]] = {}
+            for name in ("any", "new"):
+                train, stop = (look if name == "any" else _fresh(look, past, items) for look in looks[:2])
+                orders[name], valid[name] = choose_order(fit_ranker(train, stop, items, seed=chance), stop, items)
+                advance(1)
+            rivals = {name: fit_ranker(looks[0], looks[1], items, seed=chance, without=(name,)) for name in looks[0].table.sources}  # fmt: skip
+            exam = take_exam(looks[2], orders, rivals, past, items, window, valid=valid, seed=chance)
             advance(1)
             desk = Desk(
                 shelf,
-                learn_sources(past, shelf, today),
-                rankers,
+                learn_sources(past, shelf, today, extra),
+                orders,
                 _drops(rules, past),
                 "",
                 str(date(1970, 1, 1) + timedelta(days=today)),
@@ -125,12 +128,6 @@ def _fresh(look: Look, past: Past, items: int) -> Look:
     had = np.unique(seen.user * items + seen.item)
     table = look.table.rows(~np.isin(look.table.user * items + look.table.item, had))
     return Look(look.day, look.learned, look.bought[~np.isin(look.bought, had)], look.asked, table)
-
-
-def _with_new(exam: Exam, look: Look, ranker: Ranker, past: Past, shelf: Shelf, window: int) -> Exam:
-    """The exam with the figures of the ranker of new items among `new`."""
-    fresh = take_exam(_fresh(look, past, len(shelf)), ranker, {}, past, shelf, window)
-    return replace(exam, new=exam.new | {"ranker of new items": fresh.new["ranker"]})
 
 
 def _drops(rules: RecommendSettings, past: Past) -> bool:

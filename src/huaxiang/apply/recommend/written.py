@@ -9,7 +9,7 @@ import pyarrow as pa
 from scipy.sparse import csr_matrix
 
 from huaxiang.apply.recommend.desk import Desk
-from huaxiang.apply.recommend.past import Floats, Ints, Past
+from huaxiang.apply.recommend.past import COLUMNS, Floats, Ints, Past
 from huaxiang.apply.recommend.rules import Lists
 from huaxiang.apply.recommend.table import Candidates
 from huaxiang.engine import Step
@@ -43,14 +43,14 @@ def write_lists(step: Step, desk: Desk, past: Past, rules: RecommendSettings, *,
 def _renumbered(past: Past, users: Ints) -> Past:
     """The past of some neighbouring customers, who are numbered from 0."""
     low, high = np.searchsorted(past.user, [users[0], users[-1] + 1])
-    cut = {name: getattr(past, name)[low:high] for name in ("user", "item", "kind", "day", "known", "order")}
+    cut = {name: getattr(past, name)[low:high] for name in COLUMNS}
     return replace(past, users=past.users[users[0] : users[-1] + 1], **cut | {"user": cut["user"] - users[0]})
 
 
 def _rows(desk: Desk, past: Past, table: Candidates, score: Floats, lists: Lists) -> pa.Table:
     user, place = np.nonzero(lists.row >= 0)
     row = lists.row[user, place]
-    names = [name.removesuffix("_rank") for name in table.columns if name.endswith("_rank")]
+    names = table.sources
     ranks = table.values[row][:, [table.columns.index(f"{name}_rank") for name in names]]
     cited = _cited(desk, past, user, table.item[row])
     ids, who = np.array([*desk.shelf.ids, None], dtype=object), np.array(past.users, dtype=object)

@@ -275,7 +275,11 @@ def main() -> None:
     for row in rows:
         for who in ("shop", "baseline", "oracle"):
             if not math.isnan(getattr(row, who)):
-                note(metrics, f"{row.name} {row.metric} {who}".replace(" ", "_"), [getattr(row, who)])
+                note(
+                    metrics,
+                    f"{row.name} {row.metric} {who}".replace(",", "").replace("%", "pct").replace(" ", "_"),
+                    [getattr(row, who)],
+                )
     write_report(
         given.out,
         "how near do decisions come to the truth",

@@ -36,6 +36,7 @@ _ORDERS = {
     "refund_loops": "count(*) FILTER (refunded_soon)",
     "coupon_share": "avg(coupon::INT)",
     "discount_share": "sum(discount) / nullif(sum(amount) + sum(discount), 0)",
+    "plain_orders": "count(*) FILTER (NOT coupon)",
     "young_coupon_orders": "count(*) FILTER (coupon AND young)",
     "night_share": "avg(night::INT)",
     "dear_share": "avg(dear)",

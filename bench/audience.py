@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import argparse
 import resource
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
 from huaxiang.apply.market.audiences import preview
-from huaxiang.engine import Engine, Lake
+from huaxiang.engine import Lake
+from made import AS_OF, draw_by, items_sql, open_made_lake
 from measure import Metrics, note, write_report
 
 CONDITIONS = {
@@ -39,8 +39,7 @@ def main() -> None:
     asked.add_argument("--out", type=Path)
     options = asked.parse_args()
     metrics: Metrics = {}
-    with tempfile.TemporaryDirectory() as folder, Engine(memory_gb=2, threads=2, temp=Path(folder) / "tmp") as engine:
-        lake = Lake(Path(folder) / "lake", engine)
+    with open_made_lake() as (lake, _):
         make(lake, options.customers, options.events, options.seed)
         for name, text in CONDITIONS.items():
             found = []
@@ -50,7 +49,9 @@ def main() -> None:
                 found.append(time.perf_counter() - start)
             note(metrics, f"{name}/s", found)
             print(f"{name:<20}{np.median(found):8.2f} s   {size:>9,} customers", flush=True)
-        columns = engine.arrow(f"SELECT churn_30d, value_tier, orders_90d FROM ({engine.sql(lake.table('profiles'))})")
+        columns = lake.engine.arrow(
+            f"SELECT churn_30d, value_tier, orders_90d FROM ({lake.engine.sql(lake.table('profiles'))})"
+        )
         frame = columns.to_pandas()
         start = time.perf_counter()
         size = int(
@@ -75,9 +76,7 @@ def main() -> None:
 def make(lake: Lake, customers: int, events: int, seed: int) -> None:
     """Random tables of the shapes that a shop's have."""
 
-    def draw(salt: int) -> str:
-        return f"((hash(i * 31 + {salt + seed * 1000}) % 1000000) / 1000000.0)"
-
+    draw = draw_by(seed)
     numbers = ", ".join(f"{draw(number)} * 100 AS trait_{number}" for number in range(30))
     with lake.step("build") as step:
         step.replace(
@@ -89,8 +88,12 @@ def make(lake: Lake, customers: int, events: int, seed: int) -> None:
         )
         step.replace(
             "ready.items",
-            "SELECT i::INTEGER AS item_no, 'p' || i AS item_id, CASE WHEN i % 50 = 0 THEN 'Ground coffee ' ELSE 'Thing ' END || i AS title, "
-            "'KIND > ' || (i % 300) AS category, 'B' || (i % 700) AS brand FROM range(50000) AS t(i)",
+            items_sql(
+                50_000,
+                "CASE WHEN i % 50 = 0 THEN 'Ground coffee ' ELSE 'Thing ' END || i",
+                "'KIND > ' || (i % 300)",
+                ", 'B' || (i % 700) AS brand",
+            ),
         )
         step.replace(
             "ready.events",
@@ -98,7 +101,7 @@ def make(lake: Lake, customers: int, events: int, seed: int) -> None:
             f"({draw(98)} * 49999)::INTEGER AS item_no, DATE '2025-03-01' - (1 + {draw(99)} * 364)::INTEGER AS day, "
             f"DATE '2025-03-01' - (1 + {draw(99)} * 364)::INTEGER AS known_day FROM range({events}) AS t(i)",
         )
-        step.note["as_of"] = "2025-03-01"
+        step.note["as_of"] = AS_OF
 
 
 if __name__ == "__main__":

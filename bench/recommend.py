@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import argparse
 import resource
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
-from huaxiang.apply.recommend.desk import Recommend
 from huaxiang.apply.recommend.past import read_past
-from huaxiang.engine import Engine, Lake
-from huaxiang.features.users import BUCKETS
+from huaxiang.apply.recommend.recommend import Recommend
+from huaxiang.engine import Lake
 from huaxiang.settings import Settings
+from made import AS_OF, bucket_sql, draw_by, items_sql, open_made_lake
 from measure import Metrics, note, write_report
 
 
@@ -41,10 +40,9 @@ def main() -> None:
     asked.add_argument("--out", type=Path)
     options = asked.parse_args()
     metrics: Metrics = {}
-    with tempfile.TemporaryDirectory() as folder, Engine(memory_gb=2, threads=2, temp=Path(folder) / "tmp") as engine:
-        lake = Lake(Path(folder) / "lake", engine)
+    with open_made_lake() as (lake, folder):
         make(lake, options.customers, options.items, options.seed)
-        desk = Watched(lake, Settings(), Path(folder) / "models")
+        desk = Watched(lake, Settings(), folder / "models")
         start = time.perf_counter()
         exam = desk.train(seed=options.seed)
         done = time.perf_counter()
@@ -67,8 +65,8 @@ def main() -> None:
         note(metrics, "one_ms", one)
         note(metrics, "show_ms", shown)
         start = time.perf_counter()
-        engine.rows(
-            f"SELECT item_no, count(*) AS n FROM ({engine.sql(lake.table('ready.events'))}) GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
+        lake.engine.rows(
+            f"SELECT item_no, count(*) AS n FROM ({lake.engine.sql(lake.table('ready.events'))}) GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
         )
         note(metrics, "popular_s", [time.perf_counter() - start])
         print(f"one customer {np.median(one):.1f} ms, with reading and reasons {np.median(shown):.0f} ms")
@@ -88,25 +86,25 @@ def main() -> None:
 def make(lake: Lake, customers: int, items: int, seed: int) -> None:
     """Each customer has three of 500 kinds and within them likes the first items best; every fourth purchase repeats one of five."""
 
-    def draw(salt: int) -> str:
-        return f"((hash(i * 31 + {salt + seed * 1000}) % 1000000) / 1000000.0)"
-
-    def own(salt: int) -> str:
-        return f"((hash(u * 31 + {salt + seed * 1000}) % 1000000) / 1000000.0)"
-
+    draw, own, bucket = draw_by(seed), draw_by(seed, "u"), bucket_sql("'u' || u")
     kind = f"(hash(u * 7 + ({draw(1)} * 3)::BIGINT) % 500)"
     rank = f"floor({items / 500} * {draw(2)} ** 3)::BIGINT"
     habit = f"((({own(5)} * 500)::BIGINT % 500) + 500 * ({draw(3)} * 5)::BIGINT)"
     with lake.step("build") as step:
-        step.note["as_of"] = "2025-03-01"
+        step.note["as_of"] = AS_OF
         step.replace(
             "ready.items",
-            "SELECT i::INTEGER AS item_no, 'p' || i AS item_id, 'Item ' || i AS title, (i % 500)::INTEGER AS category_no, (i % 50)::INTEGER AS category_top_no, "
-            f"NULL::INTEGER AS category_2_no, 'K > ' || (i % 500) AS category, (i % 900)::INTEGER AS brand_no, 5.0 + i % 95 AS price, true AS listed FROM range({items}) AS t(i)",
+            items_sql(
+                items,
+                "'Item ' || i",
+                "'K > ' || (i % 500)",
+                ", (i % 500)::INTEGER AS category_no, (i % 50)::INTEGER AS category_top_no, NULL::INTEGER AS category_2_no, (i % 900)::INTEGER AS brand_no, "
+                "5.0 + i % 95 AS price, true AS listed",
+            ),
         )
         step.replace(
             "ready.events",
-            f"SELECT 'u' || u AS user_id, u::INTEGER AS user_no, (('0x' || substr(md5('u' || u), 1, 4))::INTEGER % {BUCKETS})::SMALLINT AS bucket, 10::TINYINT AS event_no, "
+            f"SELECT 'u' || u AS user_id, u::INTEGER AS user_no, {bucket} AS bucket, 10::TINYINT AS event_no, "
             f"least(CASE WHEN {draw(4)} < 0.25 THEN {habit} ELSE {kind} + 500 * {rank} END, {items - 1})::INTEGER AS item_no, day, day AS known_day, "
             "u * 400 + (DATE '2025-03-01' - day) AS order_key, day::TIMESTAMP AS ts, lpad(i::VARCHAR, 12, '0') AS event_id FROM "
             f"(SELECT i, i // 30 AS u, DATE '2025-03-01' - (1 + ((hash(i // 2 * 13 + {seed}) % 1000000) / 1000000.0 * 360))::INTEGER AS day FROM range({customers * 30}) AS t(i))",

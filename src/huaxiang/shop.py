@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from huaxiang.apply.market.campaigns import Campaigns
     from huaxiang.apply.market.market import Market
     from huaxiang.apply.predict.open import Predict
-    from huaxiang.apply.recommend.desk import Recommend
+    from huaxiang.apply.recommend.recommend import Recommend
     from huaxiang.clean import QualityReport
     from huaxiang.collect import CollectReport
     from huaxiang.engine.spark_tables import Places
@@ -535,7 +535,7 @@ class Shop:
     @property
     def recommend(self) -> Recommend:
         """What to show whom: `train()` learns and lists for everybody, `show(user)` answers for one, at any place of the shop."""
-        from huaxiang.apply.recommend.desk import Recommend
+        from huaxiang.apply.recommend.recommend import Recommend
 
         return Recommend(self.lake, self.settings, self.folder / "models", self.progress)
 

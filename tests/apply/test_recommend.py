@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,14 @@ import pytest
 
 from huaxiang import Shop
 from huaxiang.apply.recommend.again import due, fit_timing
-from huaxiang.apply.recommend.desk import TABLE
-from huaxiang.apply.recommend.learn import look_back
+from huaxiang.apply.recommend.exam import choose_order, take_exam
+from huaxiang.apply.recommend.learn import Look, look_back
 from huaxiang.apply.recommend.past import PURCHASE, Past, Shelf, day_of, read_past, read_shelf
 from huaxiang.apply.recommend.rules import allowed, arrange
+from huaxiang.apply.recommend.show import exam_notes
 from huaxiang.apply.recommend.sources import candidates, learn_sources
 from huaxiang.apply.recommend.table import Candidates, table_of
+from huaxiang.apply.recommend.written import TABLE
 from huaxiang.errors import HuaxiangError, ModelError, ShopError
 from huaxiang.settings.recommend import RecommendSettings
 
@@ -39,7 +41,7 @@ def past_of(rows: list[tuple[int, int, int, int]]) -> Past:
         np.array(column, np.int64) for column in zip(*sorted(rows, key=lambda row: (row[0], row[2])), strict=True)
     )
     users = tuple(f"u{place}" for place in range(int(user.max()) + 1))
-    return Past(users, user, item, np.full(len(user), PURCHASE), day, day, order)
+    return Past(users, user, item, np.full(len(user), PURCHASE), day, day, order, day * 86_400)
 
 
 # ---- by hand ---------------------------------------------------------------------------------------------------------
@@ -120,6 +122,61 @@ def test_places_left_to_chance_say_how_likely_they_were() -> None:
         assert found.propensity[table.item[found.row[:, 0]] == item] == pytest.approx(chance)
 
 
+def looked(scores: dict[str, list[float]], bought: list[int]) -> Look:
+    """A look at customers of four items each: each source's score, and the keys that were bought."""
+    count = len(next(iter(scores.values())))
+    columns, values = [], []
+    for name, score in scores.items():
+        rank = np.concatenate([np.argsort(np.argsort(-np.array(score[low : low + 4]))) + 1 for low in range(0, count, 4)])  # fmt: skip
+        columns += [f"{name}_score", f"{name}_rank"]
+        values += [np.array(score), rank.astype(float)]
+    table = Candidates(np.arange(count) // 4, np.arange(count) % 4, np.column_stack(values), tuple(columns), count // 4)
+    return Look(0, None, np.array(bought), np.unique(np.array(bought) // 4), table)  # type: ignore[arg-type]
+
+
+class Backwards:
+    """A ranker that puts the items from the last to the first."""
+
+    def score(self, x: np.ndarray) -> np.ndarray:
+        return np.tile([0.0, 1, 2, 3], len(x) // 4)
+
+    def gains(self) -> dict[str, float]:
+        return {}
+
+
+def test_the_list_follows_a_source_that_did_better_than_the_ranker_and_the_ranker_breaks_ties() -> None:
+    look = looked({"good": [9, 0.5, 0.5, 0] * 5, "bad": [0, 1, 2, 3] * 5}, [4 * user for user in range(5)])  # item 0
+    order, ndcg = choose_order(Backwards(), look, 4)  # type: ignore[arg-type]
+    assert order.lead == "good"
+    # first of the list: 1; last of four: 1 / log2(5)
+    assert ndcg == pytest.approx({"ranker": 1 / np.log2(5), "good": 1.0, "bad": 1 / np.log2(5)})
+    assert np.argsort(-order.score(look.table)[:4]).tolist() == [
+        0,
+        2,
+        1,
+        3,
+    ]  # 1 and 2 are equal: the ranker has 2 first
+    other, _ = choose_order(Backwards(), looked({"bad": [1, 2, 3, 0] * 5}, [4 * user + 3 for user in range(5)]), 4)  # type: ignore[arg-type]
+    assert other.lead == ""
+
+
+def test_the_exam_of_a_led_list_says_so_with_intervals() -> None:
+    bought = [4 * user + (user % 4 == 3) for user in range(40)]  # three in four take item 0, the others item 1
+    look = looked({"good": [9, 0.5, 0.4, 0] * 40}, bought)
+    order, ndcg = choose_order(Backwards(), look, 4)  # type: ignore[arg-type]
+    nothing = past_of([(user, 0, 99, -1) for user in range(40)])  # after the day: nobody had anything before
+    exam = take_exam(look, {"any": order, "new": order}, {}, nothing, 4, 14, valid={"any": ndcg, "new": ndcg}, seed=1)
+    assert exam.led == {"any": "good", "new": "good"} and set(exam.figures) == {"ranker", "ranker alone", "good"}
+    list_, alone = exam.figures["ranker"], exam.figures["ranker alone"]
+    assert list_["ndcg@10"] == pytest.approx((3 + 1 / np.log2(3)) / 4)
+    # 40 draws of which a quarter are .631 and the others 1: a standard error of .0253
+    assert list_["ndcg_low"] == pytest.approx(list_["ndcg@10"] - 1.96 * 0.0253, abs=0.01)
+    assert list_["ndcg_high"] == pytest.approx(list_["ndcg@10"] + 1.96 * 0.0253, abs=0.01)
+    assert 0 < alone["behind_low"] < alone["behind_high"] and exam.figures["good"]["behind_high"] == 0
+    with_words = asdict(exam) | {"led": {"any": "again", "new": ""}, "valid": {"any": {"again": 0.5, "ranker": 0.25}}}
+    assert exam_notes(with_words, "en")[0].startswith("On the window before, due again alone did better")
+
+
 # ---- a whole shop ------------------------------------------------------------------------------------------------------
 
 
@@ -177,6 +234,10 @@ def test_the_list_finds_what_they_buy_again_and_says_what_each_source_reaches(sh
     assert exam.figures["ranker"]["recall@10"] > exam.figures["popular"]["recall@10"] + 0.2
     assert exam.reach_of["again"] > 0.8 and exam.reach >= exam.reach_of["again"]
     assert set(exam.figures) >= {"ranker", "together", "basket", "taste", "popular", "again", "without again"}
+    for name, led in exam.led.items():  # the best of the window before, whichever it was
+        assert exam.valid[name][led or "ranker"] == max(exam.valid[name].values())
+    one = exam.figures["popular"]
+    assert one["ndcg_low"] <= one["ndcg@10"] <= one["ndcg_high"] and one["behind_low"] > 0
     assert sum(exam.gains.values()) == pytest.approx(1, abs=0.01)
 
 
@@ -206,7 +267,7 @@ def test_what_is_cited_lowers_the_score_when_it_is_taken_away(shop: Shop) -> Non
             assert gone in past.item, "only what the customer did is cited"
             rest = past.without(0, np.array([gone]))
             table = table_of(candidates(desk.learned, rest, desk.shelf), desk.learned, rest, desk.shelf)
-            left = desk.rankers["new" if desk.drop_owned else "any"].score(table.values)[table.item == item]
+            left = desk.orders["new" if desk.drop_owned else "any"].score(table)[table.item == item]
             assert not len(left) or left[0] < one.score
     assert cited > 5
 

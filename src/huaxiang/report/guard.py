@@ -28,7 +28,7 @@ def guard_body(found: Mapping[str, Any], lang: Lang, *, currency: str = "") -> M
         "guard.html",
         "huaxiang.report",
         lang=lang,
-        head=words("guard.show.head", users=numbers.number(found["users"]), orders=numbers.number(found["orders"]), as_of=found["as_of"]),
+        head=words("guard.show.head", users=numbers.number(found["users"]), orders=numbers.number(found["orders"]), as_of=found["as_of"], days=found["days"]),
         chart=charts.bars(bars, lang=lang, title=words("guard.show.above")),
         actions=[(words(f"guard.action.{name}"), numbers.number(count)) for name, count in found["actions"].items()],
         rules=[words("guard.show.rule", name=name, matched=numbers.number(effect["matched"]), decided=numbers.number(effect["decided"])) for name, effect in found["rules"].items()],

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from huaxiang.apply.recommend.show import beaten_by, exam_rows
+from huaxiang.apply.recommend.show import exam_notes, exam_rows
 from huaxiang.look import charts
 from huaxiang.look.charts import Bar
 from huaxiang.look.numbers import Numbers
@@ -42,7 +42,7 @@ def recommend_body(found: Mapping[str, Any], lang: Lang) -> Markup:
         columns=[words(f"recommend.column.{name}") for name in ("recall", "ndcg", "new_recall", "new_ndcg", "reach")],
         rows=[(label, row) for _, label, row in exam_rows(exam, lang)],
         note=words("recommend.note"),
-        beaten=words("recommend.beaten", source=words(f"recommend.source.{beaten}")) if (beaten := beaten_by(exam)) else "",
+        beaten=" ".join(exam_notes(exam, lang)),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ class RuleSettings(Section):
 
     when: str = Field(
         min_length=1,
-        description="a condition on the guard's signals and risks, such as refund_share_90d > 0.5 and orders_90d >= 5",
+        description="a condition on the guard's signals and risks, such as refund_share > 0.5 and orders >= 5",
     )
     action: Literal["allow", "review", "block"] = Field(description="allow, review or block")
     reason: str = Field(default="", description="the code the decision carries; default: the rule's name")
@@ -23,6 +23,7 @@ class RuleSettings(Section):
 
 
 class GuardSettings(Section):
+    days: int = Field(default=365, ge=7, description="how far back the guard looks, in days")
     review_at: float = Field(
         default=0.6, gt=0, le=1, description="a customer of this risk or more is reviewed where no rule decides"
     )

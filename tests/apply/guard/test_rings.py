@@ -10,13 +10,14 @@ from huaxiang.apply.guard.rings import find_circles, find_rings
 from huaxiang.apply.guard.ties import KINDS, Ties
 
 
-def make_ties(users: int, keys: list[tuple[str, list[int]]]) -> Ties:
-    """Ties from each key's kind and the customers who have it."""
+def make_ties(users: int, keys: list[tuple[str, list[int]]], days: list[int] | None = None) -> Ties:
+    """Ties from each key's kind and the customers who have it. days: ago of each key (default: each another)"""
     return Ties(
         users,
         np.array([user for _, holders in keys for user in holders], dtype=np.int64),
         np.array([at for at, (_, holders) in enumerate(keys) for _ in holders], dtype=np.int64),
         np.array([KINDS.index(kind) for kind, _ in keys], dtype=np.int64),
+        np.arange(len(keys)) if days is None else np.array(days),
     )
 
 
@@ -50,12 +51,12 @@ def test_a_ring_of_150000_accounts_is_found_beside_a_small_one() -> None:
     crowd = np.arange(150_000)
     device = np.concatenate(
         [crowd % 5_000, np.full(6, 5_001), np.full(150_000, 5_000)]
-    )  # 30 a device, and one address for all
+    )  # 30 a device, and one payment for all
     user = np.concatenate([crowd, np.arange(150_002, 150_008), crowd])
     order = np.lexsort((user, device))
     kind = np.full(5_002, KINDS.index("device"))
-    kind[5_000] = KINDS.index("address")
-    ties = Ties(users, user[order], device[order], kind)
+    kind[5_000] = KINDS.index("payment")
+    ties = Ties(users, user[order], device[order], kind, np.zeros_like(kind))
     rings = find_rings(ties)
     assert sorted(rings.users) == [6, 150_000]
     assert np.count_nonzero(rings.of == -1) == 4
@@ -67,8 +68,8 @@ def test_no_ties_are_no_rings() -> None:
     assert np.isnan(aggregate(ties, np.ones((3, 1)), ("x",)).values[:, 2:]).all()
 
 
-def test_a_circle_is_who_hangs_together_by_identifiers() -> None:
-    circles = find_circles(make_ties(6, [("device", [0, 1]), ("address", [1, 2]), ("burst", [3, 4]), ("other", [4, 5])]))  # fmt: skip
+def test_a_circle_is_who_hangs_together_by_identifiers_other_than_addresses() -> None:
+    circles = find_circles(make_ties(6, [("device", [0, 1]), ("payment", [1, 2]), ("address", [2, 5]), ("burst", [3, 4]), ("other", [4, 5])]))  # fmt: skip
     assert circles[0] == circles[1] == circles[2] != circles[4]
     assert circles[3] == -1 and circles[4] == circles[5]
 
@@ -86,3 +87,11 @@ def test_neighbours_are_the_others_with_the_same_keys() -> None:
 def test_the_largest_of_the_others_where_two_have_it() -> None:
     near = aggregate(make_ties(3, [("device", [0, 1, 2])]), np.array([[5.0], [5], [1]]), ("x",))
     assert list(near.values[:, near.columns.index("near_max_x")]) == [5, 5, 5]
+
+
+def test_what_is_bought_on_one_day_is_one_trip_and_seasons_do_not_add_up() -> None:
+    members = list(range(6))
+    bursts = [("burst", members), ("burst", members)]
+    assert len(find_rings(make_ties(6, bursts, [3, 4]))) == 1
+    assert len(find_rings(make_ties(6, bursts, [3, 3]))) == 0
+    assert len(find_rings(make_ties(6, bursts, [3, 200]))) == 0

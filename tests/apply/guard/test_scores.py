@@ -43,15 +43,15 @@ def make_signals(**given: float) -> Signals:
 
 
 def test_a_risk_is_the_noisy_or_of_its_reasons() -> None:
-    # refund share .65 of orders: (.65 − .4) / (.9 − .4) = .5 of weight .65; 10 loops: the full .5. 1 − (1 − .325)(1 − .5) = .6625
-    risks = judge(make_signals(refund_share_90d=0.65, orders_90d=20, refund_loops_90d=10))
-    assert risks.scores[0, RISKS.index("malicious_buyer")] == pytest.approx(0.6625)
+    # refunds .2 above the shop's: (.2 − .05) / (.35 − .05) = .5 of weight .75; 10 loops: the full .5. 1 − (1 − .375)(1 − .5) = .6875
+    risks = judge(make_signals(refund_excess=0.2, refund_loops=10))
+    assert risks.scores[0, RISKS.index("malicious_buyer")] == pytest.approx(0.6875)
     assert [reason.code for reason in risks.reasons(0)] == ["refund_loops", "refunds_most"]
     assert risks.scores[0, RISKS.index("takeover")] == 0
 
 
 def test_a_share_of_few_orders_says_nothing() -> None:
-    assert judge(make_signals(refund_share_90d=1.0, orders_90d=2)).scores.max() == 0
+    assert judge(make_signals(coupon_share=1.0, orders=2, young_coupon_orders=1)).scores.max() == 0
 
 
 def test_every_reason_has_words_and_a_known_signal() -> None:

@@ -30,7 +30,9 @@ def make_window(engine: Engine, *, users: int) -> Window:
     """A window in which users u0 … were seen and nothing was bought."""
     lines = engine.store("SELECT 1 AS user_no, 1 AS item_no, DATE '2025-05-01' AS day WHERE false")
     members = engine.store(f"SELECT n::INTEGER AS user_no, 'u' || n AS user_id FROM range({users}) t(n)")
-    return Window(date(2025, 6, 1), lines, "", "", members, engine.store(bursts_sql(lines)), browses=False)
+    return Window(
+        date(2025, 6, 1), lines, "", "", members, engine.store(bursts_sql(lines, date(2025, 6, 1))), browses=False
+    )
 
 
 def held(engine: Engine, sources: Sources, *, users: int) -> set[tuple[str, tuple[int, ...]]]:
@@ -75,4 +77,6 @@ def test_a_burst_is_a_day_far_above_the_item_s_usual_day(engine: Engine) -> None
     rows = [{"user_no": n, "item_no": 1, "day": date(2025, 5, day)} for day in range(1, 11) for n in range(6)]
     rows += [{"user_no": n, "item_no": 2, "day": date(2025, 5, 3)} for n in range(6)]
     lines = engine.store(stored(engine, rows, {"user_no": pa.int32(), "item_no": pa.int32(), "day": pa.date32()}))
-    assert engine.rows(bursts_sql(lines)) == [{"item_no": 2, "day": date(2025, 5, 3), "buyers": 6}]
+    assert engine.rows(bursts_sql(lines, date(2025, 6, 1))) == [
+        {"item_no": 2, "day": date(2025, 5, 3), "buyers": 6, "ago": 28}
+    ]

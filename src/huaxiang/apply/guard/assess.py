@@ -11,11 +11,12 @@ import numpy as np
 
 from huaxiang.apply.guard.anomaly import ecod, isolation, share_below
 from huaxiang.apply.guard.neighbours import aggregate
-from huaxiang.apply.guard.rings import Rings, find_circles, find_rings
+from huaxiang.apply.guard.rings import Rings, find_rings
 from huaxiang.apply.guard.risks import RISKS, Risks, judge
 from huaxiang.apply.guard.signals import SIGNALS, Signals, copy_orders, read_signals
 from huaxiang.apply.guard.ties import Ties, read_ties
-from huaxiang.apply.guard.window import Sources, Window, open_window
+from huaxiang.apply.guard.together import find_groups
+from huaxiang.apply.guard.window import WINDOW_DAYS, Sources, Window, open_window
 from huaxiang.engine import Engine
 from huaxiang.models.metrics import Floats
 from huaxiang.models.zoo import Matrix
@@ -53,14 +54,17 @@ class Assessment:
 
 
 @contextmanager
-def assess(engine: Engine, sources: Sources, as_of: date, *, seed: int) -> Iterator[Assessment]:
+def assess(
+    engine: Engine, sources: Sources, as_of: date, *, seed: int, days: int = WINDOW_DAYS
+) -> Iterator[Assessment]:
     """The shop as known before the local midnight of `as_of`; the table of orders is dropped at the end."""
-    with open_window(engine, sources, as_of) as window:
+    with open_window(engine, sources, as_of, days=days) as window:
         ties = read_ties(engine, sources, window)
         rings = find_rings(ties)
-        orders = copy_orders(engine, window, rings, find_circles(ties))
+        groups = find_groups(ties, rings)
+        orders = copy_orders(engine, window, rings, groups)
         try:
-            signals = read_signals(engine, window, ties, rings, orders)
+            signals = read_signals(engine, window, ties, rings, groups, orders)
             values = signals.values
             few = len(values) < 2  # nobody to be unlike
             unlike = np.zeros(len(values)) if few else share_below(ecod(values))

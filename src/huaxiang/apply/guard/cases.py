@@ -136,8 +136,8 @@ def _evidence(engine: Engine, found: Assessment, chosen: np.ndarray) -> list[dic
     nos, of = found.signals.user_nos[chosen], found.rings.of
     loaded = engine.load(pa.table({"user_no": nos}))
     rows = engine.rows(f"""
-        SELECT user_no, list({{'order': coalesce(order_id, day::VARCHAR), 'day': day::VARCHAR, 'copies': copies, 'burst': burst, 'refunded': refunded, 'new_device': new_device, 'coupon': coupon}}
-            ORDER BY copies DESC, burst DESC, refunded DESC, coalesce(new_device, false) DESC, coupon DESC, ts DESC)[:{ORDERS}] AS orders
+        SELECT user_no, list({{'order': coalesce(order_id, day::VARCHAR), 'day': day::VARCHAR, 'copies': copies, 'burst': burst, 'refunded': refunded, 'new_device': new_device, 'new_address': new_address, 'jump': round(jump, 1), 'night': night, 'coupon': coupon}}
+            ORDER BY copies DESC, burst DESC, refunded DESC, signs DESC, coupon DESC, ts DESC)[:{ORDERS}] AS orders
         FROM {found.orders} WHERE user_no IN (SELECT user_no FROM {loaded.get_name()}) GROUP BY user_no""")
     engine.drop(loaded)
     orders = {row["user_no"]: row["orders"] for row in rows}

@@ -25,7 +25,8 @@ class RingRow:
 @dataclass(frozen=True)
 class GuardReport:
     """risks: name -> above (customers at review_at or more), some (above 0), most (largest score); actions: name -> customers;
-    rules: name -> matched, decided; fake_orders: orders, users, amount; missing: signals this shop records nothing for; learned: see learn.py."""
+    rules: name -> matched, decided; fake_orders: orders, users, amount; missing: signals this shop records nothing for; learned: see learn.py;
+    days: of the window."""
 
     as_of: date
     users: int
@@ -43,6 +44,7 @@ class GuardReport:
     learned: dict[str, Any]
     definition: str
     model: str | None
+    days: int
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; of the cases the SHOWN riskiest, without what a model learns from."""

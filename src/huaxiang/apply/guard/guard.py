@@ -3,7 +3,7 @@
 guard = shop.guard
 found = guard.score()                          # writes guard.scores, guard.rings, guard.fake_orders, guard.queue
 guard.verdict(found.cases[0].case_id, "fraud")
-guard.try_rule("returns", RuleSettings(when="refund_share_90d > 0.5 and orders_90d >= 5", action="review"))
+guard.try_rule("returns", RuleSettings(when="refund_share > 0.5 and orders >= 5", action="review"))
 """
 
 from __future__ import annotations
@@ -48,17 +48,20 @@ class Guard:
         self.lake, self.settings, self.progress, self.save = lake, settings, progress, save
 
     def score(self, *, as_of: date | None = None) -> GuardReport:
-        """Score every customer of the last 90 days before `as_of` (default: the last build's), decide, and renew the queue.
+        """Score every customer of the last `days` ([guard], a year) before `as_of` (default: the last build's), decide, and renew the queue.
 
         raises: GuardError where the shop is not built or nobody did anything in the window; DefinitionError for a rule not well written
         """
         check_rules(self.settings.guard.rules)
-        seed, rules = self.settings.train.seed, self.settings.guard.rules
+        seed, rules, days = self.settings.train.seed, self.settings.guard.rules, self.settings.guard.days
         built = self._as_of()
         day, cases = as_of or built, read_cases(self.lake)
-        with self.progress.task("guard", "risks"), assess(self.lake.engine, self._sources(), day, seed=seed) as found:
+        with (
+            self.progress.task("guard", "risks"),
+            assess(self.lake.engine, self._sources(), day, seed=seed, days=days) as found,
+        ):
             if not len(found):
-                raise GuardError("guard.nobody", as_of=day)
+                raise GuardError("guard.nobody", as_of=day, days=days)
             features = found.features()
             taught = learn(cases, features.columns, seed=seed)
             learned = taught.model.score(features) if taught.model is not None else None
@@ -119,7 +122,9 @@ class Guard:
         known = {case.user_id: case.verdict for case in read_cases(self.lake, "verdict IS NOT NULL")}
         for weeks in range(days // 7, -1, -1):
             day = last - WEEK * weeks
-            with assess(self.lake.engine, self._sources(), day, seed=self.settings.train.seed) as found:
+            with assess(
+                self.lake.engine, self._sources(), day, seed=self.settings.train.seed, days=self.settings.guard.days
+            ) as found:
                 trials.append(self._trial(found, changed, list(changed).index(name), known))
         return DryRun(name, rule.when, rule.action, tuple(trials))
 
@@ -130,7 +135,7 @@ class Guard:
         matched, moved = after.matched[:, at], before.action != after.action
         users = found.signals.user_ids.filter(pa.array(matched)).to_pylist() if len(found) else []
         verdicts = [known[user] for user in users if user in known]
-        orders = found.signals.of("orders_90d")
+        orders = found.signals.of("orders")
         return Trial(found.window.as_of, int(matched.sum()), float(orders[matched].sum()), before.count(), after.count(), int(moved.sum()), verdicts.count("fraud"), verdicts.count("fine"))  # fmt: skip
 
     def _as_of(self) -> date:
@@ -161,11 +166,11 @@ class Guard:
         fakes = self.lake.engine.rows(f"SELECT count(*) AS orders, count(DISTINCT user_id) AS users, coalesce(sum(amount), 0) AS amount FROM ({self.lake.engine.sql(step.table(FAKES))})")[0]  # fmt: skip
         rings = [RingRow(at, int(found.rings.users[at]), float(found.rings.density[at]), {kind: int(found.rings.kinds[at, k]) for k, kind in enumerate(KINDS) if found.rings.kinds[at, k]}) for at in range(min(len(found.rings), 20))]  # fmt: skip
         missing = tuple(name for at, name in enumerate(SIGNALS) if np.isnan(found.signals.values[:, at]).all())
-        orders = int(found.signals.of("orders_90d").sum())
+        orders = int(found.signals.of("orders").sum())
         return GuardReport(
             found.window.as_of, len(found), orders, risks, decisions.count(), effect, {name: float(value) for name, value in fakes.items()}, len(found.rings), tuple(rings),
             len(found.ties.user), missing, tuple(fresh), len(decided), {"fraud": taught.fraud, "fine": taught.fine, "by_score": taught.by_score, "by_model": taught.by_model, "sd": taught.sd, "used": taught.model is not None},
-            definition(), taught.version,
+            definition(), taught.version, self.settings.guard.days,
         )  # fmt: skip
 
 

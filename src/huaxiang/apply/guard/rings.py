@@ -14,15 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from huaxiang.apply.guard.ties import KINDS, Ties
+from huaxiang.apply.guard.window import SEASON_DAYS
 
 Ints = NDArray[np.int64]
 EPSILON = 0.1
 MIN_USERS = 5  # a household may share an address, a device and a card: four are no ring
 # A promotion too makes many buy the same on one day. A ring of buyers has bought together several times, and most of it each time.
-MIN_BURSTS, MIN_FILL = 2, 0.3  # bursts a member shares at least; ties there are over ties there could be
+MIN_BURSTS, MIN_FILL = (
+    2,
+    0.3,
+)  # bursts a member shares at least, and days of the ring; ties there are over ties there could be
 ROUNDS = 60
 LOOSEN = 4  # a component too loose loses a quarter of its keys, the widest
-BURST = KINDS.index("burst")
+BURST, ADDRESS = KINDS.index("burst"), KINDS.index("address")
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,18 @@ class Rings:
 
 
 def find_rings(ties: Ties) -> Rings:
-    """The rings among `ties`: of customers who share addresses, devices, payments; and of customers who bought together."""
+    """The rings among `ties`: of customers who share devices, payments and other identifiers; and of customers who bought together.
+
+    An address alone makes no ring: a locker, a dormitory, an office serve strangers. What a ring shares of addresses is counted.
+    """
     weight = 1.0 / np.log(ties.holders + 5.0)[ties.key]
     bought = ties.kind[ties.key] == BURST
-    found = _search(ties, weight, ~bought, 1) + _search(ties, weight, bought, MIN_BURSTS)
+    season = ties.ago // SEASON_DAYS
+    found = _search(ties, weight, ~bought & (ties.kind[ties.key] != ADDRESS), 1)
+    for one in np.unique(
+        season[ties.key[bought]]
+    ):  # over a year the promotions of all seasons would hold everybody together
+        found += _search(ties, weight, bought & (season[ties.key] == one), MIN_BURSTS)
     found.sort(key=lambda group: -group.density * np.log(len(group.users)))
     of, held = np.full(ties.users, -1, dtype=np.int64), np.zeros(ties.users, dtype=np.int64)
     kinds: list[Ints] = []
@@ -65,7 +77,16 @@ def find_rings(ties: Ties) -> Rings:
         of[free] = other
         held[group.users] += np.where(of[group.users] == other, group.held, 0)
     users = np.bincount(of[of >= 0], minlength=len(kinds))
-    return Rings(of, held, users, np.array(densities), np.array(kinds, dtype=np.int64).reshape(len(kinds), len(KINDS)))
+    shared = np.array(kinds, dtype=np.int64).reshape(len(kinds), len(KINDS))
+    shared[:, ADDRESS] += _addresses(ties, of, len(kinds))
+    return Rings(of, held, users, np.array(densities), shared)
+
+
+def _addresses(ties: Ties, of: Ints, rings: int) -> Ints:
+    """(R,) addresses that two of a ring's accounts have."""
+    there = (ties.kind[ties.key] == ADDRESS) & (of[ties.user] >= 0)
+    pair, held = np.unique(np.stack([of[ties.user[there]], ties.key[there]]), axis=1, return_counts=True)
+    return np.bincount(pair[0][held > 1], minlength=rings).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -79,9 +100,10 @@ class Group:
 
 
 def find_circles(ties: Ties) -> Ints:
-    """(U,) number of the circle of each customer: all who hang together by shared addresses, devices, payments and other identifiers, two
-    already; −1: alone."""
-    part = _components(ties, ties.kind[ties.key] != BURST)[: ties.users]
+    """(U,) number of the circle of each customer: all who hang together by shared devices, payments and other identifiers, two already;
+    −1: alone."""
+    kind = ties.kind[ties.key]
+    part = _components(ties, (kind != BURST) & (kind != ADDRESS))[: ties.users]
     return np.where(np.bincount(part)[part] > 1, part, -1) if ties.users else part
 
 
@@ -106,7 +128,7 @@ def _only(
     """The ties of `left` alone, customers and keys numbered anew; names: what the customers were called."""
     users, user = np.unique(ties.user[left], return_inverse=True)
     keys, key = np.unique(ties.key[left], return_inverse=True)
-    return Ties(len(users), user, key, ties.kind[keys]), weight[left], names[users]
+    return Ties(len(users), user, key, ties.kind[keys], ties.ago[keys]), weight[left], names[users]
 
 
 def _core(ties: Ties, left: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
@@ -175,7 +197,11 @@ def _groups(ties: Ties, weight: NDArray[np.float64], kept: NDArray[np.bool_]) ->
     for inside in np.split(places[order], np.flatnonzero(np.diff(of_tie[order])) + 1):
         users, held = np.unique(ties.user[inside], return_counts=True)
         keys, holders = np.unique(ties.key[inside], return_counts=True)
-        together = ties.kind[keys[0]] != BURST or len(inside) >= MIN_FILL * len(users) * len(keys)
+        bursts = ties.kind[keys[0]] == BURST
+        if bursts and len(np.unique(ties.ago[keys])) < MIN_BURSTS:  # what is bought on one day is one trip
+            done[inside] = True
+            continue
+        together = not bursts or len(inside) >= MIN_FILL * len(users) * len(keys)
         if len(users) >= MIN_USERS and not together:
             widest = keys[np.argsort(-holders, kind="stable")[: max(1, len(keys) // LOOSEN)]]
             done[inside[np.isin(ties.key[inside], widest)]] = True

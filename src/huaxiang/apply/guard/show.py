@@ -21,7 +21,12 @@ Rules = Mapping[str, RuleSettings]
 
 def show_guard(found: GuardReport, console: Console, lang: Lang, *, rules: Rules, currency: str = "") -> None:
     words, numbers = Words(lang), Numbers(lang, currency)
-    say = {"users": numbers.number(found.users), "orders": numbers.number(found.orders), "as_of": found.as_of}
+    say = {
+        "users": numbers.number(found.users),
+        "orders": numbers.number(found.orders),
+        "as_of": found.as_of,
+        "days": found.days,
+    }
     console.print(words("guard.show.head", **say), highlight=False)
     table = _table(words, "risk", "above", "some", "most")
     for name, figures in found.risks.items():

@@ -11,19 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from huaxiang.apply.guard.window import Sources, Window
+from huaxiang.apply.guard.window import KIND_SQL, Sources, Window, keys_sql
 from huaxiang.engine import Engine
 
 Ints = NDArray[np.int64]
 KINDS = ("address", "device", "payment", "other", "burst")
-# How a shop writes them, in identifiers and in relations.
-_KIND_SQL = """CASE WHEN regexp_matches(lower(kind), 'address|收货|地址') THEN 'address' WHEN regexp_matches(lower(kind), 'device|imei|idfa|oaid|fingerprint|设备') THEN 'device'
-    WHEN regexp_matches(lower(kind), 'payment|card|alipay|iban|支付|银行') THEN 'payment' ELSE 'other' END"""
 
 
 @dataclass(frozen=True)
 class Ties:
-    """T ties between U customers and K keys. user: (T,) places 0 … U−1; key: (T,) 0 … K−1; kind: (K,) places in KINDS.
+    """T ties between U customers and K keys. user: (T,) places 0 … U−1; key: (T,) 0 … K−1; kind: (K,) places in KINDS; ago: (K,) of a
+    burst, how many days ago, 0 for the others.
 
     Sorted by key; a customer has a key at most once; every key has at least two customers.
     """
@@ -32,6 +30,7 @@ class Ties:
     user: Ints
     key: Ints
     kind: Ints
+    ago: Ints
 
     @property
     def keys(self) -> int:
@@ -45,44 +44,38 @@ class Ties:
 
 def read_ties(engine: Engine, sources: Sources, window: Window) -> Ties:
     """The ties among the window's customers; places are by user_no. None at all is an empty Ties."""
-    parts = [f"SELECT user_no, 'burst' AS kind, concat('burst ', l.item_no, ' ', l.day) AS key FROM {window.lines} l JOIN {window.bursts} b ON b.item_no = l.item_no AND b.day = l.day"]  # fmt: skip
-    if sources.identifiers:
-        parts.append(_identifiers_sql(sources, window))
+    parts = [f"SELECT user_no, 'burst' AS kind, concat('burst ', l.item_no, ' ', l.day) AS key, b.ago FROM {window.lines} l JOIN {window.bursts} b ON b.item_no = l.item_no AND b.day = l.day"]  # fmt: skip
+    keys = keys_sql(sources, window.members, window.as_of)
+    if keys:
+        parts.append(f"SELECT user_no, kind, key, 0 AS ago FROM ({keys})")
     if sources.relations:
-        parts.append(_relations_sql(sources, window))
+        parts.append(_relations_sql(sources, window, keys))
     place = f"SELECT user_no, row_number() OVER (ORDER BY user_no) - 1 AS place FROM {window.members}"
     found = engine.arrow(f"""
-        WITH seen AS (SELECT DISTINCT user_no, kind, key FROM ({" UNION ALL ".join(parts)})),
+        WITH seen AS (SELECT DISTINCT user_no, kind, key, ago FROM ({" UNION ALL ".join(parts)})),
         shared AS (SELECT kind, key, row_number() OVER (ORDER BY kind, key) - 1 AS number FROM seen GROUP BY kind, key HAVING count(*) > 1)
-        SELECT p.place, s.number, list_position({list(KINDS)}, s.kind) - 1 AS kind FROM seen JOIN shared s USING (kind, key) JOIN ({place}) p USING (user_no)
+        SELECT p.place, s.number, list_position({list(KINDS)}, s.kind) - 1 AS kind, ago FROM seen JOIN shared s USING (kind, key) JOIN ({place}) p USING (user_no)
         ORDER BY s.number, p.place""")
     key = found["number"].to_numpy().astype(np.int64)
     kind = np.zeros(int(key.max()) + 1 if len(key) else 0, dtype=np.int64)
-    kind[key] = found["kind"].to_numpy()
+    ago = np.zeros_like(kind)
+    kind[key], ago[key] = found["kind"].to_numpy(), found["ago"].to_numpy()
     users = int(engine.value(f"SELECT count(*) FROM {window.members}"))
-    return Ties(users, found["place"].to_numpy().astype(np.int64), key, kind)
+    return Ties(users, found["place"].to_numpy().astype(np.int64), key, kind, ago)
 
 
-def _identifiers_sql(sources: Sources, window: Window) -> str:
-    who = "coalesce(i.user_id, k.user_id)" if sources.links else "i.user_id"
-    joined = (
-        f"LEFT JOIN (SELECT anonymous_id, max_by(user_id, since) AS user_id FROM ({sources.links}) WHERE known_at < TIMESTAMP '{window.as_of}' GROUP BY 1) k ON k.anonymous_id = i.anonymous_id"
-        if sources.links
-        else ""
-    )
-    return f"""
-        SELECT m.user_no, {_KIND_SQL} AS kind, concat(i.kind, ' ', i.value) AS key
-        FROM ({sources.identifiers}) i {joined} JOIN {window.members} m ON m.user_id = {who}
-        WHERE i.ts IS NULL OR i.ts < TIMESTAMP '{window.as_of}'"""
-
-
-def _relations_sql(sources: Sources, window: Window) -> str:
-    """Shared addresses, devices and payments; each pair is a key of its own (friends and follows are no tie here)."""
-    pair = f"""SELECT user_id, other_id, {_KIND_SQL} AS kind FROM ({sources.relations})
-        WHERE lower(kind) LIKE 'shared%' AND user_id <> other_id AND (since IS NULL OR since < TIMESTAMP '{window.as_of}')"""
-    key = "concat(r.kind, ' ', least(r.user_id, r.other_id), ' ', greatest(r.user_id, r.other_id))"
+def _relations_sql(sources: Sources, window: Window, keys: str) -> str:
+    """Shared addresses, devices and payments; each pair is a key of its own, unless both have such an identifier in common already
+    (friends and follows are no tie here)."""
+    told = f"""SELECT DISTINCT least(a.user_no, b.user_no) AS one, greatest(a.user_no, b.user_no) AS two, r.kind FROM
+        (SELECT user_id, other_id, {KIND_SQL} AS kind FROM ({sources.relations})
+            WHERE lower(kind) LIKE 'shared%' AND user_id <> other_id AND (since IS NULL OR since < TIMESTAMP '{window.as_of}')) r
+        JOIN {window.members} a ON a.user_id = r.user_id JOIN {window.members} b ON b.user_id = r.other_id"""
+    if keys:
+        both = "SELECT x.user_no AS one, y.user_no AS two, x.kind FROM p JOIN k x ON x.user_no = p.one AND x.kind = p.kind JOIN k y ON y.user_no = p.two AND y.key = x.key"
+        told = f"WITH p AS ({told}), k AS (SELECT DISTINCT user_no, kind, key FROM ({keys})) SELECT * FROM p ANTI JOIN ({both}) b USING (one, two, kind)"
     sides = " UNION ALL ".join(
-        f"SELECT m.user_no, r.kind, {key} AS key FROM ({pair}) r JOIN {window.members} m ON m.user_id = r.{side}"
-        for side in ("user_id", "other_id")
+        f"SELECT {side} AS user_no, kind, concat('pair ', kind, ' ', one, ' ', two) AS key, 0 AS ago FROM pairs"
+        for side in ("one", "two")
     )
-    return f"SELECT * FROM ({sides})"
+    return f"SELECT * FROM (WITH pairs AS ({told}) {sides})"

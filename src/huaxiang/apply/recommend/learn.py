@@ -1,29 +1,28 @@
 """The ranker learns from three looks back, and takes its exam at the last of them.
 
 The last day of the shop, less one window each: sources learn up to the day, customers who buy within the window after it are the
-question. The first look is learned from, the second ends the learning, the third is asked once. What the exam examined then learns its
+question. The first look is learned from, the second ends the learning and says whether a source alone does better, the third is asked once. What the exam examined then learns its
 sources anew up to today.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from huaxiang.apply.recommend.past import Floats, Ints, Past, Shelf
-from huaxiang.apply.recommend.sources import Learned, candidates, learn_sources
+from huaxiang.apply.recommend.sources import Learned, Made, candidates, learn_sources
 from huaxiang.apply.recommend.table import Candidates, table_of
 from huaxiang.errors import ModelError
 from huaxiang.models.rank import Ranker, RankerConfig
 
 WINDOW = 14  # days
 ASKED = 4_000  # customers of each look, at most
-LISTED = 10
+EQUAL = 1e-6  # scores of a source that lie closer are equal
 LEAST = 20  # customers who buy within a window
-BLOCK = 2_000  # customers whose candidates are held at once
 
 
 @dataclass(frozen=True)
@@ -42,28 +41,27 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Exam:
-    """Recall@10 and NDCG@10 of the list, of each source alone, and without each source; how many of the bought items are candidates at
-    all; day, window (days), customers asked. `new`: the same figures counting only items a customer had not bought before."""
+class Order:
+    """What puts candidates in order: the ranker; or a source that did better, where lead names it, and the ranker among what it holds equal
+    or does not name."""
 
-    day: int
-    window: int
-    asked: int
-    candidates_mean: float
-    reach: float
-    reach_of: dict[str, float]
-    figures: dict[str, dict[str, float]]
-    new: dict[str, dict[str, float]]
-    gains: dict[str, float]
+    ranker: Ranker
+    lead: str = ""
+
+    def score(self, table: Candidates) -> Floats:
+        """(N,) the higher, the further up."""
+        ranked = self.ranker.score(table.values)
+        if not self.lead:
+            return ranked
+        own = table.values[:, table.columns.index(f"{self.lead}_score")]
+        return own + EQUAL / (1 + np.exp(-np.clip(ranked, -30, 30)))
 
 
 def look_back(
-    past: Past, shelf: Shelf, day: int, *, window: int, seed: int, extra: Mapping[str, Any] | None = None
+    past: Past, shelf: Shelf, day: int, *, window: int, seed: int, extra: Mapping[str, Made] | None = None
 ) -> Look:
     """raises: ModelError where too few customers bought in the window"""
-    learned = learn_sources(past, shelf, day)
-    if extra:
-        learned = replace(learned, extra={name: made(past.before(day), day) for name, made in extra.items()})
+    learned = learn_sources(past, shelf, day, extra)
     after = past.within(day, day + window).purchases()
     buyers = np.unique(after.user)
     if len(buyers) < LEAST:
@@ -106,62 +104,3 @@ def fit_ranker(train: Look, valid: Look, items: int, *, seed: int, without: Sequ
     if not parts[0][1].any() or not parts[1][1].any():
         raise ModelError("recommend.nothing_found")
     return Ranker(RankerConfig(), [columns[place] for place in kept]).fit(parts[0], parts[1], seed=seed)
-
-
-def take_exam(look: Look, ranker: Ranker, rivals: Mapping[str, Ranker], past: Past, shelf: Shelf, window: int) -> Exam:
-    """The list of the ranker beside each source's own and beside rankers that lack one."""
-    items = len(shelf)
-    sources = [name.removesuffix("_score") for name in look.table.columns if name.endswith("_score")]
-    scored: dict[str, Floats] = {"ranker": ranker.score(look.table.values)}
-    for name in sources:
-        rank = look.table.values[:, look.table.columns.index(f"{name}_rank")]
-        scored[name] = np.where(rank <= rank.max(initial=1.0), -rank, -np.inf)
-    for name, rival in rivals.items():
-        kept = [look.table.columns.index(column) for column in rival.columns]
-        scored[f"without {name}"] = rival.score(look.table.values[:, kept])
-    had = np.unique((seen := past.before(look.day).purchases()).user * items + seen.item)
-    fresh = look.bought[~np.isin(look.bought, had)]
-    key = look.table.user * items + look.table.item
-    among = np.isin(look.bought, key)
-    reach_of = {
-        name: float(
-            np.isin(look.bought, key[look.table.values[:, look.table.columns.index(f"{name}_score")] > 0]).mean()
-        )
-        for name in sources
-    }
-    return Exam(
-        look.day,
-        window,
-        len(look.asked),
-        float(look.table.sizes[look.asked].mean()),
-        float(among.mean()),
-        reach_of,
-        {name: _measure(key, score, look.bought, items) for name, score in scored.items()},
-        {
-            name: _measure(key, np.where(np.isin(key, had), -np.inf, score), fresh, items)
-            for name, score in scored.items()
-        },
-        ranker.gains(),
-    )
-
-
-def _measure(key: Ints, score: Floats, bought: Ints, items: int) -> dict[str, float]:
-    """Mean over customers who bought (an item of `bought`) of recall@10 (of at most ten items) and NDCG@10."""
-    user, asked = key // items, np.unique(bought // items)
-    if not len(asked):
-        return {"recall@10": float("nan"), "ndcg@10": float("nan"), "customers": 0}
-    order = np.lexsort((key, -score, user))
-    user, key, score = user[order], key[order], score[order]
-    first = np.concatenate([[0], np.flatnonzero(np.diff(user)) + 1]) if len(user) else np.zeros(0, np.int64)
-    place = np.arange(len(user)) - np.repeat(first, np.diff(np.append(first, len(user))))
-    listed = (place < LISTED) & np.isfinite(score)
-    hit = listed & np.isin(key, bought)
-    gained = np.bincount(user[hit], 1 / np.log2(place[hit] + 2), minlength=int(asked.max()) + 1)
-    found = np.bincount(user[hit], minlength=int(asked.max()) + 1)
-    wanted = np.minimum(np.bincount(bought // items, minlength=int(asked.max()) + 1), LISTED)
-    best = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(LISTED) + 2))])
-    return {
-        "recall@10": float((found[asked] / wanted[asked]).mean()),
-        "ndcg@10": float((gained[asked] / best[wanted[asked]]).mean()),
-        "customers": len(asked),
-    }

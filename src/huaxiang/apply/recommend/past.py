@@ -32,6 +32,7 @@ WEIGHT = {
     "view": 0.25,
     "click": 0.2,
 }
+COLUMNS = ("user", "item", "kind", "day", "known", "order", "second")  # of a Past, an event each
 _WEIGHTS = np.array([0.0, *(WEIGHT.get(name, 0.0) for name in EVENT_CODES)])
 
 
@@ -55,7 +56,8 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Past:
-    """users: (U,) ids, sorted; the rest (E,), by user and time: user, item, event type, day, day it was known, order (−1: none)."""
+    """users: (U,) ids, sorted; the rest (E,), by user and time: user, item, event type, day, day it was known, order (−1: none), second since
+    1970."""
 
     users: tuple[str, ...]
     user: Ints
@@ -64,6 +66,7 @@ class Past:
     day: Ints
     known: Ints
     order: Ints
+    second: Ints
 
     def before(self, day: int) -> Past:
         """Only what had happened and was known before `day`."""
@@ -85,9 +88,7 @@ class Past:
         return self._kept(~((self.user == user) & np.isin(self.item, items)))
 
     def _kept(self, rows: NDArray[np.bool_]) -> Past:
-        return replace(
-            self, **{name: getattr(self, name)[rows] for name in ("user", "item", "kind", "day", "known", "order")}
-        )
+        return replace(self, **{name: getattr(self, name)[rows] for name in COLUMNS})
 
     @property
     def weight(self) -> Floats:
@@ -143,7 +144,7 @@ def read_past(lake: Lake | Step, shelf: Shelf, *, user_id: str = "") -> Past:
     one = f" AND user_id = {quote(user_id)} AND bucket = {bucket_of(user_id)}" if user_id else ""
     found = engine.arrow(
         "SELECT user_id, item_no, event_no, day - DATE '1970-01-01' AS day, known_day - DATE '1970-01-01' AS known, "
-        f"coalesce(order_key, -1) AS order_key FROM ({engine.sql(lake.table('ready.events'))}) "
+        f"coalesce(order_key, -1) AS order_key, epoch(ts)::BIGINT AS second FROM ({engine.sql(lake.table('ready.events'))}) "
         f"WHERE item_no IS NOT NULL AND event_no IN ({codes}){one}{fake} "
         f"QUALIFY row_number() OVER (PARTITION BY user_no ORDER BY ts DESC, event_id DESC) <= {LAST} ORDER BY user_id, ts, event_id"
     )
@@ -157,6 +158,7 @@ def read_past(lake: Lake | Step, shelf: Shelf, *, user_id: str = "") -> Past:
         _ints(found, "day"),
         _ints(found, "known"),
         _ints(found, "order_key"),
+        _ints(found, "second"),
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from huaxiang.apply.recommend.desk import Shown
-from huaxiang.apply.recommend.learn import Exam
+from huaxiang.apply.recommend.exam import ALONE, LIST, Exam
+from huaxiang.apply.recommend.places import Shown
 from huaxiang.look.numbers import Numbers
 from huaxiang.words import Lang, Words
 
@@ -58,16 +58,24 @@ def show_exam(exam: Exam, out: Console, lang: Lang) -> None:
     for _, label, row in exam_rows(asdict(exam), lang):
         table.add_row(label, *row)
     out.print(table, highlight=False, markup=False)
-    beaten = beaten_by(asdict(exam))
-    if beaten:
-        out.print(words("recommend.beaten", source=words(f"recommend.source.{beaten}")), style="yellow")
+    for line in exam_notes(asdict(exam), lang):
+        out.print(line, style="yellow", highlight=False)
 
 
-def beaten_by(exam: Mapping[str, Any]) -> str:
-    """The source that alone did better than the list in the exam ("": none)."""
-    figures = {name: one["ndcg@10"] for name, one in exam["figures"].items() if not name.startswith("without ")}
-    best = max(figures, key=lambda name: figures[name])
-    return "" if best == "ranker" else best
+def exam_notes(exam: Mapping[str, Any], lang: Lang) -> list[str]:
+    """Which source the lists follow, and which did better in the exam nevertheless."""
+    words = Words(lang)
+    notes = []
+    for name, source in exam.get("led", {}).items():
+        if source:
+            said, ranker = (f"{exam['valid'][name][one]:.3f}" for one in (source, LIST))
+            notes.append(words(f"recommend.led.{name}", source=words(f"recommend.source.{source}"), said=said, ranker=ranker))  # fmt: skip
+    figures = {name: one for name, one in exam["figures"].items() if not name.startswith("without ") and name != ALONE}
+    best = max(figures, key=lambda name: figures[name]["ndcg@10"])
+    if best != LIST:
+        sure = figures[best]["behind_high"] < 0
+        notes.append(words("recommend.beaten_surely" if sure else "recommend.beaten", source=words(f"recommend.source.{best}")))  # fmt: skip
+    return notes
 
 
 def exam_rows(exam: Mapping[str, Any], lang: Lang) -> list[tuple[str, str, list[str]]]:
@@ -79,7 +87,13 @@ def exam_rows(exam: Mapping[str, Any], lang: Lang) -> list[tuple[str, str, list[
         label = words("recommend.without", source=source) if name.startswith("without ") else source
         row = []
         for figures in (exam["figures"].get(name), exam["new"].get(name)):
-            row += [f"{figures[one]:.3f}" if figures else "–" for one in ("recall@10", "ndcg@10")]
+            row += [f"{figures['recall@10']:.3f}", _with_interval(figures)] if figures else ["–", "–"]
         reach = exam["reach_of"].get(name)
         made.append((name, label, [*row, numbers.percent(reach) if reach is not None else "–"]))
     return made
+
+
+def _with_interval(figures: Mapping[str, float]) -> str:
+    if "ndcg_low" not in figures:
+        return f"{figures['ndcg@10']:.3f}"
+    return f"{figures['ndcg@10']:.3f} ({figures['ndcg_low']:.3f}–{figures['ndcg_high']:.3f})"

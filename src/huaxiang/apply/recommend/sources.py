@@ -10,9 +10,10 @@ behaviour  what the behaviour model foresees (where one was trained before the r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_matrix, diags
@@ -30,13 +31,15 @@ FADE = 0.85
 HALF_LIFE = 14.0  # days, of popularity
 LARGEST_ORDER = 60  # items; larger ones say little of what goes together
 NEW = 0.3  # how popular an item without events counts, beside one event of today
+Made: TypeAlias = Callable[[Past, Shelf, int], csr_matrix]  # what customers did, shelf, items kept -> (U, V) scores
 SOURCES = ("together", "basket", "taste", "popular", "again")
 
 
 @dataclass(frozen=True)
 class Learned:
     """What the sources know at a day. near, goes: (V, V) top neighbours; popular: (V,) events, fading; of_category: (C, V) each category's
-    items by popularity; timing: of buying again."""
+    items by popularity; timing: of buying again;
+    extra: further sources."""
 
     day: int
     near: csr_matrix
@@ -44,7 +47,7 @@ class Learned:
     popular: Floats
     of_category: csr_matrix
     timing: Timing
-    extra: Mapping[str, csr_matrix] = field(default_factory=dict)
+    extra: Mapping[str, Made] = field(default_factory=dict)
 
     @cached_property
     def top(self) -> Ints:
@@ -53,7 +56,7 @@ class Learned:
         return found[self.popular[found] > 0]
 
 
-def learn_sources(past: Past, shelf: Shelf, day: int) -> Learned:
+def learn_sources(past: Past, shelf: Shelf, day: int, extra: Mapping[str, Made] | None = None) -> Learned:
     """Learns from what was known before `day`."""
     seen = past.before(day)
     items = len(shelf)
@@ -66,6 +69,7 @@ def learn_sources(past: Past, shelf: Shelf, day: int) -> Learned:
         popular,
         _of_category(popular, shelf),
         fit_timing(seen.purchases(), shelf, day),
+        extra or {},
     )
 
 
@@ -84,7 +88,7 @@ def candidates(learned: Learned, past: Past, shelf: Shelf) -> dict[str, csr_matr
         "popular": _everybody(learned, len(past.users)),
         "again": strongest(due(learned.timing, seen.purchases(), shelf, learned.day), KEEP),
     }
-    return found | {name: strongest(scores, KEEP) for name, scores in learned.extra.items()}
+    return found | {name: made(seen, shelf, KEEP) for name, made in learned.extra.items()}
 
 
 def taste_of(seen: Past, shelf: Shelf, day: int) -> csr_matrix:

@@ -6,24 +6,27 @@ import hashlib
 import json
 import shutil
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from huaxiang.apply.recommend.again import Timing
+from huaxiang.apply.recommend.behaviour import NAME as BEHAVIOUR
+from huaxiang.apply.recommend.behaviour import Foreseer, foreseer_of
+from huaxiang.apply.recommend.desk import Desk
+from huaxiang.apply.recommend.learn import Order
 from huaxiang.apply.recommend.past import Shelf
-from huaxiang.apply.recommend.sources import Learned
+from huaxiang.apply.recommend.sources import Learned, Made
 from huaxiang.engine.lake import write_atomically
 from huaxiang.errors import ModelError
 from huaxiang.models.next_item.base import pack, unpack
+from huaxiang.models.next_item.zoo import load_next, save_next
 from huaxiang.models.rank import Ranker, RankerConfig
 
-if TYPE_CHECKING:
-    from huaxiang.apply.recommend.desk import Desk
-
-FORMAT = "huaxiang.recommend/1"
+FORMAT = "huaxiang.recommend/2"
 MATRICES = ("near", "goes", "of_category")
 
 
@@ -40,10 +43,16 @@ def save_desk(desk: Desk, home: Path) -> Desk:
     save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, new / "sources.safetensors")
     said = {
         "format": FORMAT, "day": learned.day, "as_of": desk.as_of, "spread": learned.timing.spread, "drop_owned": desk.drop_owned, "items": len(desk.shelf),
-        "rankers": {name: {"config": asdict(one.config), "state": one.state()} for name, one in desk.rankers.items()},
+        "orders": {name: {"config": asdict(one.ranker.config), "state": one.ranker.state(), "lead": one.lead} for name, one in desk.orders.items()},
     }  # fmt: skip
     text = json.dumps(said, sort_keys=True)
-    version = hashlib.sha256(text.encode() + (new / "sources.safetensors").read_bytes()).hexdigest()[:12]
+    kept = [new / "sources.safetensors"]
+    foreseer = learned.extra.get(BEHAVIOUR)
+    if isinstance(foreseer, Foreseer):
+        save_next(foreseer.model, new / BEHAVIOUR)
+        write_atomically(new / BEHAVIOUR / "items.json", json.dumps([desk.shelf.ids[at] for at in foreseer.place]))
+        kept += [new / BEHAVIOUR / "model.safetensors", new / BEHAVIOUR / "items.json"]
+    version = hashlib.sha256(text.encode() + b"".join(part.read_bytes() for part in kept)).hexdigest()[:12]
     write_atomically(new / "desk.json", text)
     if (home / version).exists():
         shutil.rmtree(new)
@@ -54,8 +63,6 @@ def save_desk(desk: Desk, home: Path) -> Desk:
 
 def load_desk(place: Path, shelf: Shelf) -> Desk:
     """The one that `save_desk` wrote; raises ModelError where it is gone, or the shop's items are others since."""
-    from huaxiang.apply.recommend.desk import Desk
-
     if not (place / "desk.json").exists():
         raise ModelError("recommend.not_trained")
     said = json.loads((place / "desk.json").read_text(encoding="utf-8"))
@@ -64,8 +71,22 @@ def load_desk(place: Path, shelf: Shelf) -> Desk:
     arrays = load_file(place / "sources.safetensors")
     near, goes, of_category = (unpack(arrays, name) for name in MATRICES)
     timing = Timing(arrays["mean"], float(said["spread"]), arrays["returns"])
-    rankers = {
-        name: Ranker.from_state(RankerConfig(**one["config"]), one["state"]) for name, one in said["rankers"].items()
+    orders = {
+        name: Order(Ranker.from_state(RankerConfig(**one["config"]), one["state"]), one["lead"])
+        for name, one in said["orders"].items()
     }
-    learned = Learned(int(said["day"]), near, goes, arrays["popular"], of_category, timing)
-    return Desk(shelf, learned, rankers, bool(said["drop_owned"]), place.name, said["as_of"])
+    learned = Learned(int(said["day"]), near, goes, arrays["popular"], of_category, timing, _behaviour(place, shelf))
+    return Desk(shelf, learned, orders, bool(said["drop_owned"]), place.name, said["as_of"])
+
+
+def _behaviour(place: Path, shelf: Shelf) -> dict[str, Made]:
+    """The behaviour model among the sources, where it is one."""
+    if not (place / BEHAVIOUR).exists():
+        return {}
+    if find_spec("torch") is None:
+        raise ModelError("models.behaviour.no_torch")
+    ids = tuple(json.loads((place / BEHAVIOUR / "items.json").read_text(encoding="utf-8")))
+    found = foreseer_of(load_next(place / BEHAVIOUR), ids, shelf)  # type: ignore[arg-type]
+    if found is None:
+        raise ModelError("recommend.other_items")
+    return {BEHAVIOUR: found}

@@ -33,6 +33,15 @@ class Candidates:
         """(U,) candidates of each customer."""
         return np.bincount(self.user, minlength=self.users).astype(np.int64)
 
+    @property
+    def sources(self) -> list[str]:
+        return [name.removesuffix("_rank") for name in self.columns if name.endswith("_rank")]
+
+    def alone(self, source: str) -> Floats:
+        """(N,) the score of a list that is one source's own; −inf for what it does not name."""
+        rank = self.values[:, self.columns.index(f"{source}_rank")]
+        return np.where(rank <= KEEP, -rank, -np.inf)
+
     def rows(self, kept: np.ndarray) -> Candidates:
         return Candidates(self.user[kept], self.item[kept], self.values[kept], self.columns, self.users)
 

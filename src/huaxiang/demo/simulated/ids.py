@@ -10,12 +10,14 @@ import pyarrow as pa
 from huaxiang.demo.simulated.acts import LOGIN, SIGNUP, Acts, Lines
 from huaxiang.demo.simulated.people import DEVICES, People
 from huaxiang.demo.simulated.shelves import STAMP, mails, phones, pick
-from huaxiang.demo.simulated.visits import THEFT, Visits
+from huaxiang.demo.simulated.visits import RING, THEFT, Visits
 from huaxiang.demo.simulated.world import Floats, Ints, World, hash01, user_ids, utc_us
 
 PLATFORMS = ("app", "web", "mini_program")
 MODELS = ("ios", "android", "pc", "pad")
 _EPOCHS = 64  # a device's cookies, at most
+PRESENTS = 0.05  # orders that go to somebody else
+_OF_OTHERS = 1 << 33  # their addresses: no customer's
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,13 @@ def _neighbours(values: Ints) -> tuple[Ints, Ints]:
 
 
 def ship_to(people: People, visits: Visits, visit: Ints) -> Ints:
-    """The address each visit's order goes to: the customer's; a thief's own."""
-    stolen = visits.kind[visit] == THEFT
-    return np.where(stolen, visits.device[visit] // DEVICES, people.address[visits.user[visit]])
+    """The address each visit's order goes to: the customer's, now and then that of one of theirs, for a present; a thief's own."""
+    user, kind = visits.user[visit], visits.kind[visit]
+    number, minute = people.number[user], np.floor(visits.day[visit] * 1440).astype(np.int64)
+    present = (hash01(number, minute) < PRESENTS) & (kind < RING)
+    theirs = _OF_OTHERS + number * 16 + (hash01(number, minute, 1) * 4).astype(np.int64)  # one of four
+    home = np.where(present, theirs, people.address[user])
+    return np.where(kind == THEFT, visits.device[visit] // DEVICES, home)
 
 
 def addresses(numbers: Ints) -> pa.Array:

@@ -224,7 +224,8 @@ def _with_thefts(
     victim = np.nonzero(people.kind == TAKEOVER)[0]
     if not len(victim):
         return visits
-    night = np.floor(chance.uniform(30, world.days - 3, len(victim))) + chance.uniform(1.5, 4.5, len(victim)) / 24
+    known = np.maximum(people.arrival[victim] + 14, 30.0)  # an account that exists is stolen
+    night = np.floor(chance.uniform(known, world.days - 3)) + chance.uniform(1.5, 4.5, len(victim)) / 24
     user = np.repeat(victim, chance.integers(2, 4, len(victim)))
     day = np.repeat(night, np.bincount(user, minlength=len(people))[victim])
     day = day + chance.uniform(0, 0.8, len(user)) / 24

@@ -1,0 +1,176 @@
+"""What to show one customer at each place of the shop, and why.
+
+home    for you                     again   buy again, when it is due
+item    similar to an item          goes    goes with an item, or with a basket
+email   what they do not know yet, from different categories
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from huaxiang.apply.recommend.again import due
+from huaxiang.apply.recommend.desk import Desk
+from huaxiang.apply.recommend.learn import Order
+from huaxiang.apply.recommend.past import COLUMNS, Floats, Ints, Past
+from huaxiang.apply.recommend.sources import candidates
+from huaxiang.apply.recommend.table import Candidates, table_of
+from huaxiang.errors import ModelError
+from huaxiang.settings.recommend import RecommendSettings
+
+PLACES = ("home", "item", "goes", "again", "email")
+SPEAKING = 4  # items of a past that are tried as a reason
+FAINT = 1e-9  # fall of the score that is none
+MOST = 99.0  # told of one that is no candidate any more
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One item at one place. source: what proposed it most; because: the item of the customer's past that speaks for it most ("" : none
+    does), without which its score falls by `fall`; bought_ago: days since it was bought (None: never)."""
+
+    item_id: str
+    title: str
+    score: float
+    source: str
+    because: str
+    because_title: str
+    fall: float
+    bought_ago: int | None
+    due: float | None
+
+
+def show_list(desk: Desk, past: Past, rules: RecommendSettings, *, place: str, count: int, seed: int) -> list[Shown]:
+    """For you (home), or what they do not know yet (email): the list of the one customer of `past`, with its reasons."""
+    if place == "email":
+        rules = rules.model_copy(update={"per_category": 1})
+    new = place == "email" or desk.drop_owned
+    table, score, lists = desk.lists(past, rules, new=new, count=count, seed=seed)
+    rows = lists.row[0][lists.row[0] >= 0]
+    cited, fall = _reasons(desk, past, table, score, rows, desk.orders["new" if new else "any"])
+    return [
+        _shown(desk, int(table.item[row]), float(score[row]), _source(table, row), int(one), float(less), table, row)
+        for row, one, less in zip(rows, cited, fall, strict=True)
+    ]
+
+
+def show_again(desk: Desk, past: Past, count: int) -> list[Shown]:
+    """What they bought before, by how likely it is due."""
+    found = due(desk.learned.timing, past.purchases(), desk.shelf, desk.learned.day)
+    order = found.indices[np.argsort(-found.data, kind="stable")]
+    chance = dict(zip(found.indices.tolist(), found.data.tolist(), strict=True))
+    bought = past.purchases()
+    last = {int(item): int(day) for item, day in zip(bought.item, bought.day, strict=True)}  # by time: the last stays
+    listed = [int(item) for item in order if desk.shelf.listed[item]][:count]
+    made = [_shown(desk, item, chance[item], "again", item, chance[item]) for item in listed]
+    today = desk.learned.day
+    return [
+        replace(one, bought_ago=today - last[item], due=chance[item]) for one, item in zip(made, listed, strict=True)
+    ]
+
+
+def show_beside(desk: Desk, place: str, items: Sequence[str], count: int) -> list[Shown]:
+    """What is similar to the item looked at (item), or goes with the basket (goes)."""
+    known = {name: at for at, name in enumerate(desk.shelf.ids)}
+    asked = [known[name] for name in items if name in known]
+    if not asked:
+        raise ModelError("recommend.no_item", items=", ".join(items) or "-")
+    near = _beside(desk, asked, place)
+    near[asked] = 0.0
+    near[~desk.shelf.listed] = 0.0
+    order = np.argsort(-near, kind="stable")[:count]
+    made = []
+    for item in order[near[order] > 0]:
+        rows = desk.learned.near if place == "item" else desk.learned.goes
+        speaks = [float(rows[one, item]) for one in asked]
+        kin = [one for one in asked if desk.shelf.group[one] == desk.shelf.group[item] >= 0]
+        cited = asked[int(np.argmax(speaks))] if max(speaks) > 0 else kin[0] if kin else -1
+        source = "basket" if place == "goes" else "similar" if cited in kin else "together"
+        made.append(_shown(desk, int(item), float(near[item]), source, cited, max(speaks)))
+    return made
+
+
+def _shown(
+    desk: Desk,
+    item: int,
+    score: float,
+    source: str,
+    cited: int,
+    fall: float,
+    table: Candidates | None = None,
+    row: int = -1,
+) -> Shown:
+    ago = due = None
+    if table is not None:
+        days, chance = (table.values[row, table.columns.index(name)] for name in ("bought_ago", "again_score"))
+        ago, due = (int(days) if days < 9_000 else None), (float(chance) if chance > 0 else None)
+    return Shown(
+        desk.shelf.ids[item], desk.shelf.title[item], score, source, desk.shelf.ids[cited] if cited >= 0 else "",
+        desk.shelf.title[cited] if cited >= 0 else "", fall, ago, due,
+    )  # fmt: skip
+
+
+def _beside(desk: Desk, asked: list[int], place: str) -> Floats:
+    """(V,) how close each item is to those asked about: similar ones share category, brand and customers; others share orders."""
+    rows = desk.learned.near if place == "item" else desk.learned.goes
+    found = np.asarray(rows[asked].sum(axis=0), dtype=float).ravel()
+    found = found / max(found.max(initial=0.0), 1e-12)
+    if place == "goes":
+        return found
+    shelf, known = desk.shelf, np.log1p(desk.learned.popular)
+    found = 0.4 * found + 0.2 * known / max(float(known.max(initial=0.0)), 1e-12)
+    kin = np.zeros(len(shelf))
+    for one in asked:
+        for codes, weight in ((shelf.category, 1.0), (shelf.group, 0.5), (shelf.brand, 0.2)):
+            if codes[one] >= 0:
+                kin += weight * (codes == codes[one])
+    return np.where(kin > 0.2, kin + found, 0.0) if (kin > 0.2).sum() > len(asked) else kin + found
+
+
+def _reasons(desk: Desk, past: Past, table: Candidates, score: Floats, rows: Ints, order: Order) -> tuple[Ints, Floats]:
+    """Of each listed candidate of one customer the item of their past whose removal lowers its score most (−1: none does), and by how much.
+
+    Tried are the item itself, where it was bought, and the SPEAKING that are nearest to it. Each is taken away once, as if another customer had
+    not done it, and all such customers are scored together.
+    """
+    seen = past.before(desk.learned.day)
+    met, items = np.unique(seen.item), table.item[rows]
+    none = np.full(len(rows), -1, np.int64), np.zeros(len(rows))
+    if not len(met) or not len(rows):
+        return none
+    near = np.asarray((desk.learned.near[met][:, items] + desk.learned.goes[met][:, items]).toarray())  # (M, K)
+    near[met[:, None] == items[None, :]] = np.inf
+    tried = np.argsort(-near, axis=0, kind="stable")[:SPEAKING]  # (S, K) places in met
+    speaks = np.take_along_axis(near, tried, axis=0) > 0
+    gone = np.unique(tried[speaks])
+    if not len(gone):
+        return none
+    scores = candidates(desk.learned, (rest := _each_without(past, met[gone])), desk.shelf)
+    less = table_of(scores, desk.learned, rest, desk.shelf)
+    key = less.user * len(desk.shelf) + less.item
+    wanted = (
+        np.searchsorted(gone, tried) * len(desk.shelf) + items
+    )  # (S, K); of what does not speak it is not looked at
+    at = np.minimum(np.searchsorted(key, wanted), max(len(key) - 1, 0))
+    left = np.where(key[at] == wanted, order.score(less)[at], -np.inf) if len(key) else np.full(wanted.shape, -np.inf)
+    fall = np.where(speaks, np.minimum(score[rows] - left, MOST), -np.inf)
+    best = fall.argmax(axis=0)
+    most = fall[best, np.arange(len(rows))]
+    return np.where(most > FAINT, met[tried[best, np.arange(len(rows))]], -1), np.where(most > FAINT, most, 0.0)
+
+
+def _each_without(past: Past, items: Ints) -> Past:
+    """As many copies of one customer's past as there are items, each without one of them."""
+    kept = past.item[None, :] != items[:, None]  # (G, E)
+    user, event = np.nonzero(kept)
+    cut = {name: getattr(past, name)[event] for name in COLUMNS} | {"user": user.astype(np.int64)}
+    return Past(tuple(map(str, range(len(items)))), **cut)
+
+
+def _source(table: Candidates, row: int) -> str:
+    """The source that puts the candidate highest."""
+    ranks = {name: table.values[row, table.columns.index(f"{name}_rank")] for name in table.sources}
+    return min(ranks, key=lambda name: (ranks[name], name == "popular"))

@@ -1,0 +1,150 @@
+"""What `Shop.recommend` gives: it learns, lists for every customer, and answers for one, at any place of the shop."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from huaxiang.apply.recommend.behaviour import NAME as BEHAVIOUR
+from huaxiang.apply.recommend.behaviour import find_foreseer
+from huaxiang.apply.recommend.desk import Desk
+from huaxiang.apply.recommend.exam import Exam, choose_order, take_exam
+from huaxiang.apply.recommend.learn import Look, Order, fit_ranker, look_back
+from huaxiang.apply.recommend.past import Past, day_of, read_past, read_shelf
+from huaxiang.apply.recommend.places import PLACES, Shown, show_again, show_beside, show_list
+from huaxiang.apply.recommend.sources import Made, learn_sources
+from huaxiang.apply.recommend.store import load_desk, save_desk
+from huaxiang.apply.recommend.written import TABLE, blocks_of, write_lists
+from huaxiang.engine import Lake
+from huaxiang.errors import ModelError
+from huaxiang.progress import SILENT, Progress
+from huaxiang.settings import Settings
+from huaxiang.settings.recommend import RecommendSettings
+
+STEP = "recommend"
+REPEATS = 0.1  # share of purchases that repeat, from which on what was bought is shown again
+
+
+class Recommend:
+    """raises: ShopError before a build; ModelError where too few buy, or nothing was learned yet"""
+
+    def __init__(self, lake: Lake, settings: Settings, folder: Path, progress: Progress = SILENT) -> None:
+        self.lake = lake
+        self.settings = settings
+        self.folder = folder  # models/
+        self.progress = progress
+        self._desk: Desk | None = None
+
+    def train(self, *, seed: int | None = None) -> Exam:
+        """Learns, takes the exam, and writes `recommendations`, the home list of every customer."""
+        rules, chance = self.settings.recommend, self.settings.train.seed if seed is None else seed
+        shelf = read_shelf(self.lake)
+        past = read_past(self.lake, shelf)
+        if not len(past.user):
+            raise ModelError("recommend.no_events")
+        today = day_of(str(self.lake.note("build")["as_of"]))
+        window = rules.window_days
+        items, first = len(shelf), today - 3 * window
+        foreseer = find_foreseer(self.lake, self.folder, shelf, before=first, users=len(past.users))
+        extra: dict[str, Made] = {BEHAVIOUR: foreseer} if foreseer is not None else {}
+        with self.progress.task("recommend", "exam", 7) as advance:
+            looks: list[Look] = []
+            for back in (3, 2, 1):
+                looks.append(look_back(past, shelf, today - back * window, window=window, seed=chance, extra=extra))
+                advance(1)
+            orders: dict[str, Order] = {}
+            valid: dict[str, dict[str, float]] = {}
+            for name in ("any", "new"):
+                train, stop = (look if name == "any" else _fresh(look, past, items) for look in looks[:2])
+                orders[name], valid[name] = choose_order(fit_ranker(train, stop, items, seed=chance), stop, items)
+                advance(1)
+            rivals = {name: fit_ranker(looks[0], looks[1], items, seed=chance, without=(name,)) for name in looks[0].table.sources}  # fmt: skip
+            exam = take_exam(looks[2], orders, rivals, past, items, window, valid=valid, seed=chance)
+            advance(1)
+            desk = Desk(
+                shelf,
+                learn_sources(past, shelf, today, extra),
+                orders,
+                _drops(rules, past),
+                "",
+                str(date(1970, 1, 1) + timedelta(days=today)),
+            )
+            desk = save_desk(desk, self.folder / STEP)
+            advance(1)
+        self._desk = desk
+        self._write(desk, past, exam)
+        return exam
+
+    def _write(self, desk: Desk, past: Past, exam: Exam) -> None:
+        with self.lake.step(STEP) as step, self.progress.task("recommend", TABLE, blocks_of(past)) as advance:
+            write_lists(step, desk, past, self.settings.recommend, seed=self.settings.train.seed, advance=advance)
+            step.note |= {
+                "version": desk.version,
+                "as_of": desk.as_of,
+                "exam": asdict(exam),
+                "drop_owned": desk.drop_owned,
+            }
+        _sweep(self.folder / STEP, {desk.version})
+
+    @property
+    def desk(self) -> Desk:
+        """What the last training learned."""
+        if self._desk is None:
+            version = self.lake.note(STEP).get("version")
+            if not version:
+                raise ModelError("recommend.not_trained")
+            self._desk = load_desk(self.folder / STEP / version, read_shelf(self.lake))
+        return self._desk
+
+    def exam(self) -> Exam | None:
+        found = self.lake.note(STEP).get("exam")
+        return Exam(**found) if found else None
+
+    def show(self, user_id: str, *, place: str = "home", items: Sequence[str] = (), count: int = 0) -> list[Shown]:
+        """What to show one customer (a pseudonym; one without a past gets what is popular now in the shop).
+
+        place: one of PLACES; items: the item looked at, or the basket, for `item` and `goes`
+        """
+        if place not in PLACES:
+            raise ModelError("recommend.place", place=place, known=", ".join(PLACES))
+        desk, rules = self.desk, self.settings.recommend
+        count = count or rules.count
+        if place in ("item", "goes"):
+            return show_beside(desk, place, items, count)
+        past = read_past(self.lake, desk.shelf, user_id=user_id)
+        if place == "again":
+            return show_again(desk, past, count)
+        return show_list(desk, past, rules, place=place, count=count, seed=self.settings.train.seed)
+
+
+def _fresh(look: Look, past: Past, items: int) -> Look:
+    """The look without candidates and answers that the customer had bought before."""
+    seen = past.before(look.day).purchases()
+    had = np.unique(seen.user * items + seen.item)
+    table = look.table.rows(~np.isin(look.table.user * items + look.table.item, had))
+    return Look(look.day, look.learned, look.bought[~np.isin(look.bought, had)], look.asked, table)
+
+
+def _drops(rules: RecommendSettings, past: Past) -> bool:
+    """Whether home lists leave out what was bought."""
+    if rules.owned != "auto":
+        return rules.owned == "drop"
+    bought = past.purchases()
+    days = (
+        np.unique(np.stack([bought.user, bought.item, bought.day]), axis=1)
+        if len(bought.user)
+        else np.zeros((3, 0), np.int64)
+    )
+    pairs = len(np.unique(days[:2], axis=1).T) if days.shape[1] else 0
+    return 1 - pairs / max(days.shape[1], 1) < REPEATS
+
+
+def _sweep(home: Path, kept: set[str]) -> None:
+    for place in home.iterdir():
+        if place.is_dir() and place.name not in kept:
+            shutil.rmtree(place)

@@ -1,0 +1,84 @@
+"""The table `recommendations`: the home list of every customer, block by block."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+from scipy.sparse import csr_matrix
+
+from huaxiang.apply.recommend.desk import Desk
+from huaxiang.apply.recommend.past import COLUMNS, Floats, Ints, Past
+from huaxiang.apply.recommend.rules import Lists
+from huaxiang.apply.recommend.table import Candidates
+from huaxiang.engine import Step
+from huaxiang.progress import Advance
+from huaxiang.settings.recommend import RecommendSettings
+
+TABLE = "recommendations"
+BLOCK = 2_000  # customers whose candidates are held at once
+SCHEMA = pa.schema(
+    [
+        ("user_id", pa.string()), ("place", pa.int16()), ("item_id", pa.string()), ("score", pa.float64()), ("source", pa.string()),
+        ("because", pa.string()), ("chance", pa.bool_()), ("propensity", pa.float64()), ("as_of", pa.date32()), ("version", pa.string()),
+    ]
+)  # fmt: skip
+
+
+def blocks_of(past: Past) -> int:
+    return -(-len(past.users) // BLOCK)
+
+
+def write_lists(step: Step, desk: Desk, past: Past, rules: RecommendSettings, *, seed: int, advance: Advance) -> None:
+    """Replaces the table by the lists of all customers of `past`."""
+    step.replace(TABLE, SCHEMA.empty_table())
+    for low in range(0, len(past.users), BLOCK):
+        some = _renumbered(past, np.arange(low, min(low + BLOCK, len(past.users))))
+        table, score, lists = desk.lists(some, rules, new=desk.drop_owned, count=rules.count, seed=seed + low)
+        step.append(TABLE, _rows(desk, some, table, score, lists))
+        advance(1)
+
+
+def _renumbered(past: Past, users: Ints) -> Past:
+    """The past of some neighbouring customers, who are numbered from 0."""
+    low, high = np.searchsorted(past.user, [users[0], users[-1] + 1])
+    cut = {name: getattr(past, name)[low:high] for name in COLUMNS}
+    return replace(past, users=past.users[users[0] : users[-1] + 1], **cut | {"user": cut["user"] - users[0]})
+
+
+def _rows(desk: Desk, past: Past, table: Candidates, score: Floats, lists: Lists) -> pa.Table:
+    user, place = np.nonzero(lists.row >= 0)
+    row = lists.row[user, place]
+    names = table.sources
+    ranks = table.values[row][:, [table.columns.index(f"{name}_rank") for name in names]]
+    cited = _cited(desk, past, user, table.item[row])
+    ids, who = np.array([*desk.shelf.ids, None], dtype=object), np.array(past.users, dtype=object)
+    return pa.table(
+        [
+            pa.array(who[user], pa.string()), pa.array(place + 1, pa.int16()), pa.array(ids[table.item[row]], pa.string()),
+            pa.array(score[row]), pa.array(np.array(names, dtype=object)[ranks.argmin(axis=1)], pa.string()), pa.array(ids[cited], pa.string()),
+            pa.array(lists.chance[user, place]), pa.array(lists.propensity[user, place]),
+            pa.array(np.full(len(row), np.datetime64(desk.as_of))), pa.array([desk.version] * len(row), pa.string()),
+        ],
+        schema=SCHEMA,
+    )  # fmt: skip
+
+
+def _cited(desk: Desk, past: Past, user: Ints, item: Ints) -> Ints:
+    """(N,) of each listed item the one of the customer's past that speaks most for it (itself where it was bought), −1 for none."""
+    seen = past.before(desk.learned.day)
+    met = seen.matrix(len(desk.shelf), seen.weight)
+    towards = csr_matrix((desk.learned.near + desk.learned.goes).T)  # (V, V) from each item to those that speak for it
+    size = len(desk.shelf)
+    own = np.repeat(np.arange(met.shape[0]), np.diff(met.indptr)) * size + met.indices
+    count = np.diff(towards.indptr)[item]
+    pair = np.repeat(np.arange(len(item)), count)
+    at = np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count) + towards.indptr[item][pair]
+    speaks = np.where(np.isin(user[pair] * size + towards.indices[at], own), towards.data[at], 0.0)
+    order = np.lexsort((speaks, pair))  # the last of each pair's rows is its strongest
+    last = np.append(np.flatnonzero(np.diff(pair[order])), len(order) - 1) if len(order) else np.zeros(0, np.int64)
+    found = np.full(len(item), -1, np.int64)
+    strongest = order[last]
+    found[pair[strongest]] = np.where(speaks[strongest] > 0, towards.indices[at[strongest]], -1)
+    return np.where(np.isin(user * size + item, own), item, found)

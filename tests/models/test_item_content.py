@@ -164,6 +164,32 @@ def test_a_shop_without_usable_vectors_goes_on_without(vector: Vector, tmp_path:
         assert met.items.content is None and met.content.source == ""
 
 
+def test_a_shop_collected_before_there_were_content_vectors_goes_on(tmp_path: Path) -> None:
+    """Its raw items lack the column: cleaning fills it with nothing, and a new file brings it."""
+    with make(tmp_path, lambda item: None) as opened:
+        with opened.lake.step("collect") as step:
+            rows = opened.engine.sql(step.table("raw.items"))
+            step.replace("raw.items", f"SELECT * EXCLUDE (content_vector) FROM ({rows})")
+        before = opened.lake.rows("raw.items")
+        opened.clean()
+        assert "content_vector" in opened.lake.table("clean.items").columns
+        with (tmp_path / "products.jsonl").open("w", encoding="utf-8") as out:
+            for item in range(ITEMS):
+                row = {"product_id": f"i{item}", "title": f"thing {item}", "content_vector": on_a_ring(item)}
+                out.write(json.dumps(row) + "\n")
+        path = opened.folder / "huaxiang.toml"
+        text = path.read_text(encoding="utf-8").replace(
+            'title = "title"', 'title = "title"\ncontent_vector = "content_vector"'
+        )
+        path.write_text(text, encoding="utf-8")
+    with Shop.open(opened.folder) as again:
+        again.collect()
+        assert again.lake.rows("raw.items") == before + ITEMS
+        again.clean()
+        again.build()
+        assert read_items(again.lake).content.items == ITEMS
+
+
 THINGS = ("tea cup", "tea pot", "coffee mug", "garden chair", "garden table", "red dress", "blue dress", "wool socks", "toy car", "toy train")  # fmt: skip
 
 

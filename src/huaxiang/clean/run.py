@@ -19,6 +19,7 @@ from huaxiang.clean.refunds import match_refunds, names_cancellations
 from huaxiang.clean.rules import Bounds, skipped, value_repairs
 from huaxiang.clean.summary import summarise
 from huaxiang.clean.values import is_refund, repaired_sql, tidy_sql
+from huaxiang.collect.raw import raw_sql
 from huaxiang.engine import Engine, Step
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import Settings
@@ -162,7 +163,7 @@ def _clean_columns(table: str) -> tuple[Column, ...]:
 
 
 def _raw(step: Step, table: str) -> str:
-    return step.lake.engine.sql(step.table(f"raw.{table}"))
+    return raw_sql(step, table)
 
 
 def _count_repairs(run: Run, table: str, accepted: str, cancels: bool) -> tuple[Repair, ...]:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from huaxiang.collect.door import Door
 from huaxiang.collect.map import TableMap
+from huaxiang.collect.raw import renew_raw
 from huaxiang.collect.read import Stage
 from huaxiang.collect.report import TableCount
 from huaxiang.engine import Step
@@ -111,6 +112,7 @@ class Store:
                 self.door.keep_personal(
                     f"SELECT user_id, {', '.join(personal)} FROM ({new}) WHERE user_id IS NOT NULL", personal
                 )
+            renew_raw(self.step, to.table)
             self.step.append(f"raw.{to.table}", f"SELECT {self._columns(table_map)} FROM ({new})")
         return {number: self._count(to.table, number, lines, counts) for number in lines.read}
 

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
 from huaxiang.apply.market.grids import lifecycle_flow, rfm_grid, rules
 from huaxiang.apply.market.segments import choose, find_segments, scale, stability
-from huaxiang.apply.market.show import segment_name
+from huaxiang.apply.market.show import segment_name, show_flow, show_rfm
 from huaxiang.engine import Engine, Lake
 from huaxiang.errors import ModelError
 from huaxiang.settings import Settings
+from huaxiang.words import Lang, Words
 
 
 @pytest.fixture
@@ -161,3 +163,18 @@ def test_who_moved_between_stages(lake: Lake) -> None:
         ("active", "lost"): 1,
         ("", "active"): 1,
     }
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_grid_and_the_flow_are_shown_in_both_languages(lang: Lang) -> None:
+    cells = [{"recency": 5, "frequency": 5, "customers": 1234, "spend_mean": 9.0, "spend_share": 0.5}]
+    moves = {"before": "2024-11-28", "now": "2025-01-01", "moves": [{"before": "", "now": "at_risk", "customers": 17}]}
+    console = Console(record=True, width=120)
+    show_rfm(cells, console, lang, "CNY")
+    show_flow(moves, console, lang)
+    show_rfm([], console, lang, "CNY")
+    show_flow({"before": "", "now": "", "moves": []}, console, lang)
+    told = console.export_text()
+    assert "1,234 (50%)" in told and "17" in told and "{" not in told
+    for key in ("market.not_yet", "profile.lifecycle.at_risk", "market.no_rfm", "market.no_flow"):
+        assert Words(lang)(key) in told

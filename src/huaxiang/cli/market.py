@@ -67,6 +67,19 @@ def list_(shop: Folder, as_json: Json = False) -> None:
     out.print(table, highlight=False, markup=False)
 
 
+@audience.command(help=WORDS("cli.audience_overlaps"))
+def overlaps(shop: Folder, as_json: Json = False) -> None:
+    with open_shop(shop) as opened:
+        found = opened.market.overlaps()
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        say("no_overlaps")
+    for row in found:
+        say("audience_overlap", one=row["one"], other=row["other"], both=row["both"], share=f"{row['share']:.0%}")
+
+
 @audience.command(help=WORDS("cli.audience_refresh"))
 def refresh(shop: Folder) -> None:
     with open_shop(shop) as opened:
@@ -135,9 +148,27 @@ def remove(shop: Folder, name: Name) -> None:
 
 
 @app.command(help=WORDS("cli.segments"))
-def segments(shop: Folder, as_json: Json = False) -> None:
-    from huaxiang.apply.market.show import show_segments
+def segments(
+    shop: Folder,
+    rfm: Annotated[bool, typer.Option("--rfm", help=help_of("segments_rfm"))] = False,
+    flow: Annotated[bool, typer.Option("--flow", help=help_of("segments_flow"))] = False,
+    as_json: Json = False,
+) -> None:
+    from huaxiang.apply.market.show import show_flow, show_rfm, show_segments
 
+    if rfm or flow:
+        with open_shop(shop) as opened:
+            currency = opened.settings.shop.currency
+            grids = {"rfm": opened.market.rfm()} if rfm else {}
+            moves = opened.market.flow() if flow else None
+        if as_json:
+            print_json(grids | ({"flow": moves} if flow else {}))
+            return
+        if rfm:
+            show_rfm(grids["rfm"], out, LANG, currency)
+        if moves is not None:
+            show_flow(moves, out, LANG)
+        return
     with open_shop(shop) as opened:
         found = opened.market.segments()
     if as_json:

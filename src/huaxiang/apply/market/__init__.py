@@ -1,9 +1,8 @@
 """Audiences, segments, campaigns.
 
-audiences          language.py: conditions, checked and compiled; audiences.py: kept and refreshed; lists.py; alike.py: look-alikes
+audiences          language.py: conditions, checked (values.py) and compiled; audiences.py: kept and refreshed; lists.py; alike.py: look-alikes
 segments           segments.py: found by their stability; grids.py: recency × frequency, lifecycle moves, rules; people.py
 the desk           market.py: what `Shop.market` gives
-who to send what (uplift), campaigns and how to read them.
 
 who to send what   uplift.py: choose, fit and measure learners (uplift_learners.py, causal_forest.py) by Qini (qini.py);
                    uplift_shop.py: on a shop's own campaigns; experiment.py: on a file of a test

@@ -9,9 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from huaxiang.apply.market.audiences import Preview
+from huaxiang.apply.market.grids import FIFTHS
 from huaxiang.apply.market.segments import APART, Segment, Segments
 from huaxiang.apply.market.values import SAID
 from huaxiang.look.numbers import Numbers
+from huaxiang.profile.lifecycle import STAGES
 from huaxiang.profile.say import label_of
 from huaxiang.words import Lang, Words
 
@@ -116,4 +118,44 @@ def show_rules(rows: Sequence[Mapping[str, Any]], out: Console, lang: Lang) -> N
         table.add_row(
             str(row["one"]), str(row["other"]), f"{row['customers']:,}", numbers.percent(row["confidence"]), lift
         )
+    out.print(table, highlight=False, markup=False)
+
+
+def show_rfm(rows: Sequence[Mapping[str, Any]], out: Console, lang: Lang, currency: str) -> None:
+    """Customers by fifths of recency (down) and frequency (across), each with its share of the spend."""
+    words, numbers = Words(lang), Numbers(lang, currency)
+    if not rows:
+        out.print(words("market.no_rfm"), style="yellow")
+        return
+    cells = {(row["recency"], row["frequency"]): row for row in rows}
+    table = Table(box=None, header_style="dim", pad_edge=False, title=words("market.rfm_title"), title_justify="left")
+    table.add_column("")
+    for frequency in range(1, FIFTHS + 1):
+        table.add_column(words("report.rfm_f", n=frequency), justify="right", no_wrap=True)
+    for recency in range(FIFTHS, 0, -1):
+        found = [cells.get((recency, frequency)) for frequency in range(1, FIFTHS + 1)]
+        told = [
+            "·" if one is None else f"{one['customers']:,} ({numbers.percent(one['spend_share'])})" for one in found
+        ]
+        table.add_row(words("report.rfm_r", n=recency), *told)
+    out.print(table, highlight=False, markup=False)
+
+
+def show_flow(found: Mapping[str, Any], out: Console, lang: Lang) -> None:
+    """Who moved between lifecycle stages: a row a stage of then, a column a stage of now."""
+    words, numbers = Words(lang), Numbers(lang)
+    if not found["moves"]:
+        out.print(words("market.no_flow"), style="yellow")
+        return
+    moved = {(row["before"], row["now"]): row["customers"] for row in found["moves"]}
+    now = [stage for stage in STAGES if any(stage == pair[1] for pair in moved)]
+    title = words("market.flow_title", before=numbers.date(found["before"]), now=numbers.date(found["now"]))
+    table = Table(box=None, header_style="dim", pad_edge=False, title=title, title_justify="left")
+    table.add_column("")
+    for stage in now:
+        table.add_column(words(f"profile.lifecycle.{stage}"), justify="right", no_wrap=True)
+    for before in (*STAGES, ""):
+        if any(before == pair[0] for pair in moved):
+            name = words(f"profile.lifecycle.{before}") if before else words("market.not_yet")
+            table.add_row(name, *(f"{moved.get((before, stage), 0):,}" for stage in now))
     out.print(table, highlight=False, markup=False)

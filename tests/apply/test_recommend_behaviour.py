@@ -33,7 +33,18 @@ DAY = 20_000
 def model() -> Behaviour:
     """After item n comes item n + 1 of the shelf's 1 to 11, and after the last the first."""
     walks = [[(start + step) % (ITEMS - 1) for step in range(8)] for start in range(ITEMS - 1)] * 6
-    config = BehaviourConfig(width=16, layers=1, length=8, threads=1, dropout=0.0, input_dropout=0.0, epochs=15, batch=128, warmup=5, rate=2e-2)
+    config = BehaviourConfig(
+        width=16,
+        layers=1,
+        length=8,
+        threads=1,
+        dropout=0.0,
+        input_dropout=0.0,
+        epochs=15,
+        batch=128,
+        warmup=5,
+        rate=2e-2,
+    )
     return Behaviour(config).fit(from_lists(walks), Items(IDS), seed=1)
 
 

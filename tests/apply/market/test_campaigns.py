@@ -23,7 +23,7 @@ from huaxiang.apply.market.campaigns import Campaigns
 from huaxiang.apply.market.consent import next_open
 from huaxiang.apply.market.holdout import place_of, place_sql
 from huaxiang.apply.market.uplift_learners import learner_grid
-from huaxiang.apply.market.uplift_shop import find_uplift
+from huaxiang.apply.market.uplift_shop import find_uplift, randomised_rows
 from huaxiang.engine import Engine, Lake
 from huaxiang.errors import DefinitionError, HuaxiangError, ShopError
 from huaxiang.settings import AudienceSettings, ContactSettings, Settings, ShopSettings
@@ -416,6 +416,25 @@ def test_uplift_is_learned_from_a_campaign_with_holdout_and_ranks_the_next(lake:
     for name, spend in (("none", Spend(0.0, 1.0, 20.0)), ("loss", Spend(50.0, 40.0, 20.0))):
         with pytest.raises(ShopError, match=r"pays for no message|more than a message costs"):
             mine.plan(name, spend=spend, **terms)
+
+
+def test_a_good_season_does_not_pass_for_an_effect(lake: Lake) -> None:
+    """Nobody is moved. In the dull season half were held out, in the good one a tenth: as they stand, the treated buy more."""
+    write(lake, names(3000), [])
+    mine, seasons = campaigns(lake), (("dull", 0.5, 0.05, START), ("good", 0.1, 0.5, START + timedelta(days=40)))
+    chance, events = np.random.default_rng(3), [event("user0000", "view", START + timedelta(days=90))]
+    for name, held, rate, at in seasons:
+        mine.plan(name, channel="email", at=at, holdout=held)
+        hit = chance.random(3000) < rate
+        events += [
+            event(user, "purchase", at + timedelta(days=2)) for user, own in zip(names(3000), hit, strict=True) if own
+        ]
+    write(lake, names(3000), events)
+    rows = randomised_rows(lake)
+    assert rows is not None
+    treated, outcome = (np.asarray(rows[one], dtype=float) for one in ("treated", "outcome"))
+    assert outcome[treated == 1].mean() == pytest.approx(outcome[treated == 0].mean(), abs=0.04)
+    assert rows.num_rows > 2500
 
 
 def test_without_holdout_redemption_is_measured_and_named_as_such(lake: Lake) -> None:

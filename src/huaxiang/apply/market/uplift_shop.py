@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import pyarrow as pa
 
 from huaxiang.apply.market.consent import ASSIGNED, CONTACT, known_events
 from huaxiang.apply.market.experiment import make_matrix
+from huaxiang.apply.market.holdout import place_sql
 from huaxiang.apply.market.offers import offers_of
 from huaxiang.apply.market.uplift import Tell, draw_effects, fit_uplift, measure_uplift
 from huaxiang.apply.market.uplift_learners import LearnerConfig
@@ -40,6 +42,7 @@ WINDOW_DAYS = 45  # in which a redemption counts
 TOP = 0.2  # share of customers reached, in the comparison
 NEED = 40  # redemptions to learn from, and to measure on half as many
 RESAMPLES = 1000
+ALIKE = 1.25  # campaigns whose treated a held-out customer differ by less are taken as they are
 DRAWS = 20  # learners fitted on customers drawn again, for the interval of a campaign's profit
 
 
@@ -290,24 +293,42 @@ def _finished(lake: Lake) -> list[Campaign]:
 
 
 def randomised_rows(lake: Lake, offer: str = "") -> pa.Table | None:
-    """A row a customer of a finished campaign (None: there is none); with `offer` only those who got it, and whom it was compared with."""
+    """A row a customer of a finished campaign (None: there is none); with `offer` only those who got it, and whom it was compared with.
+
+    Where campaigns held out different shares, who was treated would also say when, and a good season would pass for an effect: of the
+    arm that a campaign has more of than the middle one, customers are then left out by a hash until the shares are alike.
+    """
     from huaxiang.apply.market.campaign_read import outcomes_sql
 
     engine, parts = lake.engine, []
-    for campaign in _finished(lake):
-        if not offer or (offer in campaign.offers and campaign.per_user == 1):
-            mine = f"SELECT * FROM ({engine.sql(lake.table(ASSIGNED))}) WHERE campaign = '{campaign.name}'"
-            if offer:
-                given = f"SELECT user_id FROM ({offers_of(lake, campaign.name)}) WHERE offer = {quote(offer)}"
-                mine = f"SELECT * FROM ({mine}) SEMI JOIN ({given}) USING (user_id)"
-            outcomes = outcomes_sql(lake, mine, campaign.metric, campaign.days, campaign.assigned_at)
-            parts.append(
-                f"SELECT user_id, '{campaign.name}' AS campaign, DATE '{campaign.assigned_at.date()}' AS started, treated, outcome FROM ({outcomes})"
-            )
+    used = [one for one in _finished(lake) if not offer or (offer in one.offers and one.per_user == 1)]
+    middle = median([_odds(one, offer) for one in used]) if used else 1.0
+    for campaign in used:
+        ratio = _odds(campaign, offer) / middle
+        if not 1 / ALIKE <= ratio <= ALIKE:
+            arm, share = ("treated", 1 / ratio) if ratio > 1 else ("holdout", ratio)
+            even = f" WHERE arm <> '{arm}' OR {place_sql(f'even.{campaign.name}', 'user_id')} < {share!r}"
+        else:
+            even = ""
+        mine = f"SELECT * FROM ({engine.sql(lake.table(ASSIGNED))}) WHERE campaign = '{campaign.name}'"
+        mine = f"SELECT * FROM ({mine}){even}"
+        if offer:
+            given = f"SELECT user_id FROM ({offers_of(lake, campaign.name)}) WHERE offer = {quote(offer)}"
+            mine = f"SELECT * FROM ({mine}) SEMI JOIN ({given}) USING (user_id)"
+        outcomes = outcomes_sql(lake, mine, campaign.metric, campaign.days, campaign.assigned_at)
+        parts.append(
+            f"SELECT user_id, '{campaign.name}' AS campaign, DATE '{campaign.assigned_at.date()}' AS started, treated, outcome FROM ({outcomes})"
+        )
     if not parts:
         return None
     rows = _known_rows(lake, " UNION ALL ".join(parts))
     return rows if rows.num_rows else None
+
+
+def _odds(campaign: Campaign, offer: str) -> float:
+    """Treated customers (with the offer) a held-out one; of a try-out every held-out customer stands for each offer."""
+    tried = offer and not campaign.policies
+    return (campaign.offers[offer] if tried else campaign.treated) / campaign.held_out
 
 
 NOT_FEATURES = ("user_id", "campaign", "started", "redeemed", "treated", "outcome", "as_of", "before")

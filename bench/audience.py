@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from huaxiang.apply.market.audiences import preview
+from huaxiang.apply.market.language import Reader
 from huaxiang.engine import Lake
 from made import AS_OF, draw_by, items_sql, open_made_lake
 from measure import Metrics, note, write_report
@@ -45,7 +46,7 @@ def main() -> None:
             found = []
             for _ in range(options.runs):
                 start = time.perf_counter()
-                size = preview(lake, text, {}).size
+                size = preview(Reader(lake), text).size
                 found.append(time.perf_counter() - start)
             note(metrics, f"{name}/s", found)
             print(f"{name:<20}{np.median(found):8.2f} s   {size:>9,} customers", flush=True)

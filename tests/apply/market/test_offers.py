@@ -103,13 +103,24 @@ def test_each_offer_is_learned_and_each_customer_gets_what_moves_them(lake: Lake
     assert optimal["cost"] <= 1500.0 and optimal["profit"] > max(random["profit"], propensity["profit"])
     low, high = optimal["interval"]
     assert low < high and everyone["over_budget"] and plan.expected == optimal["profit"]
-    assert mine.get("paid") == plan
+    assert mine.get("paid") == plan and plan.null_rankings == ()
     for lang, said in (("en", "at random"), ("zh", "随机")):
         console = Console(record=True, width=140)
         show_campaign(plan, console, Words(lang))
         show_uplift(found, console, Words(lang))
         told = console.export_text()
         assert said in told and f"[{low:,.2f}, {high:,.2f}]" in told and "{" not in told
+
+
+def test_a_ranking_no_better_than_chance_is_said_where_it_chooses(lake: Lake, learned) -> None:
+    mine, found = learned
+    with lake.step("uplift") as step:
+        step.note |= {"basis": "effect", "version": found["version"], "null": ["five"]}
+    plan = mine.plan("doubt", channel="email", at=LATER, offers=[TEN, FIVE], spend=Spend(1500.0, 0.1, 40.0))
+    assert mine.get("doubt").null_rankings == plan.null_rankings == ("five",)
+    console = Console(record=True, width=140)
+    show_campaign(plan, console, Words("en"))
+    assert "No better than a random order at telling whom it moves: five" in console.export_text()
 
 
 def test_caps_of_offers_and_customers_are_kept(lake: Lake, learned) -> None:

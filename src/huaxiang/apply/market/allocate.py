@@ -11,7 +11,10 @@ Letters: N customers, M offers; D draws of the effects.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,6 +134,20 @@ def _why_empty(value: Floats, cost: Floats, allowed: Bools, budget: float, per_u
     return ""
 
 
+@contextmanager
+def _silent_stdout() -> Iterator[None]:
+    """HiGHS prints a debugging line of its own now and then, past Python; it would stand in the midst of --json."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def _solve_exactly(
     value: Floats, cost: Floats, useful: Bools, budget: float, per_user: int, limits: Sequence[int] | None
 ) -> tuple[Bools, float]:
@@ -145,13 +162,14 @@ def _solve_exactly(
     if limits is not None:
         rows.append(csr_array((ones, (offer, pairs)), shape=(value.shape[1], count)))
         upper.append(np.asarray(limits, dtype=float))
-    found = milp(
-        -value[user, offer],
-        constraints=LinearConstraint(vstack(rows), ub=np.concatenate(upper)),
-        integrality=ones,
-        bounds=Bounds(0, 1),
-        options={"mip_rel_gap": MIP_GAP, "time_limit": 60.0},
-    )
+    with _silent_stdout():
+        found = milp(
+            -value[user, offer],
+            constraints=LinearConstraint(vstack(rows), ub=np.concatenate(upper)),
+            integrality=ones,
+            bounds=Bounds(0, 1),
+            options={"mip_rel_gap": MIP_GAP, "time_limit": 60.0},
+        )
     given = np.zeros(value.shape, dtype=bool)
     if found.x is None:  # nothing found in time: the prices find something, and their own bound
         return _solve_by_prices(value, cost, useful, budget, per_user, limits)

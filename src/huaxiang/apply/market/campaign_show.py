@@ -143,6 +143,11 @@ def show_campaign(found: Campaign, console: Console, words: Words) -> None:
         line("campaign_policies_note")
     elif found.expected is not None:
         line("campaign_expected", profit=f"{found.expected:,.2f}")
+    if found.null_rankings:
+        line(
+            "campaign_null_ranking",
+            what=", ".join(name or words("market.policy.messages") for name in found.null_rankings),
+        )
     if found.holdout and found.targeted_by != "elsewhere":
         tell(holdout_line(found.holdout, found.held_out, found.treated, words))
     if not found.has_holdout:
@@ -160,15 +165,15 @@ def show_campaign(found: Campaign, console: Console, words: Words) -> None:
 def _policies(found: Sequence[Mapping[str, Any]], words: Words) -> Table:
     """What each way to spend the budget is expected to earn."""
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in ("way", "customers", "offers", "cost", "profit"):
+    for column in ("way", "customers", "cost", "profit"):
         table.add_column(words(f"market.policy.{column}"), justify="left" if column == "way" else "right", no_wrap=True)
     for one in found:
         profit = f"{one['profit']:,.2f}"
         if one["interval"] is not None:
             profit += " [{:,.2f}, {:,.2f}]".format(*one["interval"])
-        over = words("market.policy.over") if one["over_budget"] else ""
+        over = words("market.policy.over") if one["over_budget"] else "  "
         name = words(f"market.policy.{one['name']}")
-        table.add_row(name, f"{one['customers']:,}", f"{one['offers']:,}", f"{one['cost']:,.2f}{over}", profit)
+        table.add_row(name, f"{one['customers']:,}", f"{one['cost']:,.2f}{over}", profit)
     return table
 
 

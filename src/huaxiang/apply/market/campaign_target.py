@@ -38,6 +38,7 @@ class Asked:
     by: str
     version: str = ""
     policies: tuple[Policy, ...] = ()
+    null: tuple[str, ...] = ()  # what was ranked by no better than chance: offers, "" for messages
     given: str = field(default="", compare=False)
 
     @property
@@ -88,12 +89,13 @@ def find_asked(
         f"ORDER BY score DESC, user_id{limit}"
     )
     if spend is None:
-        return Asked(first, basis, version)
+        return Asked(first, basis, version, null=tuple(set(note.get("null", [])) & {""}))
     if basis != "effect":
         raise ShopError("market.no_effect")
     found = _allocate(lake, first, spend, offers or (PLAIN,), per_user, seed)
     asked = engine.store(f"SELECT DISTINCT user_id FROM {found[0]}")
-    return Asked(asked, basis, version, found[1], found[0] if offers else "")
+    null = tuple(one.name for one in offers or (PLAIN,) if one.name in note.get("null", []))
+    return Asked(asked, basis, version, found[1], null, found[0] if offers else "")
 
 
 def _allocate(

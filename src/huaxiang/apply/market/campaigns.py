@@ -79,6 +79,7 @@ class Campaign:
     offers: dict[str, int] = field(default_factory=dict)  # offer -> treated customers who get it
     policies: tuple[dict[str, Any], ...] = ()  # the allocation beside what else the budget could do (policies.py)
     per_user: int = 1
+    null_rankings: tuple[str, ...] = ()  # offers ("": messages) whose ranking cannot be told from a random order
     expected: float | None = None  # incremental profit by the ranking's effects, hold-out included
 
     @property
@@ -104,7 +105,7 @@ class Campaign:
     @classmethod
     def from_json(cls, note: dict[str, Any]) -> Campaign:
         times = {name: datetime.fromisoformat(note[name]) for name in ("assigned_at", "send_after")}
-        note = note | {"policies": tuple(note.get("policies", ()))}
+        note = note | {name: tuple(note.get(name, ())) for name in ("policies", "null_rankings")}
         return cls(**{name: value for name, value in (note | times).items() if name != "held_share"})
 
 
@@ -246,6 +247,7 @@ class Campaigns:
                 offers=count_offers(self.lake, f"SELECT * FROM {given}", f"SELECT * FROM {kept}") if given else {},
                 policies=tuple(one.to_json() for one in target.policies),
                 per_user=per_user,
+                null_rankings=target.null,
             )
             step.note["campaign"] = found.to_json()
         for made in (judged, asked, kept):

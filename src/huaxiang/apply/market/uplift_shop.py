@@ -99,6 +99,7 @@ def find_uplift(
         loaded = lake.engine.load(score)
         step.replace(SCORES, f"SELECT *, '{found['basis']}' AS basis, '{as_of}' AS as_of FROM {loaded.get_name()}")
         step.note |= {"basis": found["basis"], "version": found["version"], "as_of": as_of}
+        step.note["null"] = _null_offers(found)
         lake.engine.drop(loaded)
     return found
 
@@ -323,6 +324,12 @@ def randomised_rows(lake: Lake, offer: str = "") -> pa.Table | None:
         return None
     rows = _known_rows(lake, " UNION ALL ".join(parts))
     return rows if rows.num_rows else None
+
+
+def _null_offers(found: dict[str, Any]) -> list[str]:
+    """The offers ("": any message) whose ranking cannot be told from a random order."""
+    told = {"": found, **found.get("offers", {})} if found["basis"] == "effect" else {}
+    return [offer for offer, one in told.items() if "uplift" in one and one["uplift"]["is_null"]]
 
 
 def _odds(campaign: Campaign, offer: str) -> float:

@@ -11,7 +11,7 @@ import pytest
 from conftest import DATA
 from huaxiang.apply.market.allocate import allocate
 from huaxiang.apply.market.experiment import read_experiment
-from huaxiang.apply.market.qini import quick_qini
+from huaxiang.apply.market.qini import measure_ranking, quick_qini
 from huaxiang.apply.market.uplift import (
     check_balance,
     choose_learner,
@@ -132,6 +132,23 @@ def test_folds_hold_equal_shares_of_treated_and_buyers() -> None:
     fold = split_folds(treated, y, 5, 0)
     assert np.ptp(np.bincount(fold)) <= 4
     assert np.ptp(np.bincount(fold, treated * y)) <= 1
+
+
+def test_rows_of_one_customer_stay_in_one_fold_and_widen_the_intervals() -> None:
+    x, treated, y, _ = planted(600, effect=0.2)
+    times = np.repeat(np.arange(600), 4)  # each customer's row four times over: nothing new is known
+    many, who = (Matrix(x.columns, x.values[times]), treated[times], y[times]), times
+    fold = split_folds(many[1], many[2], 5, 0, who)
+    assert all(len(np.unique(fold[who == one])) == 1 for one in range(600))
+    assert np.ptp(np.bincount(fold)) <= 16
+    score = x.values[:, 0][times]
+    as_rows, as_customers = (
+        measure_ranking(score, *many[1:], seed=1, resamples=300, customer=given).qini_interval for given in (None, who)
+    )
+    assert np.ptp(as_customers) > 1.5 * np.ptp(as_rows)
+    found = measure_uplift(*many, seed=1, repeats=1, resamples=50, grid=[T_LINEAR], customer=who)
+    once = measure_uplift(x, treated, y, seed=1, repeats=1, resamples=50, grid=[T_LINEAR])
+    assert found.ranking.qini < once.ranking.qini + 0.15  # a customer's own copies do not teach about it
 
 
 def test_treatment_by_habit_is_noticed() -> None:

@@ -75,11 +75,12 @@ def measure_ranking(
     seed: int,
     resamples: int = 500,
     fold: NDArray[Any] | None = None,
+    customer: NDArray[Any] | None = None,
 ) -> Ranking:
     """What the order of `score` is worth, and intervals from resampled customers.
 
     fold: (n,) the fold each customer's score was made in; figures are then means over folds, since scores of different models do not
-    compare, and customers are resampled within their fold
+    compare, and customers are resampled within their fold; customer: (n,) whose row it is: rows of one are resampled together
     raises: ModelError where one arm has fewer than ten customers or the outcome never varies
     """
     check_arms(treated, outcome)
@@ -88,8 +89,9 @@ def measure_ranking(
     generator = np.random.default_rng(seed)
     for one in np.unique(folds):
         rows = folds == one
-        point.append(_figures(score[rows], treated[rows], outcome[rows], generator, 0)[0])
-        drawn.append(_figures(score[rows], treated[rows], outcome[rows], generator, resamples))
+        own = None if customer is None else np.unique(customer[rows], return_inverse=True)[1]
+        point.append(_figures(score[rows], treated[rows], outcome[rows], None, 0)[0])
+        drawn.append(_figures(score[rows], treated[rows], outcome[rows], generator, resamples, own))
     mean = np.mean(point, axis=0)
     low, high = np.quantile(np.mean(drawn, axis=0), (0.025, 0.975), axis=0)
     return Ranking(
@@ -113,9 +115,15 @@ def quick_qini(score: Floats, treated: Floats, outcome: Floats) -> float:
 
 
 def _figures(
-    score: Floats, treated: Floats, outcome: Floats, generator: np.random.Generator | None, resamples: int
+    score: Floats,
+    treated: Floats,
+    outcome: Floats,
+    generator: np.random.Generator | None,
+    resamples: int,
+    customer: NDArray[Any] | None = None,
 ) -> Floats:
     """(resamples or 1, 4): qini, auuc, average effect, share_of_total; each resample weighs customers anew (Poisson(1) weights)."""
+    customers = len(score) if customer is None else int(customer.max()) + 1
     order, ends = _order(score)
     best, best_ends = _order(_perfect(treated, outcome))
     n = len(score)
@@ -124,7 +132,8 @@ def _figures(
     step = max(1, CELLS // n)
     parts = []
     for begin in range(0, resamples, step):
-        weights = generator.poisson(1.0, (min(step, resamples - begin), n)).astype(float)
+        weights = generator.poisson(1.0, (min(step, resamples - begin), customers)).astype(float)
+        weights = weights if customer is None else weights[:, customer]
         parts.append(_weighed(weights, treated, outcome, (order, ends), (best, best_ends)))
     return np.concatenate(parts)
 

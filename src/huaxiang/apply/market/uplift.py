@@ -9,11 +9,15 @@ The treatment must have been given at random: `check_balance` says whether the c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from huaxiang.apply.market.qini import Ranking, check_arms, measure_ranking, qini_curve, quick_qini
 from huaxiang.apply.market.uplift_learners import LearnerConfig, Score, fit_learner, learner_grid
@@ -24,6 +28,7 @@ from huaxiang.models.zoo.prepare import Preparation
 
 OUTER, INNER = 5, 5
 Tell = Callable[[str], None]
+Codes = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ def choose_learner(
     seed: int,
     folds: int = INNER,
     grid: Sequence[LearnerConfig] | None = None,
+    customer: Codes | None = None,
 ) -> tuple[LearnerConfig, dict[str, float]]:
     """The learner chosen by Qini on held-out inner folds, and the mean Qini of each.
 
@@ -81,18 +87,19 @@ def choose_learner(
     their difference over the folds: the best of several by a noisy figure is the luckiest (it cost .007 of Qini on Hillstrom).
     source: Breiman et al. 1984 (the one-standard-error rule)
     """
-    grid = learner_grid(binary=is_binary(y)) if grid is None else grid
+    grid = learner_grid(binary=is_binary(y), rows=len(y)) if grid is None else grid
     if len(grid) == 1:
         return grid[0], {}
-    fold = split_folds(treated, y, folds, seed)
-    each = {}
-    for config in grid:
-        scores = []
-        for one in range(folds):
-            learn = fold != one
-            score = fit_learner(config, x.rows(learn), treated[learn], y[learn], seed=seed)
-            scores.append(quick_qini(score(x.rows(~learn)), treated[~learn], y[~learn]))
-        each[config.name] = np.array(scores)
+    fold = split_folds(treated, y, folds, seed, customer)
+
+    def reached(config: LearnerConfig, one: int) -> float:
+        learn = fold != one
+        score = fit_learner(config, x.rows(learn), treated[learn], y[learn], seed=seed)
+        return quick_qini(score(x.rows(~learn)), treated[~learn], y[~learn])
+
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:  # fits side by side, each on one core
+        told = {config.name: [pool.submit(reached, config, one) for one in range(folds)] for config in grid}
+        each = {name: np.array([one.result() for one in scores]) for name, scores in told.items()}
     found = {name: float(scores.mean()) for name, scores in each.items()}
     best = each[max(found, key=lambda name: found[name])]
 
@@ -104,21 +111,37 @@ def choose_learner(
 
 
 def fit_uplift(
-    x: Matrix, treated: Floats, y: Floats, *, seed: int, grid: Sequence[LearnerConfig] | None = None
+    x: Matrix,
+    treated: Floats,
+    y: Floats,
+    *,
+    seed: int,
+    grid: Sequence[LearnerConfig] | None = None,
+    customer: Codes | None = None,
 ) -> Uplift:
     """A learner chosen on inner folds and fitted on all rows; raises ModelError where an arm is empty."""
     check_arms(treated, y)
-    config, inner = choose_learner(x, treated, y, seed=seed, grid=grid)
+    config, inner = choose_learner(x, treated, y, seed=seed, grid=grid, customer=customer)
     return Uplift(config.name, inner, fit_learner(config, x, treated, y, seed=seed), config)
 
 
 def draw_effects(
-    config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, given: Matrix, *, seed: int, count: int = 20
+    config: LearnerConfig,
+    x: Matrix,
+    treated: Floats,
+    y: Floats,
+    given: Matrix,
+    *,
+    seed: int,
+    count: int = 20,
+    customer: Codes | None = None,
 ) -> Iterator[Floats]:
     """(N,) effects of `given` by the learner refitted on resampled customers, `count` times: what the effects may be as well, for the
     interval of an allocation (`allocate(draws=…)`), one held at a time."""
+    owner = np.arange(len(y)) if customer is None else customer
     for number in range(count):
-        rows = np.random.default_rng([seed, number]).integers(len(y), size=len(y))
+        drawn = np.random.default_rng([seed, number]).integers(owner.max() + 1, size=owner.max() + 1)
+        rows = np.repeat(np.arange(len(y)), np.bincount(drawn, minlength=owner.max() + 1)[owner])
         yield fit_learner(config, x.rows(rows), treated[rows], y[rows], seed=seed)(given)
 
 
@@ -132,9 +155,12 @@ def measure_uplift(
     folds: int = OUTER,
     resamples: int = 300,
     grid: Sequence[LearnerConfig] | None = None,
+    customer: Codes | None = None,
     tell: Tell = lambda line: None,
 ) -> UpliftReport:
     """The worth of ranking by uplift: in each outer fold a learner is chosen and fitted without it, then ranks it.
+
+    customer: (N,) whose row it is, from 0 on, where one has several: they stay in one fold and are resampled together (None: a row each)
 
     The plain peers rank the same folds: the outcome's propensity among the treated, and a random order.
     raises: ModelError where one arm is empty or the outcome never varies
@@ -145,16 +171,21 @@ def measure_uplift(
     curve: list[tuple[float, float]] = []
     peers: dict[str, list[float]] = {"propensity": [], "random": []}
     for repeat in range(repeats):
-        fold = split_folds(treated, y, folds, seed + repeat)
+        fold = split_folds(treated, y, folds, seed + repeat, customer)
         score, propensity = np.zeros(len(y)), np.zeros(len(y))
         for one in range(folds):
             learn, held = fold != one, fold == one
-            fitted = fit_uplift(x.rows(learn), treated[learn], y[learn], seed=seed + 1000 * repeat + one, grid=grid)
+            own = None if customer is None else np.unique(customer[learn], return_inverse=True)[1]
+            fitted = fit_uplift(
+                x.rows(learn), treated[learn], y[learn], seed=seed + 1000 * repeat + one, grid=grid, customer=own
+            )
             score[held] = fitted.score(x.rows(held))
             propensity[held] = _propensity(x, treated, y, learn, held, seed)
             chosen[fitted.learner] = chosen.get(fitted.learner, 0) + 1
             tell(f"{repeat + 1}.{one + 1} {fitted.learner}")
-        rankings.append(measure_ranking(score, treated, y, seed=seed + repeat, resamples=resamples, fold=fold))
+        rankings.append(
+            measure_ranking(score, treated, y, seed=seed + repeat, resamples=resamples, fold=fold, customer=customer)
+        )
         chance = np.random.default_rng(seed + repeat).random(len(y))
         for name, given in (("propensity", propensity), ("random", chance)):
             peers[name].append(
@@ -209,8 +240,14 @@ def is_binary(y: Floats) -> bool:
     return bool(np.isin(y, (0.0, 1.0)).all())
 
 
-def split_folds(treated: Floats, y: Floats, folds: int, seed: int) -> np.ndarray:
-    """(N,) fold of each row; each holds the same share of treated and, of 0/1 outcomes, of those who did it."""
+def split_folds(treated: Floats, y: Floats, folds: int, seed: int, customer: Codes | None = None) -> np.ndarray:
+    """(N,) fold of each row; each holds the same share of treated and, of 0/1 outcomes, of those who did it.
+
+    customer: (N,) whose row it is: rows of one stay together (each goes by its first)
+    """
+    if customer is not None:
+        _, first, own = np.unique(customer, return_index=True, return_inverse=True)
+        return split_folds(treated[first], y[first], folds, seed)[own]
     generator = np.random.default_rng(seed)
     stratum = treated * 2 + (y > 0)
     fold = np.zeros(len(y), dtype=int)

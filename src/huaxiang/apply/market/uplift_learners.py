@@ -34,6 +34,7 @@ FOLDS = 5  # of cross-fitting
 # The product of treatment and column is penalised a hundred times as much as the column: the effect is nearly the same for all in
 # log-odds, and so largest where the outcome is neither rare nor sure.
 SHRUNK = ((f"{TREATED} ×", 0.1), (TREATED, 3.0))
+SMALL = 6_000  # rows: a tree splits 0.3 of them, and a leaf has a quarter of these at most: 450
 SPARSE_COLUMNS = 200  # the sparse learner inverts a matrix of so many
 
 
@@ -49,8 +50,9 @@ class LearnerConfig:
     bags: int = 1
 
 
-def learner_grid(*, binary: bool) -> tuple[LearnerConfig, ...]:
-    """The learners and strengths of regularisation that inner cross-validation chooses among."""
+def learner_grid(*, binary: bool, rows: int = 1_000_000) -> tuple[LearnerConfig, ...]:
+    """The learners and strengths of regularisation that inner cross-validation chooses among; of few rows one forest only, for the
+    leaves of both would be as large as its share of rows allows."""
     task: Literal["binary", "number"] = "binary" if binary else "number"
 
     def linear(l2: float) -> LinearConfig:
@@ -64,7 +66,11 @@ def learner_grid(*, binary: bool) -> tuple[LearnerConfig, ...]:
     return (
         LearnerConfig("sparse", "sparse", linear(0.01)),
         LearnerConfig("s-shrunk", "s", LinearConfig(task, l2=0.001, weights=SHRUNK)),
-        LearnerConfig("forest-1000", "forest", linear(0.01), forest=ForestConfig(leaf_rows=1000)),
+        *(
+            [LearnerConfig("forest-1000", "forest", linear(0.01), forest=ForestConfig(leaf_rows=1000))]
+            if rows > SMALL
+            else []
+        ),
         LearnerConfig("forest-400", "forest", linear(0.01), forest=ForestConfig(leaf_rows=400)),
         LearnerConfig("x-boosting", "x", linear(0.01), boosting("number", 3, 40), bags=3),
         LearnerConfig("t-linear", "t", linear(0.001)),

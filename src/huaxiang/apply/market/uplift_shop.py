@@ -135,9 +135,10 @@ def _learn_effect(
 ) -> tuple[dict[str, Any], pa.Table, LearnerConfig]:
     x, all_x = _features(rows, everyone)
     treated, y = (np.asarray(rows[name].to_numpy(), dtype=float) for name in ("treated", "outcome"))
-    report = measure_uplift(x, treated, y, seed=seed, repeats=repeats, grid=grid, tell=tell)
-    fitted = fit_uplift(x, treated, y, seed=seed, grid=grid)
-    drawn = np.array(list(draw_effects(fitted.config, x, treated, y, all_x, seed=seed, count=DRAWS)))
+    who = np.unique(rows["user_id"].to_numpy(), return_inverse=True)[1]
+    report = measure_uplift(x, treated, y, seed=seed, repeats=repeats, grid=grid, customer=who, tell=tell)
+    fitted = fit_uplift(x, treated, y, seed=seed, grid=grid, customer=who)
+    drawn = np.array(list(draw_effects(fitted.config, x, treated, y, all_x, seed=seed, count=DRAWS, customer=who)))
     reached = treated == 1
     responds = make_model(LinearConfig("binary", l2=0.003)).fit(
         x.rows(reached), (y[reached] > 0).astype(float), seed=seed

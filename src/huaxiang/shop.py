@@ -223,6 +223,7 @@ class Shop:
         """The last result of each application that has one, as the report shows it."""
         found: dict[str, Any] = {
             "recommend": self.lake.note("recommend"),
+            "flow": self._flow(),
             "segments": self.lake.note("segments").get("found"),
             "audiences": [asdict(one) for one in self.market.audiences()] if self.settings.audiences else None,
         }
@@ -230,6 +231,10 @@ class Shop:
             path = self.folder / "reports" / f"{name}.json"
             found[name] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
         return {name: one for name, one in found.items() if one}
+
+    def _flow(self) -> dict[str, Any] | None:
+        found = self.market.flow() if self.settings.shop.engine != "spark" else {"moves": []}
+        return found if found["moves"] else None
 
     def vector_table(self) -> list[VectorRow]:
         """What the behaviour model's vector knows of each outcome, beside the features and with them, by the last training."""

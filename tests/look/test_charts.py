@@ -29,6 +29,13 @@ DRAW: dict[str, Callable[[list[Any]], Markup]] = {
     "heat": lambda v: charts.heat([v, v], [HOSTILE, "b"], [HOSTILE] * len(v), lang="zh", write_cells=True),
     "treemap": lambda v: charts.treemap([Bar(HOSTILE, x) for x in v], lang="en"),
     "clock": lambda v: charts.clock(v, lang="en", title=HOSTILE, middle=HOSTILE),
+    "sankey": lambda v: charts.sankey(
+        {(HOSTILE, str(place % 3)): x for place, x in enumerate(v)},
+        [(HOSTILE, HOSTILE)],
+        [(str(place), HOSTILE) for place in range(3)],
+        lang="zh",
+        title=HOSTILE,
+    ),
     "range_bar": lambda v: charts.range_bar(*((v + [None] * 3)[:3]), lang="zh", title=HOSTILE, threshold=0.4),
     "waterfall": lambda v: charts.waterfall([Effect(HOSTILE, x, HOSTILE) for x in v], lang="en"),
 }
@@ -104,3 +111,22 @@ def test_shortened_text_counts_wide_letters_twice() -> None:
     assert wide("画a") == 3
     assert shorten("画像画像", 5) == "画像…"
     assert shorten("short", 10) == "short"
+
+
+def test_ribbons_are_as_wide_as_the_number_that_moved_and_lose_nobody() -> None:
+    moves = {("a", "a"): 60, ("a", "b"): 20, ("b", "b"): 15, ("", "b"): 5}
+    drawn = str(
+        charts.sankey(moves, [("a", "A"), ("b", "B"), ("", "new")], [("a", "A"), ("b", "B")], lang="en", height=200)
+    )
+    paths = [path for path in ET.fromstring(drawn).iter() if path.tag.endswith("path")]
+    heights = {}
+    for path in paths:
+        said = next(child.text or "" for child in path)
+        top = float(path.attrib["d"][1:].split("C")[0].split(",")[1])
+        bottom = float(path.attrib["d"].rstrip("Z").split(" ")[-1].split(",")[1])
+        heights[said.split(":")[0]] = bottom - top
+    assert {name: round(high / heights["new → B"]) for name, high in heights.items()} == {
+        "A → A": 12, "A → B": 4, "B → B": 3, "new → B": 1,
+    }  # fmt: skip
+    assert "A 80%" in drawn
+    assert "B 40%" in drawn

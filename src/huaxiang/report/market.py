@@ -13,6 +13,7 @@ from huaxiang.look import charts
 from huaxiang.look.charts import Bar
 from huaxiang.look.numbers import Numbers
 from huaxiang.look.page import render
+from huaxiang.profile.lifecycle import STAGES
 from huaxiang.words import Lang, Words
 
 
@@ -47,6 +48,20 @@ def _segment(one: Segment, lang: Lang, words: Words, numbers: Numbers) -> dict[s
         "chart": charts.bars(bars, lang=lang, most=max(most, 2.0)) if bars else "",
         "stages": [(words.either(f"profile.lifecycle.{name}", name), numbers.percent(share)) for name, share in list(one.stages.items())[:3]],
     }  # fmt: skip
+
+
+def flow_body(found: Mapping[str, Any], lang: Lang) -> Markup:
+    """Who moved between lifecycle stages (lifecycle_flow)."""
+    words, numbers = Words(lang), Numbers(lang)
+    groups = [(stage, words(f"profile.lifecycle.{stage}")) for stage in STAGES]
+    drawn = charts.sankey(
+        {(row["before"], row["now"]): row["customers"] for row in found["moves"]},
+        [*groups, ("", words("market.not_yet"))],
+        groups,
+        lang=lang,
+        title=words("market.flow_chart", before=numbers.date(found["before"]), now=numbers.date(found["now"])),
+    )
+    return Markup('<div class="card">{}</div>').format(drawn)
 
 
 def audiences_body(found: Sequence[Mapping[str, Any]], lang: Lang) -> Markup:

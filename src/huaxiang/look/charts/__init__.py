@@ -3,12 +3,14 @@
     bars, columns, stacked, donut   how much of each            (amounts.py)
     lines, spark, curve, scatter    how it moves, x against y   (lines.py)
     heat, treemap, clock            many values as an area      (grids.py)
+    sankey                          who moved where             (flow.py)
     range_bar, waterfall            a prediction and its reasons (reasons.py)
 
 Every one takes plain numbers (None and NaN are holes), escapes every text, and says so calmly when there is nothing to draw.
 """
 
 from huaxiang.look.charts.amounts import Bar, bars, columns, donut, stacked
+from huaxiang.look.charts.flow import sankey
 from huaxiang.look.charts.grids import clock, heat, treemap
 from huaxiang.look.charts.lines import Series, curve, lines, scatter, spark
 from huaxiang.look.charts.reasons import Effect, range_bar, waterfall
@@ -25,6 +27,7 @@ __all__ = [
     "heat",
     "lines",
     "range_bar",
+    "sankey",
     "scatter",
     "spark",
     "stacked",

@@ -140,7 +140,8 @@ def python() -> str:
     from huaxiang import Shop
 
     parts = ["# From Python", "", "```text", inspect.cleandoc(inspect.getmodule(Shop).__doc__ or ""), "```", ""]
-    for name, call in vars(Shop).items():
+    calls = {name: call for part in Shop.__mro__[:-1] for name, call in vars(part).items()}
+    for name, call in calls.items():
         bound = inspect.unwrap(getattr(Shop, name))
         if name.startswith("_") or not callable(bound) or not bound.__doc__:
             continue

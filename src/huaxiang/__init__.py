@@ -2,7 +2,7 @@
 
     collect → clean → identity → features → models → profile → apply → serve
 
-Start with `Shop` (shop.py, the journey in order), then tables.py (the contract), then one room.
+Start with `Shop` (shop/, the journey in order), then tables.py (the contract), then one room.
 """
 
 from __future__ import annotations

@@ -1,0 +1,166 @@
+"""What one does with a shop: its applications, what its models foresee, and what was decided last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from huaxiang.settings import Settings, add_entry, drop_entry
+from huaxiang.shop.opened import Opened
+
+if TYPE_CHECKING:
+    from huaxiang.apply.guard.guard import Guard
+    from huaxiang.apply.market.campaign_read import Reading
+    from huaxiang.apply.market.campaigns import Campaigns
+    from huaxiang.apply.market.market import Market
+    from huaxiang.apply.predict.open import Predict
+    from huaxiang.apply.recommend.recommend import Recommend
+    from huaxiang.models.next_item.compare import Leaderboard
+    from huaxiang.models.vector_table import VectorRow
+    from huaxiang.models.why import Foreseen
+
+
+BOARD = "leaderboard.json"
+DECIDED = ("clv", "intent", "uplift", "campaigns", "guard")  # results kept in reports/
+
+
+class Decisions(Opened):
+    """The applications of a shop."""
+
+    @property
+    def recommend(self) -> Recommend:
+        """What to show whom: `train()` learns and lists for everybody, `show(user)` answers for one, at any place of the shop."""
+        from huaxiang.apply.recommend.recommend import Recommend
+
+        return Recommend(self.lake, self.settings, self.folder / "models", self.progress)
+
+    @property
+    def market(self) -> Market:
+        """Audiences: previewed, saved, found anew, uploaded, look-alikes.
+
+        shop.market.save("leaving_gold", "churn_30d > 0.6 and value_tier == 'gold'")
+        """
+        from huaxiang.apply.market.market import Market
+
+        def declare(name: str, entry: Mapping[str, Any] | None) -> Settings:
+            place = ("audiences", name)
+            self._write_settings(
+                lambda text: drop_entry(text, place) if entry is None else add_entry(text, place, entry)
+            )
+            return self.settings
+
+        return Market(self.lake, self.settings, declare, lambda user: self.pseudonyms().of(user))
+
+    def uplift(self, *, repeats: int = 2) -> dict[str, Any]:
+        """Whom a message moves, from campaigns with a hold-out; without one, who redeems. Ranks every customer (`market.uplift`)."""
+        from huaxiang.apply.market.uplift_shop import find_uplift
+
+        found = find_uplift(self.lake, seed=self.settings.train.seed, repeats=repeats)
+        self._save("uplift.json", json.dumps(found, ensure_ascii=False, indent=1))
+        return found
+
+    @property
+    def campaigns(self) -> Campaigns:
+        """Plan, export, send and read campaigns with a hold-out."""
+        from huaxiang.apply.market.campaigns import Campaigns
+
+        return Campaigns(self.lake, self.settings, self.folder, self.pseudonyms(), self.vault())
+
+    def read_campaign(self, name: str, *, at: datetime, days: int | None = None, metric: str | None = None) -> Reading:
+        """What a campaign did, as assigned; kept for the report."""
+        found = self.campaigns.read(name, at=at, days=days, metric=metric)
+        path = self.folder / "reports" / "campaigns.json"
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        self._save(path.name, json.dumps(kept | {name: found.to_json()}, ensure_ascii=False, indent=1))
+        return found
+
+    @property
+    def predict(self) -> Predict:
+        """What the shop can foresee of customers: lifetime value, next purchase, a session's intent, what if."""
+        from huaxiang.apply.predict.open import Predict
+        from huaxiang.profile import find_user
+
+        def find(user: str) -> str:
+            return find_user(self.lake, self.pseudonyms(), user, among="features")
+
+        return Predict(self.lake, self.settings, self.folder, find)
+
+    @property
+    def guard(self) -> Guard:
+        """The guard: named risks of customers and orders, rules, rings and the review queue.
+
+        found = shop.guard.score()      # found.to_dict(); tables guard.scores, guard.rings, guard.fake_orders, guard.queue
+        """
+        from huaxiang.apply.guard.guard import Guard
+
+        return Guard(self.lake, self.settings, progress=self.progress, save=lambda text: self._save("guard.json", text))
+
+    def compare(self, *, seeds: int = 1, only: Sequence[str] = ()) -> Leaderboard:
+        """Put every next-item model through the exam, on both splits; the leaderboard stands in the next report."""
+        from huaxiang.models.next_item.compare import compare_next
+
+        first = self.settings.train.seed
+        content = self.settings.behaviour.content
+        found = compare_next(
+            self.lake, seeds=range(first, first + seeds), only=only, content=content, progress=self.progress
+        )
+        self._save(BOARD, found.to_json())
+        return found
+
+    def leaderboard(self) -> Leaderboard | None:
+        """What the last `compare` found (None: there was none)."""
+        path = self.folder / "reports" / BOARD
+        if not path.exists():
+            return None
+        from huaxiang.models.next_item.compare import Leaderboard
+
+        return Leaderboard.from_json(path.read_text(encoding="utf-8"))
+
+    def vector_table(self) -> list[VectorRow]:
+        """What the behaviour model's vector knows of each outcome, beside the features and with them, by the last training."""
+        from huaxiang.models.vector_table import vector_table
+
+        return vector_table(self.cards())
+
+    def foresee(self, user: str, *, count: int = 5) -> list[Foreseen]:
+        """What a customer will likely take next, by the model that the last training chose, and the events that speak most for each:
+        taking one away lowers the item's score.
+
+        user: the shop's own id or the pseudonym
+        raises: ModelError where there is no behaviour model
+        """
+        from huaxiang.models.pretrain import check_version
+        from huaxiang.models.why import foresee
+        from huaxiang.profile import find_user
+
+        check_version(self.lake.note("train"))
+        found = find_user(self.lake, self.pseudonyms(), user)
+        return foresee(self.lake, self.folder / "models", found, count=count)
+
+    def _foreseen(self, users: Sequence[str]) -> dict[str, list[Foreseen]]:
+        """What each of `users` will likely take next ({}: there is no behaviour model)."""
+        from huaxiang.models.why import can_foresee, foresee
+
+        if not can_foresee(self.lake):
+            return {}
+        return {user: foresee(self.lake, self.folder / "models", user) for user in users}
+
+    def decided(self) -> dict[str, Any]:
+        """The last result of each application that has one, as the report shows it."""
+        found: dict[str, Any] = {
+            "recommend": self.lake.note("recommend"),
+            "flow": self._flow(),
+            "segments": self.lake.note("segments").get("found"),
+            "audiences": [asdict(one) for one in self.market.audiences()] if self.settings.audiences else None,
+        }
+        for name in DECIDED:
+            path = self.folder / "reports" / f"{name}.json"
+            found[name] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        return {name: one for name, one in found.items() if one}
+
+    def _flow(self) -> dict[str, Any] | None:
+        found = self.market.flow() if self.settings.shop.engine != "spark" else {"moves": []}
+        return found if found["moves"] else None

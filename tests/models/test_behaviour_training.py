@@ -14,8 +14,9 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
+from huaxiang.errors import ModelError
 from huaxiang.models.behaviour import Behaviour, BehaviourConfig, Run
-from huaxiang.models.behaviour.lesson import ask_last, learn, load_lesson, write_lesson
+from huaxiang.models.behaviour.lesson import ask_last, learn, learn_in_processes, load_lesson, write_lesson
 from huaxiang.models.behaviour.source import InMemory, Stored, write_sequences
 from huaxiang.models.behaviour.train import stretches
 from huaxiang.models.next_item.sequences import Items, Sequences, from_lists
@@ -53,13 +54,14 @@ class KilledError(Exception):
     pass
 
 
-def die_after(pieces: int) -> Run:
+def die_after(words: int) -> Run:
+    """A run that is killed when it says for the n-th time where it stands."""
     done = 0
 
     def told(said: dict[str, float]) -> None:
         nonlocal done
         done += 1
-        if done == pieces:
+        if done == words:
             raise KilledError
 
     return Run(told=told)
@@ -78,8 +80,17 @@ RICH = replace(
 )
 
 
+def telling(monkeypatch: pytest.MonkeyPatch, tell_s: float, every_s: float = 60.0) -> None:
+    """How often training says where it stands, and writes a checkpoint, within a piece."""
+    monkeypatch.setattr("huaxiang.models.behaviour.train.TELL_S", tell_s)
+    monkeypatch.setattr("huaxiang.models.behaviour.train.EVERY_S", every_s)
+
+
 @pytest.mark.parametrize("config", [SMALL, RICH], ids=["plain", "every objective"])
-def test_a_killed_training_goes_on_to_the_same_result(config: BehaviourConfig, tmp_path: Path) -> None:
+def test_a_killed_training_goes_on_to_the_same_result(
+    config: BehaviourConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telling(monkeypatch, 1e9)  # once a piece
     whole = Behaviour(config).fit(shoppers(), items(), seed=1)
     at = tmp_path / "checkpoint.safetensors"
     with pytest.raises(KilledError):
@@ -91,6 +102,54 @@ def test_a_killed_training_goes_on_to_the_same_result(config: BehaviourConfig, t
     assert same(whole, resumed)
     assert [one["loss"] for one in whole.curve] == [one["loss"] for one in resumed.curve]
     assert [one["steps"] for one in whole.curve] == [one["steps"] for one in resumed.curve]
+
+
+@pytest.mark.parametrize("step", [2, 5])
+def test_one_epoch_of_one_piece_tells_and_is_gone_on_with_step_by_step(
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telling(monkeypatch, 0.0, 0.0)
+    config, at = replace(RICH, epochs=1, accumulate=2), tmp_path / "checkpoint.safetensors"
+    told: list[dict[str, float]] = []
+    whole = Behaviour(config).fit(shoppers(), items(), seed=1, run=Run(told=told.append))
+    done = [said["done"] for said in told]
+    assert len(done) > 5 and done == sorted(set(done)) and done[-1] == 1
+    assert all(np.isfinite(list(said.values())).all() and said["left_s"] >= 0 for said in told)
+    with pytest.raises(KilledError):
+        Behaviour(config).fit(shoppers(), items(), seed=1, run=replace(die_after(step), checkpoint=at))
+    more: list[float] = []
+    resumed = Behaviour(config).fit(shoppers(), items(), seed=1, run=Run(at, lambda said: more.append(said["done"])))
+    assert more == done[step - 1 :]  # nothing is done twice but the step in which it was killed
+    assert same(whole, resumed)
+    assert [one["steps"] for one in whole.curve] == [one["steps"] for one in resumed.curve]
+
+
+def test_two_processes_tell_where_they_stand_and_go_on_after_a_kill(tmp_path: Path) -> None:
+    every, config = shoppers(), replace(SMALL, epochs=3)
+
+    def taught(folder: Path, run: Run) -> list[float]:
+        write_lesson(folder, items(), ask_last(every.take(np.arange(20))), config, 1)
+        write_sequences(every, folder / "sequences.parquet")
+        told: list[float] = []
+
+        def tell(said: dict[str, float]) -> None:
+            told.append(said["done"])
+            run.told(said)
+
+        learn_in_processes(folder, 2, tell)
+        return told
+
+    done = taught(tmp_path / "whole", Run())
+    assert done == sorted(set(done)) and len(done) >= 3 and done[-1] == 1
+    with pytest.raises(KilledError):
+        taught(tmp_path / "killed", die_after(len(done) - 1))
+    assert taught(tmp_path / "killed", Run())[-1] == 1
+    assert same(load_lesson(tmp_path / "killed")[0], load_lesson(tmp_path / "whole")[0])
+
+
+def test_processes_that_fail_say_why(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"lesson\.json"):
+        learn_in_processes(tmp_path, 2)
 
 
 def test_one_epoch_leaves_a_curve() -> None:
@@ -147,7 +206,7 @@ def test_a_file_of_pieces_is_read_to_the_same_sequences(tmp_path: Path) -> None:
 def test_training_from_a_file_is_killed_between_its_pieces_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("huaxiang.models.behaviour.train.EVERY_S", 0.0)
+    telling(monkeypatch, 1e9, 0.0)
     write_sequences(shoppers(), tmp_path / "s.parquet", users=50)
     stored = Stored(tmp_path / "s.parquet")
     whole = Behaviour(SMALL).fit(stored, items(), seed=1)

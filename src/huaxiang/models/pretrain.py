@@ -169,10 +169,11 @@ def train_on(
         events=f"{events:,}",
     )
     with progress.task("train", label, 1.0) as advance:
+        told = _teller(advance, words, config.epochs)
         if settings.behaviour.processes > 1:
-            learn_in_processes(lesson, settings.behaviour.processes)
+            learn_in_processes(lesson, settings.behaviour.processes, told)
         else:
-            learn(lesson, _teller(advance, words, config.epochs))
+            learn(lesson, told)
     model, curve = load_lesson(lesson)
     beside: dict[str, Scorer] = (
         {}

@@ -14,17 +14,18 @@ from torch import Tensor
 from huaxiang.engine.lake import write_atomically
 
 Curve = list[dict[str, Any]]  # an epoch: loss, seconds, steps (epochs done, loss), and what validation found
-FORMAT = "huaxiang.checkpoint/1"
+FORMAT = "huaxiang.checkpoint/2"
 
 
 @dataclass
 class Standing:
-    """How far training is. epoch, piece: the next to be read; step: steps taken; losses, seen: of the epoch so far; best, waited:
+    """How far training is. epoch, piece: the next to be read; batches: of that piece that were; step: steps taken; losses, seen: of the epoch so far; best, waited:
     of early stopping; curve: what each finished epoch found; steps, marked: points of the curve within the epoch, and losses, seen and
     share of the epoch at the last; kept: the weights of the best epoch, None before there is one."""
 
     epoch: int = 0
     piece: int = 0
+    batches: int = 0
     step: int = 0
     losses: float = 0.0
     seen: int = 0

@@ -13,8 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +39,7 @@ from huaxiang.models.next_item.zoo import load_next, save_next
 SEQUENCES, WATCH, ITEMS, SAID, CURVE, CHECKPOINT = (
     "sequences.parquet", "watch.parquet", "items.safetensors", "lesson.json", "curve.json", "checkpoint.safetensors",
 )  # fmt: skip
+TOLD = "huaxiang.told "  # begins a line of how a process stands
 
 
 def write_lesson(folder: Path, items: Items, watch: Questions, config: BehaviourConfig, seed: int) -> None:
@@ -105,17 +108,39 @@ def _mark(folder: Path) -> str:
     return found.hexdigest()[:16]
 
 
-def learn_in_processes(folder: Path, processes: int) -> None:
+def learn_in_processes(
+    folder: Path, processes: int, told: Callable[[dict[str, float]], None] = lambda said: None
+) -> None:
     """The same by `processes` processes of this machine; raises ModelError where they fail."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    ran = subprocess.run(
-        [*command, "-m", "huaxiang.models.behaviour", str(folder)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    if ran.returncode:
-        raise ModelError("models.behaviour.processes", processes=processes, detail=ran.stderr.strip()[-400:])
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(
+        [*command, "-m", "huaxiang.models.behaviour", str(folder)], stdout=subprocess.PIPE, stderr=errors, text=True, env=env,
+    ) as run:  # fmt: skip
+        try:
+            assert run.stdout is not None
+            for line in run.stdout:
+                if line.startswith(TOLD):
+                    told(json.loads(line.removeprefix(TOLD)))
+        except BaseException:
+            run.terminate()  # torchrun ends its processes
+            raise
+        if run.wait():
+            errors.seek(0)
+            raise ModelError("models.behaviour.processes", processes=processes, detail=_cause(errors.read()))
+
+
+def _cause(errors: str) -> str:
+    """The first error that a process died of: torchrun's own words come last, and say nothing of it."""
+    found = re.search(r"^(?:\[rank\d+\]: ?)?((?:\w+\.)*\w*Error: .+)$", errors, re.MULTILINE)
+    return (found.group(1) if found else errors.strip())[-400:]
+
+
+def _tell(said: dict[str, float]) -> None:
+    """What `learn_in_processes` reads: only the first process speaks."""
+    if world()[0] == 0:
+        sys.stdout.write(f"{TOLD}{json.dumps(said)}\n")
+        sys.stdout.flush()
 
 
 def load_lesson(folder: Path) -> tuple[Behaviour, Curve]:
@@ -137,7 +162,7 @@ def main(words: list[str]) -> None:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
     try:
-        learn(Path(words[0]))
+        learn(Path(words[0]), _tell)
     finally:
         if together:
             dist.destroy_process_group()

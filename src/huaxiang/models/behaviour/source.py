@@ -1,6 +1,6 @@
 """Where training reads customers' sequences: all at once from memory, or piece by piece from a Parquet file.
 
-A piece is what is in memory at one time, and what a checkpoint counts by. Customers stand in the file in random order (by a hash),
+A piece is what is in memory at one time. Customers stand in the file in random order (by a hash),
 so that a piece is a fair sample.
 """
 

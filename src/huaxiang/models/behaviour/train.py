@@ -1,7 +1,7 @@
 """The training loop, one for all: a processor or a GPU, one process or several, from memory or from a file, whole or gone on with.
 
-Chance is drawn anew for each epoch and piece from (seed, epoch, piece, process), so that a run that was killed goes on from its last
-checkpoint to the same result. With P processes, each takes every P-th batch; a step is made of P × `accumulate` batches, whose
+Chance is drawn anew for each step from (seed, epoch, piece, step, process), so that a run that was killed goes on from its last
+checkpoint, within an epoch too, to the same result. With P processes, each takes every P-th batch; a step is made of P × `accumulate` batches, whose
 gradients are averaged: P processes do what one does with P times the accumulation.
 """
 
@@ -29,7 +29,8 @@ from huaxiang.models.behaviour.source import Source
 from huaxiang.models.next_item.sequences import Ints, Sequences
 
 log = logging.getLogger(__name__)
-EVERY_S = 60.0  # a checkpoint within a long epoch
+EVERY_S = 60.0  # between checkpoints within an epoch
+TELL_S = 1.0  # between words of where it stands
 POINTS = 60  # of the curve of the loss, in all epochs together, about
 
 
@@ -37,8 +38,8 @@ POINTS = 60  # of the curve of the loss, in all epochs together, about
 class Run:
     """How a training is carried out, which changes nothing of its result.
 
-    checkpoint: the file to go on from and to write (None: none), if `mark`, which stands for the data, is the same; told: called after every piece with the share that is done,
-    the loss, training events a second and the seconds left, about
+    checkpoint: the file to go on from and to write (None: none), if `mark`, which stands for the data, is the same; told: called every TELL_S, and after every piece, with the share
+    that is done, the loss, training events a second and the seconds left, about
     """
 
     checkpoint: Path | None = None
@@ -75,26 +76,30 @@ def train_network(network: Network, lesson: Lesson, *, seed: int, watch: Watch |
         standing = load_checkpoint(run.checkpoint, network, optimiser, about)
     standing = standing or Standing(curve=[])
     curve = standing.curve = standing.curve or []
-    began, last_saved = time.perf_counter(), time.perf_counter()
+    began = time.perf_counter()
     spent_before = sum(one["seconds"] for one in curve) + standing.seconds
 
     def spent() -> float:
         return _longest(spent_before + time.perf_counter() - began, network.device)
 
+    last_saved, last_told = began, began
     while standing.epoch < config.epochs and not standing.over:
-        if config.minutes and not standing.piece and spent() > 60 * config.minutes:
+        if config.minutes and not (standing.piece or standing.batches) and spent() > 60 * config.minutes:
             break
         order = np.random.default_rng([seed, standing.epoch]).permutation(source.pieces)
         for place in range(standing.piece, source.pieces):
-            start = time.perf_counter()
-            _learn_piece(network, optimiser, lesson, int(order[place]), standing, seed, spent)
-            standing.piece = place + 1
-            standing.seconds += time.perf_counter() - start
-            run.told(_progress(standing, source, config))
-            saving = time.perf_counter() - last_saved > EVERY_S and standing.piece < source.pieces
-            if run.checkpoint is not None and saving and world()[0] == 0:
-                save_checkpoint(run.checkpoint, network, optimiser, standing, about)
-                last_saved = time.perf_counter()
+            clock = time.perf_counter()
+            for within in _learn_piece(network, optimiser, lesson, int(order[place]), standing, seed, spent):
+                now = time.perf_counter()
+                standing.seconds += now - clock
+                clock = now
+                if within == 1 or now - last_told > TELL_S:
+                    run.told(_progress(standing, within, source, config))
+                    last_told = now
+                if run.checkpoint is not None and now - last_saved > EVERY_S and world()[0] == 0:
+                    save_checkpoint(run.checkpoint, network, optimiser, standing, about)
+                    last_saved = time.perf_counter()
+            standing.piece, standing.batches = place + 1, 0
         _close_epoch(network, standing, watch, config)
         if run.checkpoint is not None and world()[0] == 0:
             save_checkpoint(run.checkpoint, network, optimiser, standing, about)
@@ -141,18 +146,19 @@ def _learn_piece(
     standing: Standing,
     seed: int,
     spent: Callable[[], float],
-) -> None:
+) -> Iterator[float]:
+    """Step after step from where `standing` is; gives after each what share of the piece is done."""
     config, (rank, processes) = network.config, world()
     chance = np.random.default_rng([seed, standing.epoch, number])
-    torch.manual_seed(int(np.random.default_rng([seed, standing.epoch, number, rank]).integers(2**62)))
     read = stretches(lesson.source.piece(number), config.length + 1, chance)
     if not len(read):
         return
     dealt = deal(read.lengths, config.batch, chance)
     together = processes * config.accumulate
     network.train()
-    for low in range(0, len(dealt), together):
+    for low in range(standing.batches, len(dealt), together):
         group = dealt[low : low + together]
+        torch.manual_seed(int(np.random.default_rng([seed, standing.epoch, number, low, rank]).integers(2**62)))
         optimiser.param_groups[0]["lr"] = optimiser.param_groups[1]["lr"] = _rate(
             config, standing, lesson.source, low / len(dealt), spent() if config.minutes else 0.0
         )
@@ -169,9 +175,10 @@ def _learn_piece(
         torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         optimiser.step()
         standing.step += 1
-        _mark_loss(
-            standing, (standing.piece + min(low + together, len(dealt)) / len(dealt)) / lesson.source.pieces, config
-        )
+        standing.batches = low + len(group)
+        within = standing.batches / len(dealt)
+        _mark_loss(standing, (standing.piece + within) / lesson.source.pieces, config)
+        yield within
 
 
 def _mark_loss(standing: Standing, within: float, config: BehaviourConfig) -> None:
@@ -234,13 +241,8 @@ def _close_epoch(network: Network, standing: Standing, watch: Watch | None, conf
             standing.over = standing.waited >= config.patience
     assert standing.curve is not None
     standing.curve.append(found | {"steps": standing.steps})
-    standing.epoch, standing.piece, standing.losses, standing.seen, standing.seconds = (
-        standing.epoch + 1,
-        0,
-        0.0,
-        0,
-        0.0,
-    )
+    standing.epoch, standing.piece = standing.epoch + 1, 0
+    standing.losses, standing.seen, standing.seconds = 0.0, 0, 0.0
     standing.steps, standing.marked = [], [0.0, 0, 0.0]
     log.info(
         "epoch %d of %d: %s",
@@ -250,11 +252,12 @@ def _close_epoch(network: Network, standing: Standing, watch: Watch | None, conf
     )
 
 
-def _progress(standing: Standing, source: Source, config: BehaviourConfig) -> dict[str, float]:
-    speed = standing.seen / max(standing.seconds, 1e-9)
-    done = (standing.epoch + standing.piece / source.pieces) / config.epochs
-    per_epoch = standing.seconds / (standing.piece / source.pieces)
-    left = per_epoch * (config.epochs - standing.epoch - standing.piece / source.pieces)
+def _progress(standing: Standing, within: float, source: Source, config: BehaviourConfig) -> dict[str, float]:
+    """within: the share of the piece that is done."""
+    speed = world()[1] * standing.seen / max(standing.seconds, 1e-9)
+    of_epoch = (standing.piece + within) / source.pieces
+    done = (standing.epoch + of_epoch) / config.epochs
+    left = standing.seconds / of_epoch * (config.epochs - standing.epoch - of_epoch)
     return {
         "done": done,
         "epoch": standing.epoch + 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,14 @@ from huaxiang.models.next_item.show import show_leaderboard
 from huaxiang.models.past import item_events
 from huaxiang.models.why import read_history
 
+KNOWN = ("order_id", "user_id", "item_id", "category", "quantity", "price", "order_time")
+BARE = ("order_id", "user_id", "item_id", "order_time")
 
-def make_shop(folder: Path, rows: list[tuple[object, ...]]) -> Shop:
+
+def make_shop(folder: Path, rows: list[tuple[object, ...]], columns: Sequence[str] = KNOWN) -> Shop:
     with (folder / "orders.csv").open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out)
-        writer.writerow(["order_id", "user_id", "item_id", "category", "quantity", "price", "order_time"])
+        writer.writerow(columns)
         writer.writerows(rows)
     shop = Shop.init(folder / "shop", [str(folder / "orders.csv")])
     shop.collect()
@@ -52,6 +56,25 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
             )
             item = item // 10 * 10 + (item + 1) % 10 if random.random() < 0.8 else int(random.integers(30))
     return make_shop(tmp_path_factory.mktemp("compare"), rows)
+
+
+@pytest.fixture(scope="module")
+def grocer(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """Customers who take their own three staples in turn, now and then something else; nothing is known of an item."""
+    random = np.random.default_rng(5)
+    rows = []
+    for user in range(80):
+        staples = random.permutation(40)[:3]
+        for step in range(int(random.integers(8, 14))):
+            item = int(staples[step % 3]) if random.random() < 0.8 else int(random.integers(40))
+            when = np.datetime64("2025-01-01T10:00:00") + np.timedelta64(user % 20 + step * 12, "D")
+            rows.append((f"o{len(rows)}", f"u{user}", f"i{item}", str(when).replace("T", " ")))
+    return make_shop(tmp_path_factory.mktemp("grocer"), rows, BARE)
+
+
+@pytest.fixture(scope="module")
+def repeated(grocer: Shop) -> Leaderboard:
+    return grocer.compare(only=["popular", "again", "neighbours", "transformer", "behaviour"])
 
 
 def test_sequences_are_in_the_order_of_time_and_an_item_in_a_row_counts_once(tmp_path: Path) -> None:
@@ -83,6 +106,31 @@ def test_leaderboard_asks_both_splits_and_says_what_each_model_costs(shop: Shop)
     assert tests["neighbours"] > tests["popular"]
     assert Leaderboard.from_json(found.to_json()) == found
     assert Leaderboard.from_json((shop.folder / "reports" / "leaderboard.json").read_text(encoding="utf-8")) == found
+
+
+def test_where_customers_take_the_same_again_all_is_chosen_by_what_counts_it(repeated: Leaderboard) -> None:
+    for board in repeated.boards:
+        assert board.repeats
+        entries = {entry.name: entry for entry in board.entries}
+        single = [entry for entry in board.entries if entry.name != "fusion"]
+        assert single[0].valid["unmasked_ndcg@10"]["mean"] == max(
+            entry.valid["unmasked_ndcg@10"]["mean"] for entry in single
+        )
+        assert all(entries[name].config["repeats"] for name in ("transformer", "behaviour"))
+
+
+def test_where_nothing_is_known_of_items_the_behaviour_model_reads_what_is_known_of_events(
+    repeated: Leaderboard,
+) -> None:
+    for board in repeated.boards:
+        entry = next(entry for entry in board.entries if entry.name == "behaviour")
+        assert {"kind", "ts"} <= set(entry.needs) and not {"tags", "content"} & set(entry.needs)
+
+
+def test_the_fusion_has_every_part_that_training_fuses(repeated: Leaderboard) -> None:
+    for board in repeated.boards:
+        fusion = next(entry for entry in board.entries if entry.name == "fusion")
+        assert [len(weights) for weights in fusion.config["weights"]] == [5]
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

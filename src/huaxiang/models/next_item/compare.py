@@ -35,7 +35,17 @@ MANY = 5_000  # items from which the networks learn against a sample of rivals
 REPEATS = 0.1  # share of validation answers that a customer had already, from which on what was had counts
 EVENTS = 10_000_000  # learned from and asked about, at most, about: 0.4 GB, and three times that within a split
 ASKED = 20_000  # customers asked on a split, at most
-FUSED = ("neighbours", "ease", "transformer", "behaviour")  # and content, where items have content vectors
+FUSED = (
+    "popular",
+    "again",
+    "content",
+    "neighbours",
+    "ease",
+    "gru",
+    "cnn",
+    "transformer",
+    "behaviour",
+)  # as train does, and more
 
 
 @dataclass(frozen=True)
@@ -185,9 +195,15 @@ def grids(every: Sequences, items: Items) -> dict[str, tuple[NextConfig, ...]]:
         found["gru"] = (_with(base, encoder="gru", layers=1),)
         found["cnn"] = (_with(base, encoder="cnn"),)
         found["transformer"] = (base,)
-        if items.tags is not None or items.content is not None:
-            tags, content = items.tags is not None, items.content is not None
-            reads = {"tags": tags, "content": content, "kinds": True, "times": True, "prices": True}
+        known = {
+            "tags": items.tags,
+            "content": items.content,
+            "kinds": every.kind,
+            "times": every.ts,
+            "prices": every.price,
+        }
+        reads = {name: of is not None for name, of in known.items()}
+        if any(reads.values()):  # else it is the Transformer
             found["behaviour"] = (_with(base, **reads, id_dropout=0.1),)
     return found
 
@@ -202,18 +218,19 @@ def _compare(
     split: Split, items: Items, entered: Mapping[str, tuple[NextConfig, ...]], seeds: Sequence[int], progress: Progress
 ) -> Board:
     rows: dict[str, Row] = {}
-    fused = FUSED if items.content is None else (*FUSED, "content")
     repeats = share_had(split.valid) >= REPEATS
     with progress.task("compare", split.name, len(entered)) as advance:
         for name, grid in entered.items():
             learned = name in ("als", "gru", "cnn", "transformer", "behaviour")
-            rows[name] = enter(name, grid, split, items, seeds=seeds if learned else seeds[:1])
-            if name not in fused:
+            if repeats:  # a network then stops, too, by what counts what was had
+                grid = tuple(_with(one, repeats=True) if hasattr(one, "repeats") else one for one in grid)
+            rows[name] = enter(name, grid, split, items, seeds=seeds if learned else seeds[:1], masked=not repeats)
+            if name not in FUSED:
                 rows[name].models.clear()
             advance(1)
-        parts = {name: rows[name] for name in fused if name in rows}
+        parts = {name: rows[name] for name in FUSED if name in rows}
         if len(parts) > 1:
-            rows["fusion"] = fuse(parts, split, items, masked=not repeats)
+            rows["fusion"] = fuse(parts, split, items, rivals=list(rows.values()), masked=not repeats)
     choice = choice_of(masked=not repeats)
     ordered = sorted(rows.values(), key=lambda row: -row.mean(choice, "valid"))
     return Board(split.name, len(split.test), choose(ordered, choice).name, tuple(map(_entry, ordered)), repeats)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
@@ -24,6 +25,8 @@ from huaxiang.models.next_item.lake import read_items, read_pieces, read_shop
 from huaxiang.models.next_item.show import show_leaderboard
 from huaxiang.models.past import item_events
 from huaxiang.models.why import read_history
+from huaxiang.report.board import board_body
+from huaxiang.words import Lang
 
 KNOWN = ("order_id", "user_id", "item_id", "category", "quantity", "price", "order_time")
 BARE = ("order_id", "user_id", "item_id", "order_time")
@@ -131,6 +134,52 @@ def test_the_fusion_has_every_part_that_training_fuses(repeated: Leaderboard) ->
     for board in repeated.boards:
         fusion = next(entry for entry in board.entries if entry.name == "fusion")
         assert [len(weights) for weights in fusion.config["weights"]] == [5]
+
+
+@pytest.mark.parametrize(("lang", "masked"), [("en", "masked"), ("zh", "排除已有")])
+def test_where_customers_take_the_same_again_the_figures_count_it(
+    repeated: Leaderboard, lang: Lang, masked: str
+) -> None:
+    """ "The same again" lists nothing that was not had: masked all its figures are nought."""
+    for board in repeated.boards:
+        entry = next(entry for entry in board.entries if entry.name == "again")
+        for name in ("recall@10", "ndcg@10", "mrr@10"):
+            assert entry.test[name]["mean"] == 0.0
+            assert (
+                board.figure(entry, name) == entry.test[f"unmasked_{name}"] and board.figure(entry, name)["mean"] > 0.3
+            )  # type: ignore[index]
+        assert board.figure(entry, "coverage@10")["mean"] > 0.5  # type: ignore[index]
+        assert board.figure(entry, "unmasked_ndcg@10") == entry.test["ndcg@10"]
+        shown = f"{entry.test['unmasked_ndcg@10']['mean']:.4f}"
+        page, console = str(board_body(repeated, lang)), Console(width=160, record=True, file=StringIO())
+        show_leaderboard(repeated, console, lang)
+        assert page.count(shown) >= 2  # the bar and the row
+        assert shown in console.export_text(clear=False) and masked in console.export_text() and f">{masked}<" in page
+
+
+def test_a_leaderboard_of_an_older_version_is_shown(repeated: Leaderboard) -> None:
+    """It had no lists of what was had, and said in English alone why a split was left out."""
+    saved = json.loads(repeated.to_json())
+    for board in saved["boards"]:
+        for entry in board["entries"]:
+            del entry["test"]["unmasked_coverage@10"]
+    saved["left_out"] = {"by time": "the events have no times"}
+    old = Leaderboard.from_json(json.dumps(saved))
+    assert "the events have no times" in str(board_body(old, "zh")) and "–" in str(board_body(old, "en"))
+
+
+def test_why_a_split_is_left_out_is_said_in_the_language_that_is_read(tmp_path: Path) -> None:
+    rows = [
+        (f"o{user}{day}", f"u{user}", f"i{day}", f"2025-01-{day + 1:02d} 10:00:00") for user in (1, 2) for day in (0, 1)
+    ]
+    rows += [(f"o3{day}", "u3", f"i{day}", "2025-01-02 10:00:00") for day in range(4)]  # all at once: no split by time
+    with make_shop(tmp_path, rows, BARE) as opened:
+        found = opened.compare(only=["popular"])
+    assert set(found.left_out) == {"by time"}
+    console = Console(width=160, record=True, file=StringIO())
+    show_leaderboard(found, console, "zh")
+    for text in (console.export_text(), str(board_body(found, "zh"))):
+        assert "no customer" not in text and "顾客" in text.partition("未进行")[2]
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

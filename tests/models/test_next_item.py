@@ -182,6 +182,7 @@ def test_measures_by_hand() -> None:
     assert found["mrr@10"] == pytest.approx((1 + 1 / 4) / 3)
     assert found["coverage@10"] == pytest.approx(10 / 30)
     assert found["popular_share@10"] == 0.0  # the most popular item is the one all had
+    assert found["unmasked_popular_share@10"] == pytest.approx(1 / 10) and found["unmasked_ndcg@10"] < found["ndcg@10"]
 
 
 def test_scores_that_are_no_numbers_are_an_error() -> None:

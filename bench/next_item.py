@@ -70,7 +70,7 @@ def main() -> None:
     fused = {"fusion": parts} | ({"fusion_ids": by_ids} if len(by_ids) < len(parts) else {})
     with ThreadPoolExecutor() as pool:  # most of it is numpy's and torch's work, side by side
         made = {
-            name: pool.submit(fuse, some, split, items, name=name, done=say)
+            name: pool.submit(fuse, some, split, items, rivals=list(rows.values()), name=name, done=say)
             for name, some in fused.items()
             if len(some) > 1
         }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,17 @@ from huaxiang.models.next_item.lake import read_items, read_pieces, read_shop
 from huaxiang.models.next_item.show import show_leaderboard
 from huaxiang.models.past import item_events
 from huaxiang.models.why import read_history
+from huaxiang.report.board import board_body
+from huaxiang.words import Lang
+
+KNOWN = ("order_id", "user_id", "item_id", "category", "quantity", "price", "order_time")
+BARE = ("order_id", "user_id", "item_id", "order_time")
 
 
-def make_shop(folder: Path, rows: list[tuple[object, ...]]) -> Shop:
+def make_shop(folder: Path, rows: list[tuple[object, ...]], columns: Sequence[str] = KNOWN) -> Shop:
     with (folder / "orders.csv").open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out)
-        writer.writerow(["order_id", "user_id", "item_id", "category", "quantity", "price", "order_time"])
+        writer.writerow(columns)
         writer.writerows(rows)
     shop = Shop.init(folder / "shop", [str(folder / "orders.csv")])
     shop.collect()
@@ -52,6 +59,25 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
             )
             item = item // 10 * 10 + (item + 1) % 10 if random.random() < 0.8 else int(random.integers(30))
     return make_shop(tmp_path_factory.mktemp("compare"), rows)
+
+
+@pytest.fixture(scope="module")
+def grocer(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """Customers who take their own three staples in turn, now and then something else; nothing is known of an item."""
+    random = np.random.default_rng(5)
+    rows = []
+    for user in range(80):
+        staples = random.permutation(40)[:3]
+        for step in range(int(random.integers(8, 14))):
+            item = int(staples[step % 3]) if random.random() < 0.8 else int(random.integers(40))
+            when = np.datetime64("2025-01-01T10:00:00") + np.timedelta64(user % 20 + step * 12, "D")
+            rows.append((f"o{len(rows)}", f"u{user}", f"i{item}", str(when).replace("T", " ")))
+    return make_shop(tmp_path_factory.mktemp("grocer"), rows, BARE)
+
+
+@pytest.fixture(scope="module")
+def repeated(grocer: Shop) -> Leaderboard:
+    return grocer.compare(only=["popular", "again", "neighbours", "transformer", "behaviour"])
 
 
 def test_sequences_are_in_the_order_of_time_and_an_item_in_a_row_counts_once(tmp_path: Path) -> None:
@@ -83,6 +109,77 @@ def test_leaderboard_asks_both_splits_and_says_what_each_model_costs(shop: Shop)
     assert tests["neighbours"] > tests["popular"]
     assert Leaderboard.from_json(found.to_json()) == found
     assert Leaderboard.from_json((shop.folder / "reports" / "leaderboard.json").read_text(encoding="utf-8")) == found
+
+
+def test_where_customers_take_the_same_again_all_is_chosen_by_what_counts_it(repeated: Leaderboard) -> None:
+    for board in repeated.boards:
+        assert board.repeats
+        entries = {entry.name: entry for entry in board.entries}
+        single = [entry for entry in board.entries if entry.name != "fusion"]
+        assert single[0].valid["unmasked_ndcg@10"]["mean"] == max(
+            entry.valid["unmasked_ndcg@10"]["mean"] for entry in single
+        )
+        assert all(entries[name].config["repeats"] for name in ("transformer", "behaviour"))
+
+
+def test_where_nothing_is_known_of_items_the_behaviour_model_reads_what_is_known_of_events(
+    repeated: Leaderboard,
+) -> None:
+    for board in repeated.boards:
+        entry = next(entry for entry in board.entries if entry.name == "behaviour")
+        assert {"kind", "ts"} <= set(entry.needs) and not {"tags", "content"} & set(entry.needs)
+
+
+def test_the_fusion_has_every_part_that_training_fuses(repeated: Leaderboard) -> None:
+    for board in repeated.boards:
+        fusion = next(entry for entry in board.entries if entry.name == "fusion")
+        assert [len(weights) for weights in fusion.config["weights"]] == [5]
+
+
+@pytest.mark.parametrize(("lang", "masked"), [("en", "masked"), ("zh", "排除已有")])
+def test_where_customers_take_the_same_again_the_figures_count_it(
+    repeated: Leaderboard, lang: Lang, masked: str
+) -> None:
+    """ "The same again" lists nothing that was not had: masked all its figures are nought."""
+    for board in repeated.boards:
+        entry = next(entry for entry in board.entries if entry.name == "again")
+        for name in ("recall@10", "ndcg@10", "mrr@10"):
+            assert entry.test[name]["mean"] == 0.0
+            assert (
+                board.figure(entry, name) == entry.test[f"unmasked_{name}"] and board.figure(entry, name)["mean"] > 0.3
+            )  # type: ignore[index]
+        assert board.figure(entry, "coverage@10")["mean"] > 0.5  # type: ignore[index]
+        assert board.figure(entry, "unmasked_ndcg@10") == entry.test["ndcg@10"]
+        shown = f"{entry.test['unmasked_ndcg@10']['mean']:.4f}"
+        page, console = str(board_body(repeated, lang)), Console(width=160, record=True, file=StringIO())
+        show_leaderboard(repeated, console, lang)
+        assert page.count(shown) >= 2  # the bar and the row
+        assert shown in console.export_text(clear=False) and masked in console.export_text() and f">{masked}<" in page
+
+
+def test_a_leaderboard_of_an_older_version_is_shown(repeated: Leaderboard) -> None:
+    """It had no lists of what was had, and said in English alone why a split was left out."""
+    saved = json.loads(repeated.to_json())
+    for board in saved["boards"]:
+        for entry in board["entries"]:
+            del entry["test"]["unmasked_coverage@10"]
+    saved["left_out"] = {"by time": "the events have no times"}
+    old = Leaderboard.from_json(json.dumps(saved))
+    assert "the events have no times" in str(board_body(old, "zh")) and "–" in str(board_body(old, "en"))
+
+
+def test_why_a_split_is_left_out_is_said_in_the_language_that_is_read(tmp_path: Path) -> None:
+    rows = [
+        (f"o{user}{day}", f"u{user}", f"i{day}", f"2025-01-{day + 1:02d} 10:00:00") for user in (1, 2) for day in (0, 1)
+    ]
+    rows += [(f"o3{day}", "u3", f"i{day}", "2025-01-02 10:00:00") for day in range(4)]  # all at once: no split by time
+    with make_shop(tmp_path, rows, BARE) as opened:
+        found = opened.compare(only=["popular"])
+    assert set(found.left_out) == {"by time"}
+    console = Console(width=160, record=True, file=StringIO())
+    show_leaderboard(found, console, "zh")
+    for text in (console.export_text(), str(board_body(found, "zh"))):
+        assert "no customer" not in text and "顾客" in text.partition("未进行")[2]
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

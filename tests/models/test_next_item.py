@@ -12,10 +12,11 @@ from scipy.sparse import csr_matrix
 
 from huaxiang.errors import ModelError
 from huaxiang.models.behaviour import BehaviourConfig
-from huaxiang.models.next_item import ranking
+from huaxiang.models.next_item import board, ranking
 from huaxiang.models.next_item.again import AgainConfig
 from huaxiang.models.next_item.als import AlsConfig
 from huaxiang.models.next_item.base import NextConfig, NextItem, strongest
+from huaxiang.models.next_item.board import Row, choose, enter, fuse
 from huaxiang.models.next_item.content import ContentConfig
 from huaxiang.models.next_item.ease import EaseConfig
 from huaxiang.models.next_item.fusion import cross_ranks, fit_fusion, gains
@@ -23,7 +24,7 @@ from huaxiang.models.next_item.neighbours import NeighboursConfig, count_pairs
 from huaxiang.models.next_item.popular import PopularConfig
 from huaxiang.models.next_item.ranking import best, measure, rank_targets
 from huaxiang.models.next_item.sequences import Items, Sequences, from_lists, read_s3rec
-from huaxiang.models.next_item.splits import Questions, by_time, leave_one_out
+from huaxiang.models.next_item.splits import Questions, Split, by_time, leave_one_out
 from huaxiang.models.next_item.zoo import load_next, make_next, save_next
 
 SMALL = BehaviourConfig(
@@ -181,6 +182,7 @@ def test_measures_by_hand() -> None:
     assert found["mrr@10"] == pytest.approx((1 + 1 / 4) / 3)
     assert found["coverage@10"] == pytest.approx(10 / 30)
     assert found["popular_share@10"] == 0.0  # the most popular item is the one all had
+    assert found["unmasked_popular_share@10"] == pytest.approx(1 / 10) and found["unmasked_ndcg@10"] < found["ndcg@10"]
 
 
 def test_scores_that_are_no_numbers_are_an_error() -> None:
@@ -312,8 +314,21 @@ def test_the_same_again_by_hand() -> None:
     np.testing.assert_allclose(found, wanted)
 
 
+def test_settings_are_chosen_by_the_figure_that_is_asked_for() -> None:
+    """Staples s and t are taken twice, x, y and z once: z, t, s where only the last counts, t, s, z where all do; s was had, so masked
+    neither finds it, and the first of the grid stands."""
+    every = from_lists([[1 + user % 3, 10, 11, 4, 10, 11, 5, 10, 11] for user in range(12)])
+    items = Items(tuple(f"i{v}" for v in range(ITEMS)))
+    split = leave_one_out(every)
+    grid = (AgainConfig(decay=0.1), AgainConfig(decay=0.98))
+    chosen = {masked: enter("again", grid, split, items, seeds=[1], masked=masked).config for masked in (True, False)}
+    assert chosen == {True: grid[0], False: grid[1]}
+
+
 class Told:
     """Scores that are laid down: (Q, V), found by the first item of the history, which numbers the question."""
+
+    needs: tuple[str, ...] = ()
 
     def __init__(self, scores: np.ndarray) -> None:
         self.scores = scores
@@ -349,3 +364,27 @@ def test_a_fusion_of_noise_is_not_worth_it_and_one_of_two_that_know_is() -> None
     assert crossed is not None
     assert gains(crossed.rank, rank_targets(knowing[0].score, asked, count + items).rank)
     assert cross_ranks(knowing, asked.take(np.arange(10)), count + items) is None
+
+
+def test_a_fusion_is_worth_it_only_where_it_beats_the_best_single_model_fused_or_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two that know half of the answers each make a fusion that beats both, and not a third that knows all and is no part of it."""
+    count, items = 200, 50
+    asked, random = questions(count, items, 1), np.random.default_rng(2)
+    known = Items(tuple(f"i{v}" for v in range(count + items)))
+    split = Split("laid down", from_lists([[place] for place in range(count + items)]), asked, asked)
+    monkeypatch.setattr(board, "save_next", lambda model, folder: 0)
+
+    def entered(name: str, knows: np.ndarray) -> Row:
+        scores = random.random((count, count + items)) * 0.5
+        scores[knows, asked.target[knows]] = 5.0
+        return enter(name, [NextConfig()], split, known, seeds=[1], fit=lambda config, seed: (Told(scores), 0.0))  # type: ignore[arg-type,return-value]
+
+    half = np.arange(count) % 4 // 2 == 0
+    parts = {"one": entered("one", half), "other": entered("other", ~half)}
+    alone = list(parts.values())
+    assert fuse(parts, split, known, rivals=alone).worth
+    best_of_all = entered("all", np.ones(count, bool))
+    fusion = fuse(parts, split, known, rivals=[*alone, best_of_all])
+    assert not fusion.worth and choose([*alone, best_of_all, fusion]) is best_of_all

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from huaxiang.errors import ModelError
-from huaxiang.models.zoo import Matrix, load_model, make_model, save_model, vector_grids
+from huaxiang.models.behaviour import Behaviour, BehaviourConfig
+from huaxiang.models.contest import hold_contest
+from huaxiang.models.foresight import Foresight, save_foresight
+from huaxiang.models.labelled import Labelled
+from huaxiang.models.next_item.lake import ShopItems
+from huaxiang.models.next_item.sequences import Items, from_lists
+from huaxiang.models.outcomes import _Vectors
+from huaxiang.models.past import Past
+from huaxiang.models.scoring import make_card
+from huaxiang.models.zoo import Matrix, grids, load_model, make_model, save_model, vector_grids
 from huaxiang.models.zoo.history import RECENT_EVENTS, no_history
 from huaxiang.models.zoo.linear import LinearConfig
 from huaxiang.models.zoo.vector import VectorConfig
+from huaxiang.settings import TrainSettings
 
 N = 400
 TASKS = ("binary", "number", "class")
@@ -94,3 +105,34 @@ def test_rows_without_vectors_are_refused() -> None:
     model = make_model(VectorConfig("binary")).fit(x, y, seed=1)
     with pytest.raises(ModelError):
         model.score(replace(x, history=no_history(N)))
+
+
+def test_what_reads_the_vector_costs_what_the_behaviour_model_costs_too(tmp_path: Path) -> None:
+    """A saved behaviour model whose training took 40 s and 2 s; a head of a few numbers on it."""
+    every = from_lists([[n % 5, (n + 1) % 5, (n + 2) % 5] for n in range(20)])
+    items = Items(tuple(f"i{n}" for n in range(5)))
+    model = Behaviour(BehaviourConfig(width=8, heads=1, layers=1, epochs=1, threads=1)).fit(every, items, seed=1)
+    curve = ({"loss": 2.0, "seconds": 40.0}, {"loss": 1.0, "seconds": 2.0})
+    version = save_foresight(
+        Foresight({"behaviour": model}, (1.0,), (1e-4,), "behaviour", items.ids, {}, curve, {}), tmp_path
+    )
+    past = Past(model, ShopItems(np.arange(5), items), version)
+    under = _Vectors(past, tmp_path)
+    assert under.embed(replace(every, item=every.item + 1)).shape == (20, 16)
+    cost = under.cost()
+    saved = sum(len(value.tobytes()) for value in model.state().values())
+    assert cost.seconds == 42.0 and cost.bytes > saved and cost.ms_per_user > 0
+
+    x, y = rows("binary")
+    split = np.repeat(np.array(["train", "valid", "test"], dtype=object), [200, 100, 100])
+    data = Labelled("binary", x, y, np.arange(N), split, split, [], {}, 1.0)
+    settings = TrainSettings(folds=2)
+    entered: dict[str, Any] = grids("binary") | vector_grids("binary", version)
+    contest = hold_contest(data, {}, {name: entered[name][:1] for name in ("prior", "logistic", "vector", "vector_features")}, settings, lambda: None, vectors=cost)  # fmt: skip
+    card = make_card({"name": "buys"}, data, contest, None, None, why=None, settings=settings, seconds=0.0)
+    costs = {one.name: one for one in card.models}
+    for name in ("vector", "vector_features"):
+        one = costs[name]
+        assert one.bytes > cost.bytes and one.seconds > 42 and one.ms_per_user > cost.ms_per_user
+    assert costs["logistic"].bytes < cost.bytes and costs["logistic"].seconds < 42
+    assert card.model == "vector_features" and card.bytes == costs["vector_features"].bytes

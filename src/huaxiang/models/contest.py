@@ -25,13 +25,26 @@ from huaxiang.models.exam import (
 from huaxiang.models.labelled import SPLITS, Labelled
 from huaxiang.models.metrics import Floats, measure, row_losses
 from huaxiang.models.zoo import BASELINE, Config
+from huaxiang.models.zoo.vector import VectorConfig
 from huaxiang.settings import TrainSettings
 from huaxiang.words import LANGS, Words
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Bytes kept, seconds to train, milliseconds to score one customer."""
+
+    bytes: int = 0
+    seconds: float = 0.0
+    ms_per_user: float = 0.0
+
+
+FREE = Cost()
+
+
 @dataclass
 class Entry:
-    """One model in the contest; `valid` are cross-fitted calibrated validation scores, `test` calibrated test scores."""
+    """One model in the contest; `under`: what the behaviour model costs whose vectors it reads; `valid` are cross-fitted calibrated validation scores, `test` calibrated test scores."""
 
     chosen: Chosen
     method: Method
@@ -42,6 +55,7 @@ class Entry:
     cv: dict[str, dict[str, float]] = field(default_factory=dict)
     test_metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     ms_per_user: float = 0.0
+    under: Cost = FREE
 
 
 @dataclass
@@ -87,16 +101,21 @@ def hold_contest(
     entered: Mapping[str, Sequence[Config]],
     settings: TrainSettings,
     done: Callable[[], None],
+    *,
+    vectors: Cost = FREE,
 ) -> Contest:
     """Every model entered: settings, calibration and threshold on validation, k-fold by user on training, then the test.
 
     entered: name -> the settings validation chooses between; the baseline is among them
+    vectors: what the behaviour model costs that makes the vectors which some of them read
     """
     business = data.task == "binary" and outcome.get("value") is not None and outcome.get("cost") is not None
     money = (float(outcome["value"]), float(outcome["cost"])) if business else None
     entries: dict[str, Entry] = {}
     for name, grid in entered.items():
         entries[name] = _enter(name, grid, data, settings.seed, money)
+        if isinstance(grid[0], VectorConfig):
+            entries[name].under = vectors
         done()
     baseline = entries[BASELINE[data.task]]
     valid = data.y[data.rows("valid")]

@@ -168,3 +168,11 @@ def load_foresight(folder: Path, version: str) -> Foresight:
         said["about"],
         version,
     )
+
+
+def training_cost(folder: Path, version: str) -> tuple[int, float]:
+    """Bytes of the behaviour model of a version, and the seconds its training took."""
+    place = folder / HOME / version
+    said = json.loads((place / "foresight.json").read_text(encoding="utf-8"))
+    size = sum(one.stat().st_size for one in (place / "behaviour").iterdir())
+    return size, sum(float(one.get("seconds", 0.0)) for one in said["curve"])

@@ -22,10 +22,12 @@ from huaxiang.engine.duck import quote
 from huaxiang.engine.lake import write_atomically
 from huaxiang.models.brought import brought_grids, check_outcomes, sweep_brought
 from huaxiang.models.card import ScoreCard, Texts, learner_versions, say
-from huaxiang.models.contest import Contest, hold_contest, why_not
+from huaxiang.models.contest import FREE, Contest, Cost, hold_contest, why_not
+from huaxiang.models.foresight import training_cost
 from huaxiang.models.histories import HistoryReader
 from huaxiang.models.labelled import feature_matrix, numeric_features, read_labelled
 from huaxiang.models.metrics import Task
+from huaxiang.models.next_item.sequences import Floats, Sequences
 from huaxiang.models.past import Past
 from huaxiang.models.predictor import SCHEMA, Predictor, finish_predictor, save_predictor
 from huaxiang.models.scoring import make_card
@@ -71,8 +73,10 @@ def train_outcomes(
     wanted = {name: model.outcome for name, model in settings.models.items()}
     check_outcomes(wanted, [*(str(one["name"]) for one in outcomes), *unbuilt])
     histories = HistoryReader.of(step, settings) if scorer is None else None  # on Spark events stay with the cluster
+    vectors = None
     if histories is not None and past is not None:
-        histories = replace(histories, embed=past.embed, embedded=past.embedded)
+        vectors = _Vectors(past, folder)
+        histories = replace(histories, embed=vectors.embed, embedded=past.embedded)
     learned = None  # what the contest reads of events
     if histories is not None and (past is not None or settings.train.zoo == "full"):
         learned = replace(histories, vectors_only=settings.train.zoo == "quick")
@@ -86,7 +90,7 @@ def train_outcomes(
         brought = sum(one.outcome == outcome["name"] for one in settings.models.values())
         pieces = (len(entered) + brought) * (1 + settings.train.folds) + 2
         with progress.task("train", str(outcome["name"]), total=pieces) as advance:
-            card = _train_one(step, outcome, entered, learned, settings, folder, scorer, lambda: advance(1))
+            card = _train_one(step, outcome, entered, learned, vectors, settings, folder, scorer, lambda: advance(1))
         cards.append(card)
         log.info("train %s: %s, %.1f s", card.outcome, card.model or card.status, card.seconds)
     scorer.finish()
@@ -113,11 +117,31 @@ def _entered(task: Task, zoo: Zoo, reads_events: bool, past: Past | None) -> dic
     return entered
 
 
+class _Vectors:
+    """Makes the vectors of customers, and knows what that costs."""
+
+    def __init__(self, past: Past, folder: Path) -> None:
+        self._past = past
+        self._bytes, self._seconds = training_cost(folder, past.version)
+        self._rows, self._spent = 0, 0.0
+
+    def embed(self, events: Sequences) -> Floats:
+        start = time.perf_counter()
+        made = self._past.embed(events)
+        self._rows, self._spent = self._rows + len(events), self._spent + time.perf_counter() - start
+        return made
+
+    def cost(self) -> Cost:
+        """Of the behaviour model, and so of everything that reads its vectors."""
+        return Cost(self._bytes, self._seconds, self._spent * 1000 / max(self._rows, 1))
+
+
 def _train_one(
     step: Step,
     outcome: dict[str, Any],
     entered: dict[str, tuple[Config, ...]],
     histories: HistoryReader | None,
+    vectors: _Vectors | None,
     settings: Settings,
     folder: Path,
     scorer: Scorer,
@@ -135,7 +159,7 @@ def _train_one(
     if why is not None:
         return make_card(outcome, data, None, None, None, why=why, settings=train, seconds=time.perf_counter() - start)
     entered = dict(entered) | brought_grids(data, outcome["name"], settings.models, folder)
-    contest = hold_contest(data, outcome, entered, train, done)
+    contest = hold_contest(data, outcome, entered, train, done, vectors=vectors.cost() if vectors else FREE)
     done()
     predictor = version = None
     if contest.skill["beats"]:

@@ -70,7 +70,8 @@ def make_card(
         business=_business(outcome, contest, settings),
         interval=_interval(contest, settings.interval),
         importance=judge_importance(model, recent, seed=seed),
-        bytes=len(predictor.to_json().encode()) + file_bytes(model.config) if predictor else size_bytes(model),
+        bytes=winner.under.bytes
+        + (len(predictor.to_json().encode()) + file_bytes(model.config) if predictor else size_bytes(model)),
     )
 
 
@@ -108,9 +109,9 @@ def _score(entry: Entry, contest: Contest) -> ModelScore:
         test={metric: dict(found) for metric, found in entry.test_metrics.items()},
         threshold=entry.threshold if task == "binary" else None,
         calibration=entry.method,
-        seconds=entry.chosen.seconds,
-        bytes=size_bytes(entry.chosen.model),
-        ms_per_user=entry.ms_per_user,
+        seconds=entry.chosen.seconds + entry.under.seconds,
+        bytes=size_bytes(entry.chosen.model) + entry.under.bytes,
+        ms_per_user=entry.ms_per_user + entry.under.ms_per_user,
         brought=isinstance(entry.chosen.config, OnnxConfig),
     )
 

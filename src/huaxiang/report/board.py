@@ -8,8 +8,8 @@ from huaxiang.look import charts
 from huaxiang.look.charts import Bar
 from huaxiang.look.numbers import Numbers
 from huaxiang.look.page import render
-from huaxiang.models.next_item.compare import Board, Entry, Leaderboard
-from huaxiang.models.next_item.show import needs, part_of
+from huaxiang.models.next_item.compare import OTHER, Board, Entry, Leaderboard
+from huaxiang.models.next_item.show import column_of, needs, note_of, part_of
 from huaxiang.words import Lang, Words
 
 COLUMNS = (
@@ -17,7 +17,7 @@ COLUMNS = (
     "recall@10",
     "ndcg@10",
     "mrr@10",
-    "unmasked_ndcg@10",
+    OTHER,
     "coverage@10",
     "novelty@10",
     "popular_share@10",
@@ -28,7 +28,7 @@ def board_body(found: Leaderboard, lang: Lang) -> Markup:
     """Both splits, and why one is missing where it is."""
     words, numbers = Words(lang), Numbers(lang)
     left_out = [
-        words("models.board.left_out", split=words(f"models.board.split.{split}"), why=why)
+        words("models.board.left_out", split=words(f"models.board.split.{split}"), why=why[lang])
         for split, why in found.left_out.items()
     ]
     return render(
@@ -42,48 +42,47 @@ def board_body(found: Leaderboard, lang: Lang) -> Markup:
             events=numbers.number(found.events),
             seconds=found.seconds,
         ),
-        columns=[words(f"models.board.metric.{name}") for name in COLUMNS],
         boards=[_board(board, numbers, words, lang) for board in found.boards],
-        notes=[
-            *filter(None, [part_of(found, words)]),
-            *left_out,
-            words("models.board.note"),
-            *([words("models.board.repeats")] if any(board.repeats for board in found.boards) else []),
-        ],
+        notes=[*filter(None, [part_of(found, words)]), *left_out, words("models.board.note")],
     )
 
 
 def _board(board: Board, numbers: Numbers, words: Words, lang: Lang) -> dict[str, object]:
     split = words(f"models.board.split.{board.split}")
+    drawn = {entry.name: (board.figure(entry, "ndcg@10") or {"mean": 0.0})["mean"] for entry in board.entries}
     bars = [
         Bar(
-            words(f"models.board.model.{entry.name}"),
-            entry.test["ndcg@10"]["mean"],
-            numbers.number(entry.test["ndcg@10"]["mean"], 4),
-            colour=2 if entry.name == board.chosen else 8,
+            words(f"models.board.model.{name}"),
+            reached,
+            numbers.number(reached, 4),
+            colour=2 if name == board.chosen else 8,
         )
-        for entry in board.entries
+        for name, reached in drawn.items()
     ]
     return {
         "title": words("models.board.title", split=split, questions=numbers.number(board.questions)),
         "chart": charts.bars(bars, lang=lang, title=words("models.board.metric.ndcg@10")),
-        "rows": [_row(entry, entry.name == board.chosen, numbers, words) for entry in board.entries],
+        "note": note_of(board, words),
+        "columns": [column_of(board, name, words) for name in COLUMNS],
+        "rows": [_row(board, entry, numbers, words) for entry in board.entries],
     }
 
 
-def _cell(entry: Entry, name: str, numbers: Numbers) -> dict[str, str]:
+def _cell(board: Board, entry: Entry, name: str, numbers: Numbers) -> dict[str, str]:
     """The mean over the seeds, and its spread where there are several."""
     digits = 2 if name.split("@")[0] in ("coverage", "novelty", "popular_share") else 4
-    found = entry.test[name]
+    found = board.figure(entry, name)
+    if found is None:
+        return {"value": "–", "spread": ""}
     spread = f"± {numbers.number(found['sd'], digits)}" if found["n"] > 1 else ""
     return {"value": numbers.number(found["mean"], digits), "spread": spread}
 
 
-def _row(entry: Entry, chosen: bool, numbers: Numbers, words: Words) -> dict[str, object]:
+def _row(board: Board, entry: Entry, numbers: Numbers, words: Words) -> dict[str, object]:
     return {
         "name": words(f"models.board.model.{entry.name}"),
-        "chosen": chosen,
-        "cells": [_cell(entry, name, numbers) for name in COLUMNS],
+        "chosen": entry.name == board.chosen,
+        "cells": [_cell(board, entry, name, numbers) for name in COLUMNS],
         "seconds": numbers.number(entry.seconds, 1),
         "size": numbers.number(entry.bytes / 1e6, 1),
         "needs": needs(entry, words),

@@ -38,7 +38,8 @@ class Row:
     bytes: int = 0
     ms_per_user: float = 0.0
     models: list[Any] = field(default_factory=list)
-    worth: bool = True  # of a fusion: whether it beats its best part by more than chance has it
+    ranks: list[Ranks] = field(default_factory=list)  # of the validation questions, a seed each
+    worth: bool = True  # of a fusion: whether it beats the best single model by more than chance has it
 
     def mean(self, metric: str, of: str = "test") -> float:
         return float(np.mean(getattr(self, of)[metric]))
@@ -60,20 +61,22 @@ def enter(
     items: Items,
     *,
     seeds: Sequence[int],
+    masked: bool = True,
     fit: Fit | None = None,
     done: Callable[[str], None] = lambda said: None,
 ) -> Row:
     """One model: the best of `grid` on validation (with the first seed), then fitted with every seed and asked the test once each.
 
+    masked: whether settings are chosen by the figures with what a customer had masked, or by those that count it
     fit: how a model of settings and a seed comes about, and in how many seconds (None: it is fitted)
     """
-    popularity = popularity_of(split, items)
+    popularity, choice = popularity_of(split, items), choice_of(masked=masked)
     fitted: list[tuple[float, NextConfig, NextItem, float]] = []
     fit = fit or partial(_fit, split, items)
     for config in grid:
         model, took = fit(config, seeds[0])
         reached = (
-            measure(rank_targets(model.score, split.valid, len(items)), popularity)[CHOICE] if len(grid) > 1 else 0.0
+            measure(rank_targets(model.score, split.valid, len(items)), popularity)[choice] if len(grid) > 1 else 0.0
         )
         fitted.append((reached, config, model, took))
         done(f"{name} {config}: {reached:.4f}, {took:.1f} s")
@@ -95,13 +98,18 @@ def fuse(
     split: Split,
     items: Items,
     *,
+    rivals: Sequence[Row],
     name: str = "fusion",
     masked: bool = True,
     done: Callable[[str], None] = lambda said: None,
 ) -> Row:
     """The fusion of the models of `rows`, learned on validation for each seed anew; its validation figures are of questions that its
-    weights were not found on."""
-    popularity, choice = popularity_of(split, items), choice_of(masked=masked)
+    weights were not found on.
+
+    rivals: every single model of the board, fused or not: the fusion is worth it where it beats the best of them
+    """
+    popularity = popularity_of(split, items)
+    strongest = max(rivals, key=lambda row: row.mean(choice_of(masked=masked), "valid"))
     seeds = max(len(row.models) for row in rows.values())
     made = Row(name, None, tuple(sorted({need for row in rows.values() for need in row.needs})))
     for place in range(seeds):
@@ -114,8 +122,7 @@ def fuse(
         )
         crossed = cross_ranks(parts, split.valid, len(items), masked=masked, seen=seen)
         _ask(made, model, split, items, popularity, valid=crossed)
-        strongest = max(rows.values(), key=lambda row: row.mean(choice, "valid"))
-        single = rank_targets(strongest.models[min(place, len(strongest.models) - 1)].score, split.valid, len(items))
+        single = strongest.ranks[min(place, len(strongest.ranks) - 1)]
         made.worth = (
             made.worth
             and crossed is not None
@@ -138,7 +145,7 @@ def choice_of(*, masked: bool) -> str:
 
 
 def choose(rows: Sequence[Row], choice: str = CHOICE) -> Row:
-    """The row that validation picks; a fusion only where it beats its best part by more than chance has it."""
+    """The row that validation picks; a fusion only where it beats the best single model by more than chance has it."""
     return max((row for row in rows if row.worth), key=lambda row: row.mean(choice, "valid"))
 
 
@@ -154,5 +161,7 @@ def _ask(
     for asked, found in ((split.valid, row.valid), (split.test, row.test)):
         ranks = valid if valid is not None and asked is split.valid else rank_targets(model.score, asked, len(items))
         row.ms_per_user = ranks.ms_per_user
+        if asked is split.valid:
+            row.ranks.append(ranks)
         for metric, value in measure(ranks, popularity).items():
             found.setdefault(metric, []).append(value)

@@ -14,6 +14,7 @@ import numpy as np
 
 from huaxiang.engine import Lake
 from huaxiang.errors import ModelError
+from huaxiang.models.card import Texts
 from huaxiang.models.next_item.again import AgainConfig
 from huaxiang.models.next_item.als import AlsConfig
 from huaxiang.models.next_item.base import NextConfig
@@ -27,6 +28,7 @@ from huaxiang.models.next_item.popular import PopularConfig
 from huaxiang.models.next_item.sequences import Items, Sequences
 from huaxiang.models.next_item.splits import Questions, Split, by_time, leave_one_out, time_cuts
 from huaxiang.progress import SILENT, Progress
+from huaxiang.words import LANGS
 
 log = logging.getLogger(__name__)
 FORMAT = "huaxiang.board/1"
@@ -35,7 +37,18 @@ MANY = 5_000  # items from which the networks learn against a sample of rivals
 REPEATS = 0.1  # share of validation answers that a customer had already, from which on what was had counts
 EVENTS = 10_000_000  # learned from and asked about, at most, about: 0.4 GB, and three times that within a split
 ASKED = 20_000  # customers asked on a split, at most
-FUSED = ("neighbours", "ease", "transformer", "behaviour")  # and content, where items have content vectors
+OTHER = "unmasked_ndcg@10"  # the one figure beside the others that takes what was had the other way
+FUSED = (
+    "popular",
+    "again",
+    "content",
+    "neighbours",
+    "ease",
+    "gru",
+    "cnn",
+    "transformer",
+    "behaviour",
+)  # as train does, and more
 
 
 @dataclass(frozen=True)
@@ -60,20 +73,29 @@ class Board:
     questions: int
     chosen: str
     entries: tuple[Entry, ...]
-    repeats: bool = False  # customers take the same again: validation picks by the figure that counts what they had
+    repeats: bool = (
+        False  # customers take the same again: what they had counts, in what validation picks and in what is shown
+    )
+
+    def figure(self, entry: Entry, name: str) -> Mapping[str, float] | None:
+        """What the test says of a model in a column of the board: mean, sd, n. Where customers take the same again, what they had counts,
+        and is masked in the column OTHER; elsewhere the other way about. None: a comparison of before did not measure it."""
+        if self.repeats:
+            name = name.removeprefix("unmasked_") if name == OTHER else f"unmasked_{name}"
+        return entry.test.get(name)
 
 
 @dataclass(frozen=True)
 class Leaderboard:
     """What a comparison found. users: who were learned from and asked, of `every_user` in the shop; left_out: split -> why it could not
-    be asked."""
+    be asked, by language."""
 
     users: int
     items: int
     events: int
     seeds: tuple[int, ...]
     boards: tuple[Board, ...]
-    left_out: Mapping[str, str]
+    left_out: Mapping[str, Texts]
     seconds: float
     every_user: int = 0
 
@@ -97,7 +119,11 @@ class Leaderboard:
             )
             for board in saved["boards"]
         )
-        return cls(**(saved | {"boards": boards, "seeds": tuple(saved["seeds"])}))
+        left_out = {
+            split: why if isinstance(why, dict) else dict.fromkeys(LANGS, why)  # of before: English alone
+            for split, why in saved["left_out"].items()
+        }
+        return cls(**(saved | {"boards": boards, "seeds": tuple(saved["seeds"]), "left_out": left_out}))
 
 
 def compare_next(
@@ -115,12 +141,12 @@ def compare_next(
         raise ModelError("models.next.unknown", name=", ".join(unknown), known=", ".join(entered))
     entered = {name: grid for name, grid in entered.items() if not only or name in only}
     boards: list[Board] = []
-    left_out: dict[str, str] = {}
+    left_out: dict[str, Texts] = {}
     for name, make in SPLITS.items():  # one after the other: each holds the events three times
         try:
             split = make(every)
         except ModelError as error:
-            left_out[name] = error.what()
+            left_out[name] = {lang: error.what(lang) for lang in LANGS}
             continue
         boards.append(_compare(few(split, seeds[0]), items, entered, seeds, progress))
         del split
@@ -185,9 +211,15 @@ def grids(every: Sequences, items: Items) -> dict[str, tuple[NextConfig, ...]]:
         found["gru"] = (_with(base, encoder="gru", layers=1),)
         found["cnn"] = (_with(base, encoder="cnn"),)
         found["transformer"] = (base,)
-        if items.tags is not None or items.content is not None:
-            tags, content = items.tags is not None, items.content is not None
-            reads = {"tags": tags, "content": content, "kinds": True, "times": True, "prices": True}
+        known = {
+            "tags": items.tags,
+            "content": items.content,
+            "kinds": every.kind,
+            "times": every.ts,
+            "prices": every.price,
+        }
+        reads = {name: of is not None for name, of in known.items()}
+        if any(reads.values()):  # else it is the Transformer
             found["behaviour"] = (_with(base, **reads, id_dropout=0.1),)
     return found
 
@@ -202,18 +234,19 @@ def _compare(
     split: Split, items: Items, entered: Mapping[str, tuple[NextConfig, ...]], seeds: Sequence[int], progress: Progress
 ) -> Board:
     rows: dict[str, Row] = {}
-    fused = FUSED if items.content is None else (*FUSED, "content")
     repeats = share_had(split.valid) >= REPEATS
     with progress.task("compare", split.name, len(entered)) as advance:
         for name, grid in entered.items():
             learned = name in ("als", "gru", "cnn", "transformer", "behaviour")
-            rows[name] = enter(name, grid, split, items, seeds=seeds if learned else seeds[:1])
-            if name not in fused:
+            if repeats:  # a network then stops, too, by what counts what was had
+                grid = tuple(_with(one, repeats=True) if hasattr(one, "repeats") else one for one in grid)
+            rows[name] = enter(name, grid, split, items, seeds=seeds if learned else seeds[:1], masked=not repeats)
+            if name not in FUSED:
                 rows[name].models.clear()
             advance(1)
-        parts = {name: rows[name] for name in fused if name in rows}
+        parts = {name: rows[name] for name in FUSED if name in rows}
         if len(parts) > 1:
-            rows["fusion"] = fuse(parts, split, items, masked=not repeats)
+            rows["fusion"] = fuse(parts, split, items, rivals=list(rows.values()), masked=not repeats)
     choice = choice_of(masked=not repeats)
     ordered = sorted(rows.values(), key=lambda row: -row.mean(choice, "valid"))
     return Board(split.name, len(split.test), choose(ordered, choice).name, tuple(map(_entry, ordered)), repeats)

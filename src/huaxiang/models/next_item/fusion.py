@@ -129,10 +129,11 @@ def cross_ranks(
         fitted, _ = fit_fusion(parts, valid.take(rest), items, masked=masked, seen=seen.take(rest))
         sides.append(rank_targets(fitted.score, valid.take(own), items))
     order = np.argsort(np.concatenate([np.flatnonzero(half == side) for side in (0, 1)]))
-    rank, unmasked, top = (
-        np.concatenate([getattr(one, name) for one in sides])[order] for name in ("rank", "unmasked", "top")
+    rank, unmasked, top, unmasked_top = (
+        np.concatenate([getattr(one, name) for one in sides])[order]
+        for name in ("rank", "unmasked", "top", "unmasked_top")
     )
-    return Ranks(rank, unmasked, top, sides[0].ms_per_user)
+    return Ranks(rank, unmasked, top, unmasked_top, sides[0].ms_per_user)
 
 
 def gains(fused: Ints, single: Ints) -> bool:

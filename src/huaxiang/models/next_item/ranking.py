@@ -27,12 +27,13 @@ Score = Callable[[Sequences], Floats]  # histories of B users -> (B, V), float32
 
 @dataclass(frozen=True)
 class Ranks:
-    """rank, seen_rank: (Q,) of the target, with the history masked and without; top: (Q, 10) the items listed, masked;
+    """rank, unmasked: (Q,) of the target, with the history masked and without; top, unmasked_top: (Q, 10) the items listed;
     ms_per_user: milliseconds to score one user, in batches."""
 
     rank: Ints
     unmasked: Ints
     top: Ints
+    unmasked_top: Ints
     ms_per_user: float
 
 
@@ -41,7 +42,7 @@ def rank_targets(score: Score, asked: Questions, items: int) -> Ranks:
     size = max(1, AT_ONCE // max(items, 1))
     rank, unmasked = np.zeros(len(asked), np.int64), np.zeros(len(asked), np.int64)
     listed = min(LISTED, items)
-    top = np.zeros((len(asked), listed), np.int64)
+    top, unmasked_top = np.zeros((2, len(asked), listed), np.int64)
     spent = 0.0
     for low in range(0, len(asked), size):
         part = asked.take(np.arange(low, min(low + size, len(asked))))
@@ -51,11 +52,11 @@ def rank_targets(score: Score, asked: Questions, items: int) -> Ranks:
         if np.isnan(scores).any():
             raise ModelError("models.next.nan")
         place = slice(low, low + len(part))
-        unmasked[place] = _rank(scores, part.target)
+        unmasked[place], unmasked_top[place] = _rank(scores, part.target), best(scores, listed)
         scores[part.history.user, part.history.item] = -np.inf
         rank[place] = _rank(scores, part.target)
         top[place] = best(scores, listed)
-    return Ranks(rank, unmasked, top, spent * 1000 / max(len(asked), 1))
+    return Ranks(rank, unmasked, top, unmasked_top, spent * 1000 / max(len(asked), 1))
 
 
 def best(scores: Floats, count: int) -> Ints:
@@ -85,22 +86,22 @@ def _rank(scores: Floats, target: Ints) -> Ints:
 
 
 def measure(ranks: Ranks, popularity: Floats) -> dict[str, float]:
-    """recall@k (one target: the same as the hit rate), ndcg@k, mrr@k; the same unmasked; coverage, novelty and popular share of the lists.
+    """recall@k (one target: the same as the hit rate), ndcg@k, mrr@k; coverage, novelty and popular share of the lists; the same unmasked.
 
     popularity: (V,) training events of each item. novelty: mean −log₂ of an item's share of the training events (one event
     more given to each); popular share: of the items listed, those among the most popular hundredth.
     """
     found = {}
-    for prefix, rank in (("", ranks.rank), ("unmasked_", ranks.unmasked)):
+    share = (popularity + 1) / (popularity + 1).sum()
+    head = np.zeros(len(popularity), dtype=bool)
+    head[np.argsort(-popularity, kind="stable")[: max(1, round(HEAD * len(popularity)))]] = True
+    for prefix, rank, top in (("", ranks.rank, ranks.top), ("unmasked_", ranks.unmasked, ranks.unmasked_top)):
         for k in CUTS:
             hit = rank <= k
             found[f"{prefix}recall@{k}"] = float(hit.mean())
             found[f"{prefix}ndcg@{k}"] = float((hit / np.log2(rank + 1)).mean())
             found[f"{prefix}mrr@{k}"] = float((hit / rank).mean())
-    share = (popularity + 1) / (popularity + 1).sum()
-    head = np.zeros(len(popularity), dtype=bool)
-    head[np.argsort(-popularity, kind="stable")[: max(1, round(HEAD * len(popularity)))]] = True
-    found[f"coverage@{LISTED}"] = len(np.unique(ranks.top)) / len(popularity)
-    found[f"novelty@{LISTED}"] = float(-np.log2(share[ranks.top]).mean())
-    found[f"popular_share@{LISTED}"] = float(head[ranks.top].mean())
+        found[f"{prefix}coverage@{LISTED}"] = len(np.unique(top)) / len(popularity)
+        found[f"{prefix}novelty@{LISTED}"] = float(-np.log2(share[top]).mean())
+        found[f"{prefix}popular_share@{LISTED}"] = float(head[top].mean())
     return found

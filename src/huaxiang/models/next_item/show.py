@@ -9,11 +9,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from huaxiang.look.numbers import Numbers
-from huaxiang.models.next_item.compare import Board, Entry, Leaderboard
+from huaxiang.models.next_item.compare import OTHER, Board, Entry, Leaderboard
 from huaxiang.models.why import Foreseen
 from huaxiang.words import Lang, Words
 
-COLUMNS = ("recall@10", "ndcg@10", "unmasked_ndcg@10", "coverage@10", "popular_share@10")
+COLUMNS = ("recall@10", "ndcg@10", OTHER, "coverage@10", "popular_share@10")
 WIDE = 124  # columns of a terminal from which all of these have room
 
 
@@ -32,13 +32,22 @@ def show_leaderboard(found: Leaderboard, console: Console, lang: Lang) -> None:
         console.print(part, style="yellow")
     for board in found.boards:
         console.print(_table(board, words, wide=console.width >= WIDE))
+        console.print(note_of(board, words), style="dim")
     for split, why in found.left_out.items():
         console.print(
-            words("models.board.left_out", split=words(f"models.board.split.{split}"), why=why), style="yellow"
+            words("models.board.left_out", split=words(f"models.board.split.{split}"), why=why[lang]), style="yellow"
         )
     console.print(words("models.board.note"), style="dim")
-    if any(board.repeats for board in found.boards):
-        console.print(words("models.board.repeats"), style="dim")
+
+
+def column_of(board: Board, name: str, words: Words) -> str:
+    """What a column is called."""
+    return words("models.board.metric.masked" if name == OTHER and board.repeats else f"models.board.metric.{name}")
+
+
+def note_of(board: Board, words: Words) -> str:
+    """Whether what a customer had already is masked in the figures, and why."""
+    return words("models.board.repeats" if board.repeats else "models.board.masked")
 
 
 def part_of(found: Leaderboard, words: Words) -> str:
@@ -56,7 +65,7 @@ def _table(board: Board, words: Words, *, wide: bool) -> Table:
     )  # fmt: skip
     table.add_column(words("models.show.model"), no_wrap=True)
     for metric in metrics:
-        table.add_column(words(f"models.board.metric.{metric}"), justify="right", no_wrap=True)
+        table.add_column(column_of(board, metric, words), justify="right", no_wrap=True)
     for name in ("seconds", "size", "ms"):
         table.add_column(words(f"models.board.{name}"), justify="right", no_wrap=True)
     if wide:
@@ -65,7 +74,7 @@ def _table(board: Board, words: Words, *, wide: bool) -> Table:
         chosen = entry.name == board.chosen
         table.add_row(
             ("★ " if chosen else "  ") + words(f"models.board.model.{entry.name}"),
-            *(_figure(entry, metric) for metric in metrics),
+            *(_figure(board, entry, metric) for metric in metrics),
             f"{entry.seconds:.1f}", f"{entry.bytes / 1e6:.1f}", f"{entry.ms_per_user:.2f}",
             *([needs(entry, words)] if wide else []),
             style="bold" if chosen else "",
@@ -78,11 +87,12 @@ def needs(entry: Entry, words: Words) -> str:
     return ", ".join(words(f"models.board.need.{name}") for name in entry.needs) or "–"
 
 
-def _figure(entry: Entry, metric: str) -> str:
-    found = entry.test[metric]
-    text = (
-        f"{found['mean']:.4f}" if metric.endswith("ndcg@10") or metric.startswith("recall") else f"{found['mean']:.2f}"
-    )
+def _figure(board: Board, entry: Entry, metric: str) -> str:
+    found = board.figure(entry, metric)
+    if found is None:
+        return "–"
+    digits = 4 if metric in ("recall@10", "ndcg@10", OTHER) else 2
+    text = f"{found['mean']:.{digits}f}"
     return f"{text} ± {found['sd']:.4f}" if found["n"] > 1 and metric == "ndcg@10" else text
 
 

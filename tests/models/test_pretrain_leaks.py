@@ -1,0 +1,97 @@
+"""Pre-training sees nothing of what it is asked, nor of what came after the day it stands for."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from huaxiang import Shop
+from huaxiang.models.behaviour.source import Stored
+from huaxiang.models.next_item.lake import read_items
+from huaxiang.models.next_item.sequences import from_lists
+from huaxiang.models.past import train_past
+from huaxiang.models.pretrain import train_on
+from huaxiang.progress import SILENT
+from huaxiang.settings import Settings
+
+from .test_compare import make_shop
+from .test_pretrain import walkers
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """Everybody's last item is one that nobody else took."""
+    rows = walkers()
+    begin = datetime(2025, 1, 1)
+    every = {str(row[1]) for row in rows}
+    rows = [(*row[:5], 5, row[6]) for row in rows]
+    for user in sorted(every):
+        when = begin + timedelta(days=400, minutes=int(user[1:]))
+        rows.append((f"last-{user}", user, f"own-{user}", "C9", 1, 5, str(when)))
+    return make_shop(tmp_path_factory.mktemp("leaks"), rows)
+
+
+def test_what_is_asked_of_customers_held_out_is_learned_by_no_model(shop: Shop, tmp_path: Path) -> None:
+    with shop.lake.step("train") as step:
+        met = read_items(step)
+        settings = _brief(shop)
+        _, _, held, simple, _ = train_on(step, settings, met, tmp_path, SILENT)
+    own = np.array([name.startswith("own-") for name in met.items.ids])
+    asked = np.concatenate([held.stop.target, held.judge.target])
+    assert len(asked) == len(set(asked.tolist())) >= 10 and own[asked].all()
+    assert not np.isin(asked, np.concatenate([held.stop.history.item, held.judge.history.item])).any()
+    wanted = own.astype(int)
+    wanted[asked] = 0
+    taken = Stored(tmp_path / "sequences.parquet").taken(len(own))
+    assert taken[own].tolist() == wanted[own].tolist()  # the last items of all others are learned from
+    for name in ("popular", "neighbours", "again"):
+        said = simple[name].score(from_lists([np.flatnonzero(~own)[:20].tolist()]))
+        assert not said[0, asked].any(), name
+    assert simple["popular"].score(from_lists([[]]))[0, wanted == 1].all()
+
+
+def _brief(shop: Shop) -> Settings:
+    behaviour = shop.settings.behaviour.model_copy(update={"epochs": 2})
+    return shop.settings.model_copy(update={"behaviour": behaviour})
+
+
+class UndoneError(Exception):
+    """Leaves the lake as it was."""
+
+
+BEFORE = date(2025, 2, 15)  # the first validation date
+
+
+def _past(shop: Shop, folder: Path, changed: str, *, late: bool = True) -> str:
+    """The version of the past model where the events that are `changed` (SQL) were of other items; late: whether events of every fifth
+    day were known from BEFORE on only."""
+    said: dict[str, str] = {}
+    with pytest.raises(UndoneError), shop.lake.step("train") as step:
+        events = shop.engine.sql(step.table("ready.events"))
+        known = f"CASE WHEN {late} AND day(ts) % 5 = 0 THEN greatest(known_day, DATE '{BEFORE}') ELSE known_day END"
+        events = shop.engine.sql(shop.engine.keep(f"SELECT * REPLACE ({known} AS known_day) FROM ({events})"))
+        other = f"CASE WHEN {changed} THEN (SELECT max(item_no) FROM ({events})) - item_no ELSE item_no END"
+        step.replace("ready.events", f"SELECT * REPLACE ({other} AS item_no) FROM ({events})")
+        dates = {"train": BEFORE - timedelta(days=9), "valid": BEFORE, "test": BEFORE + timedelta(days=9)}
+        labels = [f"SELECT TIMESTAMP '{day}' AS as_of, '{split}' AS split, 'o' AS outcome" for split, day in dates.items()]
+        step.replace("labels", " UNION ALL ".join(labels))
+        step.note["behaviour"] = {}
+        assert train_past(step, _brief(shop), folder=folder) is not None
+        said |= step.note["behaviour"]["past"]
+        raise UndoneError
+    assert said["before"] == str(BEFORE)
+    return said["version"]
+
+
+def test_what_happened_or_was_known_later_changes_nothing_of_the_past_model(tmp_path: Path) -> None:
+    with make_shop(tmp_path, [(*row[:5], 5, row[6]) for row in walkers()]) as opened:
+        models = tmp_path / "models"
+        plain = _past(opened, models, "false")
+        for later in (f"day >= DATE '{BEFORE}'", f"known_day >= DATE '{BEFORE}'"):
+            assert _past(opened, models, later) == plain, later
+        earlier = BEFORE - timedelta(days=14)
+        assert _past(opened, models, f"known_day < DATE '{BEFORE}' AND day >= DATE '{earlier}'") != plain
+        assert _past(opened, models, "false", late=False) != plain

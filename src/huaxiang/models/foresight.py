@@ -62,7 +62,8 @@ class Foresight:
         return self.parts[self.chosen]
 
     def lists(self, history: Sequences, count: int) -> tuple[Ints, Floats]:
-        """(B, count) the items most likely next, what was had already too, and the share of attention each gets."""
+        """(B, count) the items most likely next, what was had already too, and each one's part of the score. It orders them, and is no chance: a fusion's
+        weights do not add to one, and a co-occurrence is a count."""
         scores = np.asarray(self.lister.score(history), np.float32)
         if not self._logs:
             scores = np.maximum(scores, 0.0)  # a cosine may be below

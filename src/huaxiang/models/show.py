@@ -77,11 +77,17 @@ def show_table(report: TableReport, console: Console, lang: Lang) -> None:
     console.print(Panel(Group(*parts), title=title, title_align="left", border_style="green", padding=(0, 1)))
 
 
-def show_vector_table(found: Sequence[VectorRow], console: Console, lang: Lang) -> None:
-    """Print what the behaviour model's vector knows of each outcome, beside the features and with them."""
+def show_vector_table(
+    found: Sequence[VectorRow], console: Console, lang: Lang, *, trained: bool = False, why: str = ""
+) -> None:
+    """Print what the behaviour model's vector knows of each outcome, beside the features and with them.
+
+    trained: whether the shop's outcomes were; why: why there is no behaviour model ("": there is one, or it is not known)
+    """
     words = Words(lang)
     if not found:
-        console.print(words("models.vector.none"), style="dim")
+        said = (words("models.vector.without"), why) if trained else (words("models.vector.none"),)
+        console.print(" ".join(filter(None, said)), style="dim", highlight=False)
         return
     table = Table(
         box=None, header_style="dim", padding=(0, 2, 0, 0), title=words("models.vector.title"), title_justify="left", title_style="bold"

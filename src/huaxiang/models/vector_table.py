@@ -30,7 +30,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class VectorRow:
-    """One outcome. rows: tested; best: the side with the best figure, "" where the intervals of the best and the worst overlap."""
+    """One outcome. rows: tested; best: the side with the best figure, "" where its interval overlaps with that of another side."""
 
     outcome: str
     meaning: dict[str, str]
@@ -60,11 +60,10 @@ def _figure(score: ModelScore, metric: str) -> Figure:
 
 
 def _best(sides: dict[str, Figure]) -> str:
-    """The side with the best figure, where it is surely better than the worst."""
+    """The side with the best figure, where it is surely better than every other."""
     known = {side: one for side, one in sides.items() if one.value is not None}
     if len(known) < 2:
         return ""
     best = max(known, key=lambda side: known[side].value or 0.0)
-    worst = min(known, key=lambda side: known[side].value or 0.0)
-    low, high = known[best].low, known[worst].high
-    return best if low is not None and high is not None and low > high else ""
+    low, highs = known[best].low, [one.high for side, one in known.items() if side != best]
+    return best if low is not None and all(high is not None and low > high for high in highs) else ""

@@ -34,7 +34,7 @@ class Cited:
 
 @dataclass(frozen=True)
 class Foreseen:
-    """An item likely next. share: of the attention all items get; had: whether the customer took it before."""
+    """An item likely next. share: its part of the score that all items get, which orders them and is no chance; had: whether the customer took it before."""
 
     item_id: str
     title: str

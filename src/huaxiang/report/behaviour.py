@@ -144,11 +144,10 @@ def _example(user: str, items: Sequence[Foreseen], numbers: Numbers, words: Word
     return {
         "user": user,
         "item": first.title,
-        "share": numbers.percent(first.share),
         "had": words("report.behaviour.had") if first.had else words("report.behaviour.fresh"),
         "chart": charts.bars(
             [Bar(effect.label, effect.effect, f"{effect.shown}  −{numbers.number(effect.effect, 2)}", colour=1) for effect in effects],
-            lang=lang, title=words("report.behaviour.because", count=len(effects)), room=22,
+            lang=lang, title=words("report.behaviour.because" if len(effects) > 1 else "report.behaviour.because_one", count=len(effects)), room=22,
         ) if effects else None,
-        "others": [{"title": one.title, "share": numbers.percent(one.share), "had": one.had} for one in items[1:]],
+        "others": [one.title for one in items[1:]],
     }  # fmt: skip

@@ -102,7 +102,7 @@ def show_foreseen(found: Sequence[Foreseen], console: Console, lang: Lang) -> No
     for place, one in enumerate(found, 1):
         had = words("report.behaviour.had" if one.had else "report.behaviour.fresh")
         console.print(
-            f"[bold]{place}. {escape(one.title)}[/]  {escape(one.item_id)} · {numbers.percent(one.share)} · {had}",
+            f"[bold]{place}. {escape(one.title)}[/]  {escape(one.item_id)} · {had}",
             highlight=False,
         )
         for event in one.because:

@@ -233,10 +233,11 @@ def _write_sequences(
     from huaxiang.models.behaviour.source import sequence_table
 
     pieces, seed = pieces_of(step), settings.train.seed
+            enough += len(able)
     last = _last_read(step, settings.behaviour.reads)
     asked: list[Sequences] = []
     sample: list[Sequences] = []
-    events, held_events = 0, 0
+    enough, events, held_events = 0, 0, 0
     writer: pq.ParquetWriter | None = None
     try:
         for number, (every, _) in enumerate(read_pieces(step, met, pieces=pieces, before=before, last=LEARNED)):
@@ -259,7 +260,7 @@ def _write_sequences(
         if writer is not None:
             writer.close()
     together = joined(asked)
-    if len(together) < 2 or sum(int((one.lengths >= 3).sum()) for one in sample) < LEAST_USERS:
+    if len(together) < 2 or enough < LEAST_USERS:
         raise TooFewError
     order = np.random.default_rng(seed).permutation(len(together))
     halves = [np.sort(part) for part in np.array_split(order, 2)]

@@ -52,6 +52,7 @@ class Behaviour:
         self._every: Tensor | None = None
         self._scaled: Tensor
 
+        self._unknown: Tensor  # codes of items that nothing is known of
     def fit(
         self,
         train: Sequences | Source,
@@ -114,14 +115,22 @@ class Behaviour:
         return found
 
     def score(self, history: Sequences) -> Floats:
-        """(B, V) logits; an item that nobody took in training is known by its tags alone."""
+        """(B, V) logits; an item that nobody took in training is known by its tags and content alone, and without these comes last."""
         with torch.inference_mode():
-            return np.asarray((self.network.scaled_read(self._last(history)) @ self._rivals().T).cpu())
+            return np.asarray(self._scores(history).cpu())
+
+    def _scores(self, history: Sequences) -> Tensor:
+        """An item that nothing is known of has no direction: its product is 0, which would be above every item that does not fit."""
+        rivals = self._rivals()
+        found = self.network.scaled_read(self._last(history)) @ rivals.T
+        if len(self._unknown):
+            found[:, self._unknown] = found.amin(dim=1, keepdim=True) - 1
+        return found
 
     def top(self, history: Sequences, count: int, *, seen: bool = False) -> tuple[Ints, Floats]:
         """(B, count) the items of the highest scores, highest first, and their scores; those of the history only where `seen`."""
         with torch.inference_mode():
-            scores = self.network.scaled_read(self._last(history)) @ self._rivals().T
+            scores = self._scores(history)
             if not seen:
                 user, item = torch.from_numpy(history.user), torch.from_numpy(history.item)
                 scores[user.to(scores.device), item.to(scores.device)] = -torch.inf
@@ -154,6 +163,7 @@ class Behaviour:
             self._every = self.network.every_item()
             self._scaled = self.network.scaled_items(self._every[:-1])
         return self._every
+            self._unknown = (self._scaled == 0).all(dim=1).nonzero()[:, 0]
 
     def _rivals(self) -> Tensor:
         """(V, D) the items as they enter the softmax."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any, Self
 
 import numpy as np
@@ -51,8 +52,8 @@ class Behaviour:
         self.curve: Curve = []  # an epoch: loss, seconds, steps, and of validation ndcg@10 and recall@10
         self._every: Tensor | None = None
         self._scaled: Tensor
-
         self._unknown: Tensor  # codes of items that nothing is known of
+
     def fit(
         self,
         train: Sequences | Source,
@@ -162,8 +163,8 @@ class Behaviour:
             self.network.eval()
             self._every = self.network.every_item()
             self._scaled = self.network.scaled_items(self._every[:-1])
-        return self._every
             self._unknown = (self._scaled == 0).all(dim=1).nonzero()[:, 0]
+        return self._every
 
     def _rivals(self) -> Tensor:
         """(V, D) the items as they enter the softmax."""
@@ -222,8 +223,13 @@ class Behaviour:
 
 def device_of(config: BehaviourConfig) -> torch.device:
     if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if gpu_each() else "cpu")
     return torch.device(config.device)
+
+
+def gpu_each() -> bool:
+    """Whether each training process of this machine has a GPU of its own."""
+    return torch.cuda.is_available() and torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _size(name: str, codes: Ints | None, context: Context, sample: Sequences) -> int:

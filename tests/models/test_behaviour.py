@@ -13,13 +13,16 @@ from huaxiang.errors import ModelError
 from huaxiang.models.behaviour.batches import deal, training_batch
 from huaxiang.models.behaviour.begin import pair_vectors
 from huaxiang.models.behaviour.blocks import BLOCKS, Layout
-from huaxiang.models.behaviour.config import BehaviourConfig, size_for, sized
+from huaxiang.models.behaviour.config import FULL, NEGATIVES, BehaviourConfig, fitting, size_for, sized
 from huaxiang.models.behaviour.context import Context, learn_context
 from huaxiang.models.behaviour.contrast import contrast_loss, two_pieces
 from huaxiang.models.behaviour.loss import PIECE, full_softmax, sampled_softmax
+from huaxiang.models.behaviour.model import device_of
 from huaxiang.models.behaviour.network import FADE, Network
 from huaxiang.models.behaviour.source import InMemory
-from huaxiang.models.next_item.sequences import from_lists
+from huaxiang.models.next_item.sequences import Items, from_lists
+from huaxiang.models.pretrain import configure
+from huaxiang.settings import BehaviourSettings
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -183,6 +186,34 @@ def test_sizes_follow_the_events_and_large_wants_a_gpu() -> None:
             sized(BehaviourConfig(), "large")
     with pytest.raises(ModelError, match="no size huge"):
         sized(BehaviourConfig(), "huge")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", ["auto", "tiny", "small", "base"])
+def test_a_shop_trains_on_a_gpu_where_every_process_has_one(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, _ = configure(BehaviourSettings(size=size), Items(("a", "b")), 1000)  # type: ignore[arg-type]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for processes, device in (("1", "cuda"), ("2", "cuda"), ("3", "cpu")):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+        assert device_of(config).type == device
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
+    assert device_of(config).type == "cpu"
+
+
+def test_settings_follow_events_and_items_by_one_rule() -> None:
+    """Size, steps, epochs and rivals of a shop's model are those of `fitting`; [behaviour] bounds reads and epochs."""
+
+    def of(events: int, items: int, **said: int) -> BehaviourConfig:
+        return configure(BehaviourSettings(**said), Items(tuple(map(str, range(items)))), events)[0]  # type: ignore[arg-type,no-any-return]
+
+    assert [of(10_000, count).negatives for count in (FULL, FULL + 1)] == [0, NEGATIVES]
+    assert [of(events, 9).epochs for events in (1_000, 100_000, 400_000, 3_000_000)] == [20, 10, 2, 1]
+    assert [of(1_000, 9, epochs=3).epochs, of(1_000, 9, reads=2_000).epochs] == [3, 2]
+    assert of(2_000, 9).warmup == 1 and of(10**6, 9).warmup == 100
+    plain = fitting(BehaviourConfig(epochs=20), 10_000, FULL + 1, reads=1_000_000)
+    made = of(10_000, FULL + 1)
+    assert (plain.batch, plain.epochs, plain.negatives) == (made.batch, made.epochs, made.negatives)
 
 
 def test_bad_settings_say_the_mend() -> None:

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,9 @@ from scipy.sparse import csr_matrix
 
 from huaxiang.errors import ModelError
 from huaxiang.models.behaviour import Behaviour, BehaviourConfig, Run
+from huaxiang.models.behaviour import train as loop
 from huaxiang.models.behaviour.lesson import ask_last, learn, learn_in_processes, load_lesson, write_lesson
+from huaxiang.models.behaviour.network import Network
 from huaxiang.models.behaviour.source import InMemory, Stored, write_sequences
 from huaxiang.models.behaviour.train import stretches
 from huaxiang.models.next_item.sequences import Items, Sequences, from_lists
@@ -318,10 +322,45 @@ def test_a_new_item_is_known_by_its_content() -> None:
     assert json.dumps({"curve": model.curve})
 
 
-def test_gradients_of_several_batches_make_one_step() -> None:
-    one = Behaviour(replace(SMALL, accumulate=3)).fit(shoppers(), items(), seed=1)
-    assert np.isfinite(one.score(from_lists([[1]]))).all()
-    assert torch.isfinite(one.network.ids.weight).all()
+def test_a_step_goes_by_the_mean_of_the_gradients_of_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each batch's gradient is found alone, at the weights that the step began with; no chance but the order takes part."""
+    steps: list[list[torch.Tensor]] = []
+    batches: list[list[torch.Tensor]] = []
+    clip, real = torch.nn.utils.clip_grad_norm_, loop._loss
+
+    def clipped(parameters: Iterable[torch.nn.Parameter], most: float) -> torch.Tensor:
+        every = list(parameters)
+        steps.append([one.grad.clone() for one in every if one.grad is not None])
+        return clip(every, most)
+
+    def watched(network: Network, *rest: Any) -> tuple[torch.Tensor, int]:
+        loss, events = real(network, *rest)
+        own = torch.autograd.grad(loss, list(network.parameters()), retain_graph=True)
+        batches.append([one.clone() for one in own])
+        return loss, events
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clipped)
+    monkeypatch.setattr(loop, "_loss", watched)
+    Behaviour(replace(SMALL, dropout=0.0, input_dropout=0.0, epochs=1, accumulate=3)).fit(shoppers(), items(), seed=1)
+    assert len(steps) == -(-len(batches) // 3) and len(batches) > 6
+    for place, found in enumerate(steps):
+        group = batches[3 * place : 3 * place + 3]  # the last may be of fewer
+        for number, one in enumerate(found):
+            assert torch.allclose(one, torch.stack([own[number] for own in group]).mean(dim=0), atol=1e-6)
+
+
+def test_an_item_that_nothing_is_known_of_comes_last() -> None:
+    """29 is new and has neither tags nor content; of the items that are known, some do not fit at all: their cosine is below 0."""
+    chance = np.random.default_rng(1)
+    every = from_lists([[int((a + k) % 29) for k in range(6)] for a in chance.integers(0, 29, 300)])
+    model = Behaviour(replace(SMALL, epochs=10, rate=1e-2)).fit(every, items(), seed=1)
+    history = from_lists([[2, 3, 4], [20], []])
+    scores = model.score(history)
+    assert (scores[:2].min(axis=1) < 0).all() and np.isfinite(scores).all()
+    assert (scores[:, 29] < scores[:, :29].min(axis=1)).all()
+    assert (model.top(history, ITEMS, seen=True)[0][:, -1] == 29).all()
+    again = Behaviour.from_state(model.config, model.state())
+    assert np.array_equal(again.score(history), scores)
 
 
 def test_long_histories_are_cut_so_that_every_event_is_a_target_once() -> None:

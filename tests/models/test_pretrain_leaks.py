@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from huaxiang.models.behaviour.source import Stored
 from huaxiang.models.next_item.lake import read_items
 from huaxiang.models.next_item.sequences import from_lists
 from huaxiang.models.past import train_past
-from huaxiang.models.pretrain import train_on
+from huaxiang.models.pretrain import pretrain, train_on
 from huaxiang.progress import SILENT
 from huaxiang.settings import Settings
 
@@ -76,7 +77,9 @@ def _past(shop: Shop, folder: Path, changed: str, *, late: bool = True) -> str:
         other = f"CASE WHEN {changed} THEN (SELECT max(item_no) FROM ({events})) - item_no ELSE item_no END"
         step.replace("ready.events", f"SELECT * REPLACE ({other} AS item_no) FROM ({events})")
         dates = {"train": BEFORE - timedelta(days=9), "valid": BEFORE, "test": BEFORE + timedelta(days=9)}
-        labels = [f"SELECT TIMESTAMP '{day}' AS as_of, '{split}' AS split, 'o' AS outcome" for split, day in dates.items()]
+        labels = [
+            f"SELECT TIMESTAMP '{day}' AS as_of, '{split}' AS split, 'o' AS outcome" for split, day in dates.items()
+        ]
         step.replace("labels", " UNION ALL ".join(labels))
         step.note["behaviour"] = {}
         assert train_past(step, _brief(shop), folder=folder) is not None
@@ -95,3 +98,41 @@ def test_what_happened_or_was_known_later_changes_nothing_of_the_past_model(tmp_
         earlier = BEFORE - timedelta(days=14)
         assert _past(opened, models, f"known_day < DATE '{BEFORE}' AND day >= DATE '{earlier}'") != plain
         assert _past(opened, models, "false", late=False) != plain
+
+
+def _labelled(shop: Shop, folder: Path, labels: str) -> tuple[str, dict[str, Any]]:
+    """(version of what gives the outcomes their vectors, the note of the training) where the shop has these `labels` (SQL)."""
+    with pytest.raises(UndoneError), shop.lake.step("train") as step:
+        step.replace("labels", labels)
+        version = pretrain(step, _brief(shop), folder=folder)
+        past = train_past(step, _brief(shop), folder=folder)
+        found = past.version if past is not None else "", dict(step.note["behaviour"])
+        assert found[1]["version"] == version
+        raise UndoneError
+    return found
+
+
+def test_declared_attributes_alone_read_the_vectors_of_the_model_of_today(shop: Shop, tmp_path: Path) -> None:
+    declared = " UNION ALL ".join(
+        f"SELECT DATE '2026-02-06' AS as_of, '{split}' AS split, 'gender' AS outcome"
+        for split in ("train", "valid", "test")
+    )
+    version, note = _labelled(shop, tmp_path, declared)
+    assert version == note["version"] and "past" not in note  # nobody may take it for a model of before some day
+    for day, split, word in (("2025-01-01", "valid", "three events"), ("2025-03-01", "test", "validation date")):
+        version, note = _labelled(
+            shop, tmp_path, f"SELECT DATE '{day}' AS as_of, '{split}' AS split, 'churn' AS outcome UNION ALL {declared}"
+        )
+        assert version == "" and word in note["past_why"]["en"] and note["past_why"]["zh"]
+
+
+def test_customers_count_with_the_event_that_is_held_out(tmp_path: Path) -> None:
+    """Twenty-two with three events each are enough, though of those held out two are left to learn from; nineteen are not."""
+    for users, status in ((22, "trained"), (19, "skipped")):
+        place = tmp_path / str(users)
+        place.mkdir()
+        rows = [row for u in range(users) for row in walkers(80) if row[1] == f"u{u}"]
+        first = [row for at, row in enumerate(rows) if at < 3 or rows[at - 3][1] != row[1]]
+        with make_shop(place, first) as opened, opened.lake.step("train") as step:
+            pretrain(step, _brief(opened), folder=place)
+            assert step.note["behaviour"]["status"] == status

@@ -6,6 +6,7 @@ count. What the contest examined is what predicts: the same model's vectors of t
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,18 @@ import numpy as np
 
 from huaxiang.engine import Step
 from huaxiang.models.behaviour_table import TABLE
-from huaxiang.models.foresight import HOME, Foresight, save_foresight
+from huaxiang.models.card import Texts, say
+from huaxiang.models.foresight import HOME, Foresight, load_foresight, save_foresight
 from huaxiang.models.next_item.lake import ShopItems, most_telling, read_items
 from huaxiang.models.next_item.sequences import Floats, Sequences
-from huaxiang.models.pretrain import TooFewError, train_on
+from huaxiang.models.pretrain import LEAST_USERS, TooFewError, train_on
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import Settings
 
 if TYPE_CHECKING:
     from huaxiang.models.behaviour import Behaviour
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,21 +66,32 @@ def item_events(events: Sequences, met: ShopItems) -> Sequences:
 
 
 def train_past(step: Step, settings: Settings, *, folder: Path, progress: Progress = SILENT) -> Past | None:
-    """None where the shop has no outcome with a validation date, or too few customers had events by then."""
+    """The model whose vectors the outcomes' contests may read; None where there is none, and `past_why` of the note says why.
+
+    Where every outcome is a declared attribute it is the model of today: no event says what a customer declared, so there is no label
+    that it could have seen.
+    """
     if not step.has("labels"):
-        return None
+        return None  # no outcome, no contest
     labels = step.lake.engine.sql(step.table("labels"))
-    first = step.lake.engine.value(
-        f"SELECT min(as_of)::DATE FROM ({labels}) WHERE split = 'valid' "
-        f"AND as_of < (SELECT max(as_of) FROM ({labels}))"  # an attribute's split is by customer, all at the last date
+    # an attribute's labels are split by customer, all at the last date; others have a date of its own for each split
+    dated = f"SELECT outcome FROM ({labels}) GROUP BY outcome HAVING count(DISTINCT as_of) >= count(DISTINCT split)"
+    firsts = step.lake.engine.rows(
+        f"SELECT min(as_of) FILTER (split = 'valid')::DATE AS day FROM ({labels}) WHERE outcome IN ({dated}) HAVING count(*) > 0"
     )
-    if first is None:
+    met = read_items(step, settings.behaviour.content)
+    if not firsts:
+        version = str(step.note[TABLE]["version"])
+        return Past(load_foresight(folder, version).model, met, version)
+    if (first := firsts[0]["day"]) is None:
+        _tell(step, say("models.behaviour.why.past_dates"))
         return None
-    met, lesson = read_items(step, settings.behaviour.content), folder / HOME / "lesson-past"
+    lesson = folder / HOME / "lesson-past"
     try:
         model, curve, _, _, said = train_on(step, settings, met, lesson, progress, before=first, simple=False)
     except TooFewError:
         shutil.rmtree(lesson, ignore_errors=True)
+        _tell(step, say("models.behaviour.why.past_few", need=LEAST_USERS, before=str(first)))
         return None
     found = Foresight(
         {"behaviour": model},
@@ -92,3 +107,8 @@ def train_past(step: Step, settings: Settings, *, folder: Path, progress: Progre
     shutil.rmtree(lesson, ignore_errors=True)
     step.note[TABLE] |= {"past": {"version": version, "before": str(first), "events": said["events"]}}
     return Past(model, met, version)
+
+
+def _tell(step: Step, why: Texts) -> None:
+    step.note[TABLE] |= {"past_why": why}
+    log.info("vectors for the outcomes: none: %s", why["en"])

@@ -48,8 +48,6 @@ SHARE = 0.2  # of the customers held out, at most
 LEARNED = 1_000  # events of a customer that are learned from, the last ones; the behaviour model reads fewer where [behaviour] reads says so
 SHORTEST = 50
 SIMPLE_EVENTS = 1_000_000  # the simple models learn from so many, about
-FEWEST_EPOCHS = 1
-FULL = 20_000  # items up to which the softmax is over all: better than over a sample (bench/log.md), a third dearer at 12,000 items
 
 
 @dataclass(frozen=True)
@@ -192,21 +190,15 @@ def train_on(
 
 
 def configure(settings: BehaviourSettings, items: Items, events: int) -> tuple[Any, str]:
-    """The settings of a shop's behaviour model, and its size."""
-    from dataclasses import replace
-
+    """The settings of a shop's behaviour model, and its size; events: those it learns from."""
     from huaxiang.models.behaviour import BehaviourConfig, fitting, size_for, sized
 
     size = size_for(events) if settings.size == "auto" else settings.size
     base = BehaviourConfig(
         tags=items.tags is not None, content=items.content is not None, kinds=True, times=True, prices=True, id_dropout=0.1, patience=2, repeats=True,
-        dropout=0.2, input_dropout=0.2, rate=2e-3, decay=True, threads=settings.threads,
+        dropout=0.2, input_dropout=0.2, rate=2e-3, decay=True, epochs=settings.epochs, threads=settings.threads, device="auto",
     )  # fmt: skip
-    config = fitting(sized(base, size), events, len(items))  # type: ignore[arg-type]
-    epochs = max(min(settings.reads // max(events, 1), settings.epochs), min(FEWEST_EPOCHS, settings.epochs))
-    negatives = 1024 if len(items) > FULL else 0
-    warmup = min(config.warmup, max(events // config.batch, 1))  # no longer than an epoch
-    return replace(config, epochs=epochs, negatives=negatives, warmup=warmup), str(size)
+    return fitting(sized(base, size), events, len(items), reads=settings.reads), str(size)  # type: ignore[arg-type]
 
 
 def _teller(advance: Any, words: Words, epochs: int) -> Any:
@@ -236,11 +228,12 @@ def _write_sequences(
     last = _last_read(step, settings.behaviour.reads)
     asked: list[Sequences] = []
     sample: list[Sequences] = []
-    events, held_events = 0, 0
+    enough, events, held_events = 0, 0, 0
     writer: pq.ParquetWriter | None = None
     try:
         for number, (every, _) in enumerate(read_pieces(step, met, pieces=pieces, before=before, last=LEARNED)):
             able = np.flatnonzero(every.lengths >= 3)
+            enough += len(able)
             most = min(-(-ASKED // pieces), int(SHARE * len(every)) + 1)
             picked = np.sort(np.random.default_rng([seed, number]).permutation(able)[:most])
             lengths = every.lengths.copy()
@@ -259,7 +252,7 @@ def _write_sequences(
         if writer is not None:
             writer.close()
     together = joined(asked)
-    if len(together) < 2 or sum(int((one.lengths >= 3).sum()) for one in sample) < LEAST_USERS:
+    if len(together) < 2 or enough < LEAST_USERS:
         raise TooFewError
     order = np.random.default_rng(seed).permutation(len(together))
     halves = [np.sort(part) for part in np.array_split(order, 2)]

@@ -31,7 +31,8 @@ class BehaviourConfig(NextConfig):
     batch: events a step on one process; accumulate: batches whose gradients make one step; epochs: the most; minutes: no epoch
     begins after so many (0: however long; the result then hangs on the machine's speed); patience: epochs without a better
     validation NDCG@10 before it stops (repeats: items that were had already count there); warmup: steps over which the rate rises; decay: whether it then falls evenly to nothing over
-    the epochs. bf16: half precision where the processor has it; device: cpu, cuda, or auto (cuda where there is one).
+    the epochs. bf16: half precision where the processor has it; device: cpu, cuda, or auto (cuda where
+    each process has one to itself).
     """
 
     encoder: Encoder = "transformer"
@@ -79,8 +80,8 @@ class BehaviourConfig(NextConfig):
             raise ModelError("models.behaviour.width", width=self.width, heads=self.heads)
 
 
-FULL = 50_000  # items up to which all of them are rivals
-READ = 4_000_000  # events read in all epochs, about
+FULL = 20_000  # items up to which all of them are rivals: better than a sample (bench/log.md), a third dearer at 12,000 items
+NEGATIVES = 1024  # rivals drawn where there are more
 STEPS = 150  # an epoch takes about so many steps where there are many events
 
 SIZES: dict[Size, dict[str, Any]] = {
@@ -93,7 +94,8 @@ FROM_EVENTS: dict[Size, int] = {"tiny": 0, "small": 50_000, "base": 10_000_000} 
 
 
 def size_for(events: int) -> Size:
-    """The size that so many training events carry: tiny below 50,000, base from 10 million on, small between."""
+    """The size that so many events to learn from carry: tiny below 50,000, base from 10 million on, small between. Events that are
+    there and not learned from carry nothing."""
     return max((size for size, least in FROM_EVENTS.items() if events >= least), key=lambda size: FROM_EVENTS[size])
 
 
@@ -110,9 +112,11 @@ def sized(config: BehaviourConfig, size: Size) -> BehaviourConfig:
     return replace(config, **SIZES[size])
 
 
-def fitting(config: BehaviourConfig, events: int, items: int) -> BehaviourConfig:
-    """`config` for so many training events and items: greater steps and fewer epochs where there are many events, a sample of
-    rivals where there are many items."""
+def fitting(config: BehaviourConfig, events: int, items: int, *, reads: int = 2_000_000) -> BehaviourConfig:
+    """`config` for so many training events and items: greater steps where there are many events, with a warmup no longer than an
+    epoch; as many epochs as `reads` events make, one at least and its own at most; a sample of rivals where there are many items."""
     batch = min(max(config.batch, events // STEPS), 8 * config.batch)
-    epochs = min(max(READ // max(events, 1), 3), config.epochs)
-    return replace(config, batch=batch, epochs=epochs, negatives=config.negatives or (0 if items <= FULL else 2048))
+    epochs = max(min(reads // max(events, 1), config.epochs), 1)
+    warmup = min(config.warmup, max(events // batch, 1))
+    negatives = config.negatives or (NEGATIVES if items > FULL else 0)
+    return replace(config, batch=batch, epochs=epochs, warmup=warmup, negatives=negatives)

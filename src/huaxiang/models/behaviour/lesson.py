@@ -28,7 +28,7 @@ from huaxiang.engine.lake import write_atomically
 from huaxiang.errors import ModelError
 from huaxiang.models.behaviour.checkpoint import Curve
 from huaxiang.models.behaviour.config import BehaviourConfig
-from huaxiang.models.behaviour.model import Behaviour
+from huaxiang.models.behaviour.model import Behaviour, gpu_each
 from huaxiang.models.behaviour.source import InMemory, Stored, write_sequences
 from huaxiang.models.behaviour.train import Run, world
 from huaxiang.models.next_item.base import State, pack, unpack
@@ -157,7 +157,7 @@ def main(words: list[str]) -> None:
     if together:
         import torch
 
-        gpu = torch.cuda.is_available()
+        gpu = gpu_each()
         if gpu:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")

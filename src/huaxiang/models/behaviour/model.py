@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any, Self
 
 import numpy as np
@@ -51,6 +52,7 @@ class Behaviour:
         self.curve: Curve = []  # an epoch: loss, seconds, steps, and of validation ndcg@10 and recall@10
         self._every: Tensor | None = None
         self._scaled: Tensor
+        self._unknown: Tensor  # codes of items that nothing is known of
 
     def fit(
         self,
@@ -114,14 +116,22 @@ class Behaviour:
         return found
 
     def score(self, history: Sequences) -> Floats:
-        """(B, V) logits; an item that nobody took in training is known by its tags alone."""
+        """(B, V) logits; an item that nobody took in training is known by its tags and content alone, and without these comes last."""
         with torch.inference_mode():
-            return np.asarray((self.network.scaled_read(self._last(history)) @ self._rivals().T).cpu())
+            return np.asarray(self._scores(history).cpu())
+
+    def _scores(self, history: Sequences) -> Tensor:
+        """An item that nothing is known of has no direction: its product is 0, which would be above every item that does not fit."""
+        rivals = self._rivals()
+        found = self.network.scaled_read(self._last(history)) @ rivals.T
+        if len(self._unknown):
+            found[:, self._unknown] = found.amin(dim=1, keepdim=True) - 1
+        return found
 
     def top(self, history: Sequences, count: int, *, seen: bool = False) -> tuple[Ints, Floats]:
         """(B, count) the items of the highest scores, highest first, and their scores; those of the history only where `seen`."""
         with torch.inference_mode():
-            scores = self.network.scaled_read(self._last(history)) @ self._rivals().T
+            scores = self._scores(history)
             if not seen:
                 user, item = torch.from_numpy(history.user), torch.from_numpy(history.item)
                 scores[user.to(scores.device), item.to(scores.device)] = -torch.inf
@@ -153,6 +163,7 @@ class Behaviour:
             self.network.eval()
             self._every = self.network.every_item()
             self._scaled = self.network.scaled_items(self._every[:-1])
+            self._unknown = (self._scaled == 0).all(dim=1).nonzero()[:, 0]
         return self._every
 
     def _rivals(self) -> Tensor:
@@ -212,8 +223,13 @@ class Behaviour:
 
 def device_of(config: BehaviourConfig) -> torch.device:
     if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if gpu_each() else "cpu")
     return torch.device(config.device)
+
+
+def gpu_each() -> bool:
+    """Whether each training process of this machine has a GPU of its own."""
+    return torch.cuda.is_available() and torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _size(name: str, codes: Ints | None, context: Context, sample: Sequences) -> int:

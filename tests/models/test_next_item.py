@@ -90,6 +90,20 @@ def fitted(name: str) -> NextItem:
     return _fitted[name]
 
 
+def test_als_learns_with_the_confidence_it_scores_with() -> None:
+    """After many rounds the items' factors solve Hu et al., eq. 5, with c = 1 + alpha·r, for the customers as `score` solves for them; and
+    customers are solved for with the same c."""
+    every, items = make_shop()
+    config = AlsConfig(factors=3, alpha=3.0, decay=0.5, l2=0.1, rounds=300)
+    y = make_next(config).fit(every, items, seed=1).state()["factors"].astype(float)
+    r = np.zeros((len(every), ITEMS))
+    np.add.at(r, (every.user, every.item), 0.5**every.place)
+    c, p = 1 + 3.0 * r, (r > 0).astype(float)
+    x = np.array([np.linalg.solve(y.T @ (y * c[u][:, None]) + 0.1 * np.eye(3), y.T @ (c[u] * p[u])) for u in range(len(every))])  # fmt: skip
+    again = np.array([np.linalg.solve(x.T @ (x * c[:, v][:, None]) + 0.1 * np.eye(3), x.T @ (c[:, v] * p[:, v])) for v in range(ITEMS)])  # fmt: skip
+    np.testing.assert_allclose(again, y, atol=0.02 * np.abs(y).max())
+
+
 # ---- sequences and splits ---------------------------------------------------------------------------------------
 
 

@@ -339,6 +339,21 @@ def test_settings_are_chosen_by_the_figure_that_is_asked_for() -> None:
     assert chosen == {True: grid[0], False: grid[1]}
 
 
+def test_once_the_time_is_up_no_further_setting_is_tried() -> None:
+    tried: list[Any] = []
+
+    def fit(config: Any, seed: int) -> tuple[NextItem, float]:
+        tried.append(config)
+        return make_next(config).fit(SPLIT.train, KNOWN, seed=seed), 0.0
+
+    grid = [AgainConfig(decay=decay) for decay in (0.5, 0.6, 0.7)]
+    said: list[str] = []
+    row = enter("again", grid, SPLIT, KNOWN, seeds=[1], fit=fit, more=lambda: len(tried) < 2, done=said.append)
+    assert tried == grid[:2] and row.config in tried and "again: no time for 1 of 3 settings" in said
+    row = enter("again", grid, SPLIT, KNOWN, seeds=[1], fit=fit, more=lambda: False)
+    assert row.config == grid[0]
+
+
 class Told:
     """Scores that are laid down: (Q, V), found by the first item of the history, which numbers the question."""
 

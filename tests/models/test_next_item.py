@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from huaxiang.errors import ModelError
 from huaxiang.models.behaviour import BehaviourConfig
-from huaxiang.models.next_item import board, ranking
+from huaxiang.models.next_item import board, fusion, ranking
 from huaxiang.models.next_item.again import AgainConfig
 from huaxiang.models.next_item.als import AlsConfig
 from huaxiang.models.next_item.base import NextConfig, NextItem, strongest
@@ -319,6 +319,16 @@ def test_fusion_is_no_worse_on_validation_than_each_part() -> None:
     assert np.isfinite(fused.score(SPLIT.test.history)).all()
 
 
+def test_many_parts_and_questions_hold_fewer_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [fitted(name) for name in ("neighbours", "popular", "again")]
+    every = fusion.candidates(parts, SPLIT.valid, ITEMS)
+    assert every.shares.shape == (3, len(SPLIT.valid), 1 + 3 * ITEMS)
+    monkeypatch.setattr(fusion, "HELD", 15 * 9 * len(SPLIT.valid))
+    few = fusion.candidates(parts, SPLIT.valid, ITEMS)
+    assert few.shares.shape == (3, len(SPLIT.valid), 1 + 3 * 15)
+    np.testing.assert_array_equal(few.shares[:, :, 0], every.shares[:, :, 0])
+
+
 def test_the_same_again_by_hand() -> None:
     every, items = make_shop()
     model = make_next(AgainConfig(decay=0.5)).fit(every, items, seed=1)
@@ -415,5 +425,5 @@ def test_a_fusion_is_worth_it_only_where_it_beats_the_best_single_model_fused_or
     alone = list(parts.values())
     assert fuse(parts, split, known, rivals=alone).worth
     best_of_all = entered("all", np.ones(count, bool))
-    fusion = fuse(parts, split, known, rivals=[*alone, best_of_all])
-    assert not fusion.worth and choose([*alone, best_of_all, fusion]) is best_of_all
+    made = fuse(parts, split, known, rivals=[*alone, best_of_all])
+    assert not made.worth and choose([*alone, best_of_all, made]) is best_of_all

@@ -39,6 +39,7 @@ class Row:
     ms_per_user: float = 0.0
     models: list[Any] = field(default_factory=list)
     ranks: list[Ranks] = field(default_factory=list)  # of the validation questions, a seed each
+    parts: tuple[str, ...] = ()  # of a fusion
     worth: bool = True  # of a fusion: whether it beats the best single model by more than chance has it
 
     def mean(self, metric: str, of: str = "test") -> float:
@@ -116,7 +117,7 @@ def fuse(
     popularity = popularity_of(split, items)
     strongest = max(rivals, key=lambda row: row.mean(choice_of(masked=masked), "valid"))
     seeds = max(len(row.models) for row in rows.values())
-    made = Row(name, None, tuple(sorted({need for row in rows.values() for need in row.needs})))
+    made = Row(name, None, tuple(sorted({need for row in rows.values() for need in row.needs})), parts=tuple(rows))
     for place in range(seeds):
         parts = [row.models[min(place, len(row.models) - 1)] for row in rows.values()]
         start = time.perf_counter()

@@ -5,8 +5,9 @@
 Any file of the s3rec format: a line a user, `user item item …` in the order of time. Leave-one-out: the last item of each user is asked,
 all items are ranked, what the user had is masked, ties count against the model; models learn from all but the last two
 items, settings and the fusion's weights are chosen on the last but one. Metrics: MODEL/recall@10, MODEL/ndcg@10 (and the other cuts) for each model,
-and chosen/… for the model or fusion that validation picks. `--budget-min` bounds all of it: the networks
-share what time the others leave, and stop between epochs. With --kept, networks that an earlier run left in the folder are taken
+and chosen/… for the model or fusion that validation picks. `--budget-min`: after a third of it no model without a
+network tries further settings, and the networks share what is then left and stop between epochs. Each model learns at least once (a network an epoch) and is asked, and the
+fusion is made, however long that takes: a small budget on many customers is overrun, and the last line says by how much. With --kept, networks that an earlier run left in the folder are taken
 (trained on another machine, say), and those fitted are left there. With --attributes, `fusion` may read them and `fusion_ids` may not.
 `twin` is the Transformer once more, from seeds of its own: two that differ by chance alone foresee more together than one.
 """
@@ -48,18 +49,24 @@ def main() -> None:
     rows: dict[str, Row] = {}
 
     def say(text: str) -> None:
-        print(f"{(time.perf_counter() - start) / 60:5.1f} min  {text}", flush=True)
+        print(f"{spent():5.1f} min  {text}", flush=True)
+
+    def spent() -> float:
+        return (time.perf_counter() - start) / 60
 
     for name, grid in simple_grids(split.train, items).items():
         if not options.models or name in options.models:
-            rows[name] = enter(name, grid, split, items, seeds=seeds if name == "als" else seeds[:1], done=say)
+            own = seeds if name == "als" else seeds[:1]
+            rows[name] = enter(
+                name, grid, split, items, seeds=own, more=lambda: spent() < options.budget_min / 3, done=say
+            )
     nets = {
         name: replace(one, threads=options.threads, device=options.device)
         for name, one in networks(options.attributes is not None).items()
     }
     asked = [name for name in nets if not options.models or name in options.models]
     for place, name in enumerate(asked):
-        left = options.budget_min - (time.perf_counter() - start) / 60
+        left = options.budget_min - spent()
         minutes = max(0.9 * left / (len(seeds) * (len(asked) - place)), 0.1)  # a tenth for the exam and the fusion
         own = [seed + TWIN for seed in seeds] if name == "twin" else seeds
         config = replace(nets[name], minutes=minutes)
@@ -76,6 +83,10 @@ def main() -> None:
         }
         rows |= {name: one.result() for name, one in made.items()}
     report(rows, options)
+    over = spent() - options.budget_min
+    print(
+        f"{spent():.1f} min of {options.budget_min:g}" + (f": {over:.1f} min more than the budget" if over > 0 else "")
+    )
 
 
 def kept_or_fitted(home: Path, split: Split, items: Items, config: NextConfig, seed: int) -> tuple[NextItem, float]:

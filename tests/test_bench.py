@@ -51,3 +51,16 @@ def test_next_item_takes_networks_that_were_kept(tmp_path: Path, sequences: Path
     first, again = (run("next_item.py", *args, out=tmp_path / f"{name}.json") for name in ("first", "again"))
     assert first["chosen/ndcg@10"]["mean"] == again["chosen/ndcg@10"]["mean"] > 0
     assert first["direct/fit_s"] == again["direct/fit_s"]  # of the one training that there was
+
+
+def test_next_item_without_time_tries_one_setting_of_each_and_says_what_it_overran(
+    tmp_path: Path, sequences: Path
+) -> None:
+    args = ("--data", str(sequences), "--seeds", "1", "--models", "neighbours,ease", "--budget-min", "0")
+    done = subprocess.run(
+        [sys.executable, str(BENCH / "next_item.py"), *args], check=True, capture_output=True, text=True
+    )
+    assert (
+        "neighbours: no time for 7 of 8 settings" in done.stdout and "ease: no time for 3 of 4 settings" in done.stdout
+    )
+    assert "more than the budget" in done.stdout

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from huaxiang.errors import ModelError
 from huaxiang.models.behaviour import BehaviourConfig
-from huaxiang.models.next_item import board, ranking
+from huaxiang.models.next_item import board, fusion, ranking
 from huaxiang.models.next_item.again import AgainConfig
 from huaxiang.models.next_item.als import AlsConfig
 from huaxiang.models.next_item.base import NextConfig, NextItem, strongest
@@ -88,6 +88,20 @@ def fitted(name: str) -> NextItem:
     if name not in _fitted:
         _fitted[name] = make_next(ZOO[name]).fit(SPLIT.train, KNOWN, seed=1, watch=SPLIT.valid)
     return _fitted[name]
+
+
+def test_als_learns_with_the_confidence_it_scores_with() -> None:
+    """After many rounds the items' factors solve Hu et al., eq. 5, with c = 1 + alpha·r, for the customers as `score` solves for them; and
+    customers are solved for with the same c."""
+    every, items = make_shop()
+    config = AlsConfig(factors=3, alpha=3.0, decay=0.5, l2=0.1, rounds=300)
+    y = make_next(config).fit(every, items, seed=1).state()["factors"].astype(float)
+    r = np.zeros((len(every), ITEMS))
+    np.add.at(r, (every.user, every.item), 0.5**every.place)
+    c, p = 1 + 3.0 * r, (r > 0).astype(float)
+    x = np.array([np.linalg.solve(y.T @ (y * c[u][:, None]) + 0.1 * np.eye(3), y.T @ (c[u] * p[u])) for u in range(len(every))])  # fmt: skip
+    again = np.array([np.linalg.solve(x.T @ (x * c[:, v][:, None]) + 0.1 * np.eye(3), x.T @ (c[:, v] * p[:, v])) for v in range(ITEMS)])  # fmt: skip
+    np.testing.assert_allclose(again, y, atol=0.02 * np.abs(y).max())
 
 
 # ---- sequences and splits ---------------------------------------------------------------------------------------
@@ -305,6 +319,16 @@ def test_fusion_is_no_worse_on_validation_than_each_part() -> None:
     assert np.isfinite(fused.score(SPLIT.test.history)).all()
 
 
+def test_many_parts_and_questions_hold_fewer_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [fitted(name) for name in ("neighbours", "popular", "again")]
+    every = fusion.candidates(parts, SPLIT.valid, ITEMS)
+    assert every.shares.shape == (3, len(SPLIT.valid), 1 + 3 * ITEMS)
+    monkeypatch.setattr(fusion, "HELD", 15 * 9 * len(SPLIT.valid))
+    few = fusion.candidates(parts, SPLIT.valid, ITEMS)
+    assert few.shares.shape == (3, len(SPLIT.valid), 1 + 3 * 15)
+    np.testing.assert_array_equal(few.shares[:, :, 0], every.shares[:, :, 0])
+
+
 def test_the_same_again_by_hand() -> None:
     every, items = make_shop()
     model = make_next(AgainConfig(decay=0.5)).fit(every, items, seed=1)
@@ -323,6 +347,21 @@ def test_settings_are_chosen_by_the_figure_that_is_asked_for() -> None:
     grid = (AgainConfig(decay=0.1), AgainConfig(decay=0.98))
     chosen = {masked: enter("again", grid, split, items, seeds=[1], masked=masked).config for masked in (True, False)}
     assert chosen == {True: grid[0], False: grid[1]}
+
+
+def test_once_the_time_is_up_no_further_setting_is_tried() -> None:
+    tried: list[Any] = []
+
+    def fit(config: Any, seed: int) -> tuple[NextItem, float]:
+        tried.append(config)
+        return make_next(config).fit(SPLIT.train, KNOWN, seed=seed), 0.0
+
+    grid = [AgainConfig(decay=decay) for decay in (0.5, 0.6, 0.7)]
+    said: list[str] = []
+    row = enter("again", grid, SPLIT, KNOWN, seeds=[1], fit=fit, more=lambda: len(tried) < 2, done=said.append)
+    assert tried == grid[:2] and row.config in tried and "again: no time for 1 of 3 settings" in said
+    row = enter("again", grid, SPLIT, KNOWN, seeds=[1], fit=fit, more=lambda: False)
+    assert row.config == grid[0]
 
 
 class Told:
@@ -386,5 +425,5 @@ def test_a_fusion_is_worth_it_only_where_it_beats_the_best_single_model_fused_or
     alone = list(parts.values())
     assert fuse(parts, split, known, rivals=alone).worth
     best_of_all = entered("all", np.ones(count, bool))
-    fusion = fuse(parts, split, known, rivals=[*alone, best_of_all])
-    assert not fusion.worth and choose([*alone, best_of_all, fusion]) is best_of_all
+    made = fuse(parts, split, known, rivals=[*alone, best_of_all])
+    assert not made.worth and choose([*alone, best_of_all, made]) is best_of_all

@@ -39,6 +39,7 @@ class Row:
     ms_per_user: float = 0.0
     models: list[Any] = field(default_factory=list)
     ranks: list[Ranks] = field(default_factory=list)  # of the validation questions, a seed each
+    parts: tuple[str, ...] = ()  # of a fusion
     worth: bool = True  # of a fusion: whether it beats the best single model by more than chance has it
 
     def mean(self, metric: str, of: str = "test") -> float:
@@ -63,17 +64,22 @@ def enter(
     seeds: Sequence[int],
     masked: bool = True,
     fit: Fit | None = None,
+    more: Callable[[], bool] = lambda: True,
     done: Callable[[str], None] = lambda said: None,
 ) -> Row:
     """One model: the best of `grid` on validation (with the first seed), then fitted with every seed and asked the test once each.
 
     masked: whether settings are chosen by the figures with what a customer had masked, or by those that count it
     fit: how a model of settings and a seed comes about, and in how many seconds (None: it is fitted)
+    more: whether there is time for another setting of the grid; the first is always tried
     """
     popularity, choice = popularity_of(split, items), choice_of(masked=masked)
     fitted: list[tuple[float, NextConfig, NextItem, float]] = []
     fit = fit or partial(_fit, split, items)
     for config in grid:
+        if fitted and not more():
+            done(f"{name}: no time for {len(grid) - len(fitted)} of {len(grid)} settings")
+            break
         model, took = fit(config, seeds[0])
         reached = (
             measure(rank_targets(model.score, split.valid, len(items)), popularity)[choice] if len(grid) > 1 else 0.0
@@ -111,7 +117,7 @@ def fuse(
     popularity = popularity_of(split, items)
     strongest = max(rivals, key=lambda row: row.mean(choice_of(masked=masked), "valid"))
     seeds = max(len(row.models) for row in rows.values())
-    made = Row(name, None, tuple(sorted({need for row in rows.values() for need in row.needs})))
+    made = Row(name, None, tuple(sorted({need for row in rows.values() for need in row.needs})), parts=tuple(rows))
     for place in range(seeds):
         parts = [row.models[min(place, len(row.models) - 1)] for row in rows.values()]
         start = time.perf_counter()

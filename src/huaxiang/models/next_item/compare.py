@@ -38,17 +38,6 @@ REPEATS = 0.1  # share of validation answers that a customer had already, from w
 EVENTS = 10_000_000  # learned from and asked about, at most, about: 0.4 GB, and three times that within a split
 ASKED = 20_000  # customers asked on a split, at most
 OTHER = "unmasked_ndcg@10"  # the one figure beside the others that takes what was had the other way
-FUSED = (
-    "popular",
-    "again",
-    "content",
-    "neighbours",
-    "ease",
-    "gru",
-    "cnn",
-    "transformer",
-    "behaviour",
-)  # as train does, and more
 
 
 @dataclass(frozen=True)
@@ -241,12 +230,9 @@ def _compare(
             if repeats:  # a network then stops, too, by what counts what was had
                 grid = tuple(_with(one, repeats=True) if hasattr(one, "repeats") else one for one in grid)
             rows[name] = enter(name, grid, split, items, seeds=seeds if learned else seeds[:1], masked=not repeats)
-            if name not in FUSED:
-                rows[name].models.clear()
             advance(1)
-        parts = {name: rows[name] for name in FUSED if name in rows}
-        if len(parts) > 1:
-            rows["fusion"] = fuse(parts, split, items, rivals=list(rows.values()), masked=not repeats)
+        if len(rows) > 1:
+            rows["fusion"] = fuse(dict(rows), split, items, rivals=list(rows.values()), masked=not repeats)
     choice = choice_of(masked=not repeats)
     ordered = sorted(rows.values(), key=lambda row: -row.mean(choice, "valid"))
     return Board(split.name, len(split.test), choose(ordered, choice).name, tuple(map(_entry, ordered)), repeats)
@@ -273,7 +259,7 @@ def _entry(row: Row) -> Entry:
     config = (
         json.loads(json.dumps(asdict(row.config)))
         if row.config is not None
-        else {"weights": [list(one.weights) for one in row.models]}
+        else {"parts": list(row.parts), "weights": [list(one.weights) for one in row.models]}
     )
     return Entry(
         row.name,

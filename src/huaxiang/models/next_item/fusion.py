@@ -17,8 +17,9 @@ from huaxiang.models.next_item.ranking import AT_ONCE, Ranks, best, rank_targets
 from huaxiang.models.next_item.sequences import Floats, Ints, Sequences
 from huaxiang.models.next_item.splits import Questions
 
-CANDIDATES = 100
-LEAST = 10  # questions that weights are found on, at least
+CANDIDATES = 100  # of each part and question; fewer where many parts are asked many questions
+HELD = 100_000_000  # shares of candidates held at once, about: 0.4 GB
+LEAST = 10  # questions that weights are found on, and candidates of each part, at least
 STEPS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5)
 FLOORS = (1e-5, 1e-4, 1e-3)
 
@@ -149,8 +150,9 @@ def gains(fused: Ints, single: Ints) -> bool:
 def candidates(parts: Sequence[Scorer], valid: Questions, items: int, *, masked: bool = True) -> Seen:
     """The items that any of the parts lists for each question, and its target."""
     size = max(1, AT_ONCE // max(items * len(parts), 1))
-    count = min(CANDIDATES, items)
-    found, left = [], []
+    count = min(max(HELD // max(len(valid) * len(parts) ** 2, 1), LEAST), CANDIDATES, items)
+    wide = 1 + count * len(parts)
+    found, left = np.empty((len(parts), len(valid), wide), np.float32), np.empty((len(valid), wide), dtype=bool)
     for low in range(0, len(valid), size):
         part = valid.take(np.arange(low, min(low + size, len(valid))))
         rows = np.arange(len(part))
@@ -166,6 +168,7 @@ def candidates(parts: Sequence[Scorer], valid: Questions, items: int, *, masked:
         np.put_along_axis(repeat, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], axis=1)
         kept &= ~repeat
         kept[:, 0] = ~had[rows, part.target]
-        found.append(np.take_along_axis(every, np.broadcast_to(places, (len(parts), *places.shape)), axis=2))
-        left.append(kept)
-    return Seen(np.concatenate(found, axis=1), np.concatenate(left))
+        at = slice(low, low + len(part))
+        found[:, at] = np.take_along_axis(every, np.broadcast_to(places, (len(parts), *places.shape)), axis=2)
+        left[at] = kept
+    return Seen(found, left)

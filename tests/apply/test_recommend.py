@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from huaxiang.apply.recommend.again import due, fit_timing
 from huaxiang.apply.recommend.exam import choose_order, take_exam
 from huaxiang.apply.recommend.learn import Look, look_back
 from huaxiang.apply.recommend.past import PURCHASE, Past, Shelf, day_of, read_past, read_shelf
+from huaxiang.apply.recommend.recommend import Recommend
 from huaxiang.apply.recommend.rules import allowed, arrange
 from huaxiang.apply.recommend.show import exam_notes
 from huaxiang.apply.recommend.sources import candidates, learn_sources
@@ -337,3 +339,20 @@ def test_shops_it_cannot_learn_from_say_so(tmp_path: Path) -> None:
     with Shop.open(tmp_path / "bare") as bare, pytest.raises(ShopError) as error:
         bare.recommend.train()
     assert isinstance(error.value, HuaxiangError) and "huaxiang run" in error.value.mend()
+
+
+def with_rules(shop: Shop, **rules: object) -> Recommend:
+    """What the shop would show by other rules, nothing learned anew."""
+    settings = shop.settings.model_copy(update={"recommend": shop.settings.recommend.model_copy(update=rules)})
+    return Recommend(shop.lake, settings, shop.folder / "models")
+
+
+def test_rules_that_leave_nothing_leave_empty_lists(shop: Shop, tmp_path: Path) -> None:
+    """The shop names no prices of its items, so that they are banned one by one."""
+    nothing = {"never": shop.recommend.desk.shelf.ids}
+    none = with_rules(shop, **nothing)
+    assert none.show(shop.pseudonym("c3")) == [] == none.show(shop.pseudonym("c3"), place="email")
+    assert none.show("nobody at all") == []
+    with Shop.open(shutil.copytree(shop.folder, tmp_path / "copy", symlinks=True)) as copy:
+        with_rules(copy, **nothing).train()
+        assert copy.lake.rows(TABLE) == 0

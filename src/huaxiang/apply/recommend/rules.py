@@ -50,6 +50,9 @@ def arrange(
 
     source: Carbonell & Goldstein 1998 (maximal marginal relevance)
     """
+    if not len(score):  # the rules leave nothing to anybody
+        shape = table.users, count
+        return Lists(np.full(shape, -1, np.int64), np.zeros(shape, bool), np.ones(shape))
     pool = _pool(table, score)
     users = len(pool)
     has = pool >= 0

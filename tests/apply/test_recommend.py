@@ -347,6 +347,19 @@ def with_rules(shop: Shop, **rules: object) -> Recommend:
     return Recommend(shop.lake, settings, shop.folder / "models")
 
 
+@pytest.mark.parametrize(("place", "items"), [("home", []), ("again", []), ("email", []), ("item", ["i4"]), ("goes", ["i4"])])  # fmt: skip
+def test_what_is_banned_or_too_dear_is_shown_at_no_place(shop: Shop, place: str, items: list[str]) -> None:
+    user, desk = shop.pseudonym("c3"), shop.recommend.desk
+    first = shop.recommend.show(user, place=place, items=items)[0].item_id
+    assert first not in {
+        one.item_id for one in with_rules(shop, never=(first,)).show(user, place=place, items=items)
+    }
+    dear = with_rules(shop, price_to=9.0)
+    price = np.where(np.array(desk.shelf.ids) == first, 10.0, 5.0)
+    dear._desk = replace(desk, shelf=replace(desk.shelf, price=price))
+    assert first not in {one.item_id for one in dear.show(user, place=place, items=items)}
+
+
 def test_rules_that_leave_nothing_leave_empty_lists(shop: Shop, tmp_path: Path) -> None:
     """The shop names no prices of its items, so that they are banned one by one."""
     nothing = {"never": shop.recommend.desk.shelf.ids}

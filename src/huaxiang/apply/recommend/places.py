@@ -16,6 +16,7 @@ from huaxiang.apply.recommend.again import due
 from huaxiang.apply.recommend.desk import Desk
 from huaxiang.apply.recommend.learn import Order
 from huaxiang.apply.recommend.past import COLUMNS, Floats, Ints, Past
+from huaxiang.apply.recommend.rules import items_allowed
 from huaxiang.apply.recommend.sources import candidates
 from huaxiang.apply.recommend.table import Candidates, table_of
 from huaxiang.errors import ModelError
@@ -57,14 +58,15 @@ def show_list(desk: Desk, past: Past, rules: RecommendSettings, *, place: str, c
     ]
 
 
-def show_again(desk: Desk, past: Past, count: int) -> list[Shown]:
+def show_again(desk: Desk, past: Past, rules: RecommendSettings, count: int) -> list[Shown]:
     """What they bought before, by how likely it is due."""
     found = due(desk.learned.timing, past.purchases(), desk.shelf, desk.learned.day)
     order = found.indices[np.argsort(-found.data, kind="stable")]
     chance = dict(zip(found.indices.tolist(), found.data.tolist(), strict=True))
     bought = past.purchases()
     last = {int(item): int(day) for item, day in zip(bought.item, bought.day, strict=True)}  # by time: the last stays
-    listed = [int(item) for item in order if desk.shelf.listed[item]][:count]
+    may = items_allowed(desk.shelf, rules)
+    listed = [int(item) for item in order if may[item]][:count]
     made = [_shown(desk, item, chance[item], "again", item, chance[item]) for item in listed]
     today = desk.learned.day
     return [
@@ -72,7 +74,7 @@ def show_again(desk: Desk, past: Past, count: int) -> list[Shown]:
     ]
 
 
-def show_beside(desk: Desk, place: str, items: Sequence[str], count: int) -> list[Shown]:
+def show_beside(desk: Desk, place: str, items: Sequence[str], rules: RecommendSettings, count: int) -> list[Shown]:
     """What is similar to the item looked at (item), or goes with the basket (goes)."""
     known = {name: at for at, name in enumerate(desk.shelf.ids)}
     asked = [known[name] for name in items if name in known]
@@ -80,7 +82,7 @@ def show_beside(desk: Desk, place: str, items: Sequence[str], count: int) -> lis
         raise ModelError("recommend.no_item", items=", ".join(items) or "-")
     near = _beside(desk, asked, place)
     near[asked] = 0.0
-    near[~desk.shelf.listed] = 0.0
+    near[~items_allowed(desk.shelf, rules)] = 0.0
     order = np.argsort(-near, kind="stable")[:count]
     made = []
     for item in order[near[order] > 0]:

@@ -115,10 +115,10 @@ class Recommend:
         desk, rules = self.desk, self.settings.recommend
         count = count or rules.count
         if place in ("item", "goes"):
-            return show_beside(desk, place, items, count)
+            return show_beside(desk, place, items, rules, count)
         past = read_past(self.lake, desk.shelf, user_id=user_id)
         if place == "again":
-            return show_again(desk, past, count)
+            return show_again(desk, past, rules, count)
         return show_list(desk, past, rules, place=place, count=count, seed=self.settings.train.seed)
 
 

@@ -27,16 +27,21 @@ class Lists:
     propensity: Floats
 
 
+def items_allowed(shelf: Shelf, rules: RecommendSettings) -> np.ndarray:
+    """(V,) which items may be shown to anybody, at any place: in stock, within the prices, not banned. An unknown price is within."""
+    kept = shelf.listed.copy()
+    if rules.price_from is not None:
+        kept &= ~(shelf.price < rules.price_from)
+    if rules.price_to is not None:
+        kept &= ~(shelf.price > rules.price_to)
+    if rules.never:
+        kept &= ~np.isin(np.array(shelf.ids, dtype=str), rules.never)
+    return kept
+
+
 def allowed(table: Candidates, shelf: Shelf, rules: RecommendSettings, *, owned: Ints, drop_owned: bool) -> np.ndarray:
     """(N,) which candidates may be shown; owned: (M,) sorted keys user × V + item of what was bought."""
-    kept = shelf.listed[table.item].copy()
-    price = shelf.price[table.item]
-    if rules.price_from is not None:
-        kept &= ~(price < rules.price_from)
-    if rules.price_to is not None:
-        kept &= ~(price > rules.price_to)
-    if rules.never:
-        kept &= ~np.isin(table.item, [place for place, name in enumerate(shelf.ids) if name in set(rules.never)])
+    kept = items_allowed(shelf, rules)[table.item]
     if drop_owned and len(owned):
         kept &= ~np.isin(table.user * len(shelf) + table.item, owned)
     return kept

@@ -31,7 +31,8 @@ MOST = 99.0  # told of one that is no candidate any more
 @dataclass(frozen=True)
 class Shown:
     """One item at one place. source: what proposed it most; because: the item of the customer's past that speaks for it most ("" : none
-    does), without which its score falls by `fall`; bought_ago: days since it was bought (None: never)."""
+    does), without which its score falls by `fall`; bought_ago: days since it was bought (None: never); chance, propensity: whether exploration put
+    it there, and with which chance it stands there (log it: estimates of another list need it); as_of, version: what was known, and what listed it."""
 
     item_id: str
     title: str
@@ -42,20 +43,29 @@ class Shown:
     fall: float
     bought_ago: int | None
     due: float | None
+    chance: bool = False
+    propensity: float = 1.0
+    as_of: str = ""
+    version: str = ""
 
 
-def show_list(desk: Desk, past: Past, rules: RecommendSettings, *, place: str, count: int, seed: int) -> list[Shown]:
+def show_list(
+    desk: Desk, past: Past, rules: RecommendSettings, *, place: str, count: int, seed: Sequence[int]
+) -> list[Shown]:
     """For you (home), or what they do not know yet (email): the list of the one customer of `past`, with its reasons."""
     if place == "email":
         rules = rules.model_copy(update={"per_category": 1})
     new = place == "email" or desk.drop_owned
     table, score, lists = desk.lists(past, rules, new=new, count=count, seed=seed)
-    rows = lists.row[0][lists.row[0] >= 0]
+    stand = lists.row[0] >= 0
+    rows = lists.row[0][stand]
     cited, fall = _reasons(desk, past, table, score, rows, desk.orders["new" if new else "any"])
-    return [
+    made = [
         _shown(desk, int(table.item[row]), float(score[row]), _source(table, row), int(one), float(less), table, row)
         for row, one, less in zip(rows, cited, fall, strict=True)
     ]
+    drawn = zip(made, lists.chance[0][stand], lists.propensity[0][stand], strict=True)
+    return [replace(one, chance=bool(chance), propensity=float(share)) for one, chance, share in drawn]
 
 
 def show_again(desk: Desk, past: Past, rules: RecommendSettings, count: int) -> list[Shown]:
@@ -111,7 +121,7 @@ def _shown(
         ago, due = (int(days) if days < 9_000 else None), (float(chance) if chance > 0 else None)
     return Shown(
         desk.shelf.ids[item], desk.shelf.title[item], score, source, desk.shelf.ids[cited] if cited >= 0 else "",
-        desk.shelf.title[cited] if cited >= 0 else "", fall, ago, due,
+        desk.shelf.title[cited] if cited >= 0 else "", fall, ago, due, as_of=desk.as_of, version=desk.version,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ All customers at once, a place of the list at a time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,7 @@ def allowed(table: Candidates, shelf: Shelf, rules: RecommendSettings, *, owned:
 
 
 def arrange(
-    table: Candidates, score: Floats, shelf: Shelf, rules: RecommendSettings, *, count: int, seed: int
+    table: Candidates, score: Floats, shelf: Shelf, rules: RecommendSettings, *, count: int, seed: int | Sequence[int]
 ) -> Lists:
     """The lists: at each place the candidate of the greatest score less `variety` times how alike it is to what stands above,
     no more than `per_category` of one category; with chance `explore` the place is drawn from the rest of the pool instead.

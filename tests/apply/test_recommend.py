@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from huaxiang.apply.recommend.again import due, fit_timing
 from huaxiang.apply.recommend.exam import choose_order, take_exam
 from huaxiang.apply.recommend.learn import Look, look_back
 from huaxiang.apply.recommend.past import PURCHASE, Past, Shelf, day_of, read_past, read_shelf
+from huaxiang.apply.recommend.recommend import Recommend
 from huaxiang.apply.recommend.rules import allowed, arrange
 from huaxiang.apply.recommend.show import exam_notes
 from huaxiang.apply.recommend.sources import candidates, learn_sources
@@ -337,3 +340,57 @@ def test_shops_it_cannot_learn_from_say_so(tmp_path: Path) -> None:
     with Shop.open(tmp_path / "bare") as bare, pytest.raises(ShopError) as error:
         bare.recommend.train()
     assert isinstance(error.value, HuaxiangError) and "huaxiang run" in error.value.mend()
+
+
+def with_rules(shop: Shop, **rules: object) -> Recommend:
+    """What the shop would show by other rules, nothing learned anew."""
+    settings = shop.settings.model_copy(update={"recommend": shop.settings.recommend.model_copy(update=rules)})
+    return Recommend(shop.lake, settings, shop.folder / "models")
+
+
+@pytest.mark.parametrize(("place", "items"), [("home", []), ("again", []), ("email", []), ("item", ["i4"]), ("goes", ["i4"])])  # fmt: skip
+def test_what_is_banned_or_too_dear_is_shown_at_no_place(shop: Shop, place: str, items: list[str]) -> None:
+    user, desk = shop.pseudonym("c3"), shop.recommend.desk
+    first = shop.recommend.show(user, place=place, items=items)[0].item_id
+    assert first not in {one.item_id for one in with_rules(shop, never=(first,)).show(user, place=place, items=items)}
+    dear = with_rules(shop, price_to=9.0)
+    price = np.where(np.array(desk.shelf.ids) == first, 10.0, 5.0)
+    dear._desk = replace(desk, shelf=replace(desk.shelf, price=price))
+    assert first not in {one.item_id for one in dear.show(user, place=place, items=items)}
+
+
+def test_exploration_draws_anew_for_each_customer_and_moment_and_says_with_which_chance(shop: Shop) -> None:
+    """Explore .3: of 10 places of 60 customers, .3 × (1 − 1 / options) are drawn by chance, at other places for others and at other moments."""
+    explored = with_rules(shop, explore=0.3)
+    moment = datetime(2025, 7, 1, 9)
+    drawn = []
+    for customer in range(60):
+        shown = explored.show(shop.pseudonym(f"c{customer}"), now=moment)
+        drawn.append([one.chance for one in shown])
+        # drawn instead of the best: .3 over what was free; the best: .7 and its share of the draws. Free: 60 at the most, one or more
+        assert all(0 < one.propensity <= 0.15 if one.chance else 0.7 < one.propensity <= 1 for one in shown)
+    assert np.mean(drawn) == pytest.approx(0.29, abs=0.06)  # a standard error of .0185
+    assert len({tuple(row) for row in drawn}) > 20
+    user = shop.pseudonym("c3")
+    at = [[one.item_id for one in explored.show(user, now=moment + timedelta(minutes=n))] for n in range(10)]
+    assert len({tuple(row) for row in at}) > 5
+    assert at[0] == [one.item_id for one in explored.show(user, now=moment)], "one moment, one list"
+
+
+@pytest.mark.parametrize(("place", "items"), [("home", []), ("again", []), ("item", ["i4"]), ("goes", ["i4"])])
+def test_whatever_is_shown_says_what_was_known_and_what_listed_it(shop: Shop, place: str, items: list[str]) -> None:
+    desk = shop.recommend.desk
+    shown = shop.recommend.show(shop.pseudonym("c3"), place=place, items=items)
+    assert {(one.as_of, one.version, one.propensity) for one in shown} == {(desk.as_of, desk.version, 1.0)}
+    assert desk.version and desk.as_of == str(shop.lake.note("build")["as_of"])[:10]
+
+
+def test_rules_that_leave_nothing_leave_empty_lists(shop: Shop, tmp_path: Path) -> None:
+    """The shop names no prices of its items, so that they are banned one by one."""
+    nothing = {"never": shop.recommend.desk.shelf.ids}
+    none = with_rules(shop, **nothing)
+    assert none.show(shop.pseudonym("c3")) == [] == none.show(shop.pseudonym("c3"), place="email")
+    assert none.show("nobody at all") == []
+    with Shop.open(shutil.copytree(shop.folder, tmp_path / "copy", symlinks=True)) as copy:
+        with_rules(copy, **nothing).train()
+        assert copy.lake.rows(TABLE) == 0

@@ -181,15 +181,42 @@ def test_a_rule_of_the_shop_decides_with_its_reason_code(folder: Path) -> None:
 
 def test_nothing_after_as_of_may_move_a_score(folder: Path) -> None:
     with Shop.open(folder, environ={}) as shop:
-        guard = Guard(shop.lake, shop.settings)
-        guard.score(as_of=date(2025, 6, 3))
-        before = scores(shop)
-        assert all(before[user]["orders"] == 0 if user in before else True for user in RING)
-        assert all(row["fake_orders"] == 0 for row in before.values())
-        guard.score(as_of=date(2025, 6, 4))  # the ring bought on the third, and is known the day after
-        after = scores(shop)
-        assert all(after[user]["orders"] == 1 for user in RING)
-        guard.score()
+        names = {shop.pseudonyms().of(name): name for name in RING}
+
+        def orders_and_risk(day: date) -> tuple[dict[str, float], float]:
+            with assess(shop.engine, shop.guard._sources(), day, seed=1) as found:
+                rows = zip(found.signals.user_ids.to_pylist(), found.signals.of("orders"), strict=True)
+                return {names[user]: count for user, count in rows if user in names}, found.risks.scores[:, 0].max()
+
+        before, risk = orders_and_risk(date(2025, 6, 3))
+        assert not any(before.values()) and risk == 0
+        after, _ = orders_and_risk(date(2025, 6, 4))  # the ring bought on the third, and is known the day after
+        assert after == dict.fromkeys(RING, 1)
+
+
+def test_another_day_is_answered_and_writes_nothing(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy", symlinks=True)
+    with Shop.open(copy, environ={}) as shop:
+        case = shop.guard.score().cases[0]
+        shop.guard.verdict(case.case_id, "fraud", now=NOW)
+        shop.guard.score()
+        kept, report = shop.lake.manifest(), (copy / "reports" / "guard.json").read_text(encoding="utf-8")
+        past = shop.guard.score(as_of=date(2025, 6, 5))
+        # one order each of the ring is no more than chance would have; the verdict was not known then
+        assert not past.written and past.decided == 0 and past.fake_orders["orders"] < 32
+        assert shop.lake.manifest() == kept and (copy / "reports" / "guard.json").read_text(encoding="utf-8") == report
+
+
+def test_fake_orders_of_before_the_window_stay_held(folder: Path, tmp_path: Path) -> None:
+    """Thirty days before July hold the ring's orders of 3, 10, 17, 24 June; ten days those of 24 June alone."""
+    copy = shutil.copytree(folder, tmp_path / "copy", symlinks=True)
+    with Shop.open(copy, environ={}) as shop:
+        shop.guard.score()
+        short = shop.settings.model_copy(update={"guard": shop.settings.guard.model_copy(update={"days": 10})})
+        found = Guard(shop.lake, short).score()
+        days = shop.engine.rows(f"SELECT day, count(*) AS n FROM ({shop.engine.sql(shop.lake.table('guard.fake_orders'))}) GROUP BY 1 ORDER BY 1")  # fmt: skip
+        assert [(row["day"].day, row["n"]) for row in days][:3] == [(3, 8), (10, 8), (17, 8)]
+        assert found.fake_orders["orders"] == sum(row["n"] for row in days)
 
 
 def test_what_was_done_months_ago_is_still_told_unless_the_shop_looks_back_less(folder: Path, tmp_path: Path) -> None:
@@ -198,7 +225,7 @@ def test_what_was_done_months_ago_is_still_told_unless_the_shop_looks_back_less(
     with Shop.open(copy, environ={}) as shop:
         found = Guard(shop.lake, shop.settings).score(as_of=later)
         assert found.days == 365 and found.fake_orders["orders"] == 32
-        assert all(row["coupon_farm"] > 0.6 for name, row in scores(shop).items() if name in FARM)
+        assert found.risks["coupon_farm"]["above"] == len(FARM)
         short = shop.settings.model_copy(update={"guard": shop.settings.guard.model_copy(update={"days": 90})})
         with pytest.raises(GuardError, match="90 days"):
             Guard(shop.lake, short).score(as_of=later)

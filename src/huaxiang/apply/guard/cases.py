@@ -82,12 +82,16 @@ def overrule(decisions: Decisions, found: Assessment, decided: Sequence[Case]) -
         at = place.get(case.user_id)
         if at is None:
             continue
-        new = {reason.code for reason in found.risks.reasons(at)} - set(case.reasons)
         if case.verdict == "fraud":
             action[at], by[at] = ACTIONS.index("block"), BY_VERDICT
-        elif not new:
+        elif not has_new_reasons(found, at, case):
             action[at], by[at] = ACTIONS.index("allow"), BY_VERDICT
     return Decisions(action, by, decisions.matched)
+
+
+def has_new_reasons(found: Assessment, at: int, case: Case) -> bool:
+    """Whether something speaks against the customer at place `at` that the case did not know."""
+    return bool({reason.code for reason in found.risks.reasons(at)} - set(case.reasons))
 
 
 def open_cases(

@@ -26,7 +26,7 @@ class RingRow:
 class GuardReport:
     """risks: name -> above (customers at review_at or more), some (above 0), most (largest score); actions: name -> customers;
     rules: name -> matched, decided; fake_orders: orders, users, amount; missing: signals this shop records nothing for; learned: see learn.py;
-    days: of the window."""
+    days: of the window; written: whether the lake was renewed by it (not for a day other than the build's)."""
 
     as_of: date
     users: int
@@ -45,6 +45,7 @@ class GuardReport:
     definition: str
     model: str | None
     days: int
+    written: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; of the cases the SHOWN riskiest, without what a model learns from."""

@@ -18,14 +18,15 @@ import pyarrow as pa
 
 from huaxiang.apply.guard.assess import KNOWN, Assessment, assess
 from huaxiang.apply.guard.cases import QUEUE, VERDICTS, Case, open_cases, overrule, read_cases, to_arrow
+from huaxiang.apply.guard.fakes import hold_fakes
 from huaxiang.apply.guard.found import DryRun, GuardReport, RingRow, Trial
 from huaxiang.apply.guard.learn import Learned, learn
-from huaxiang.apply.guard.risks import REASONS, RISKS, definition, fake_orders_sql
+from huaxiang.apply.guard.risks import REASONS, RISKS, definition
 from huaxiang.apply.guard.rules import ACTIONS, Decisions, check_rules, decide
 from huaxiang.apply.guard.signals import SIGNALS
 from huaxiang.apply.guard.ties import KINDS
 from huaxiang.apply.guard.window import Sources
-from huaxiang.engine import Lake, Step
+from huaxiang.engine import Lake
 from huaxiang.engine.duck import quote
 from huaxiang.errors import GuardError
 from huaxiang.models.metrics import Floats
@@ -50,12 +51,16 @@ class Guard:
     def score(self, *, as_of: date | None = None) -> GuardReport:
         """Score every customer of the last `days` ([guard], a year) before `as_of` (default: the last build's), decide, and renew the queue.
 
+        as_of: another day than the build's is answered by what was known then, verdicts too, and nothing is written
         raises: GuardError where the shop is not built or nobody did anything in the window; DefinitionError for a rule not well written
         """
         check_rules(self.settings.guard.rules)
         seed, rules, days = self.settings.train.seed, self.settings.guard.rules, self.settings.guard.days
         built = self._as_of()
         day, cases = as_of or built, read_cases(self.lake)
+        live = day == built
+        if not live:
+            cases = [case for case in cases if case.decided_at is not None and case.decided_at.date() < day]
         with (
             self.progress.task("guard", "risks"),
             assess(self.lake.engine, self._sources(), day, seed=seed, days=days) as found,
@@ -73,15 +78,19 @@ class Guard:
             )  # fmt: skip
             kept = {case.case_id for case in decided}
             fresh = [case for case in fresh if case.case_id not in kept]
-            with self.lake.step("guard") as step:
-                step.replace(SCORES, _scores(found, decisions, learned, taught))
-                step.replace(RINGS, _ring_rows(found))
-                step.replace(FAKES, fake_orders_sql(found.orders))
-                step.replace(QUEUE, to_arrow([*decided, *fresh]))
-                step.note["as_of"] = day.isoformat()
-                step.note["versions"] = {"definition": definition(), "model": taught.version}
-                report = self._report(step, found, decisions, taught, fresh, decided)
-        if self.save is not None:
+            before = self.lake.engine.sql(self.lake.table(FAKES)) if live and self.lake.has(FAKES) else ""
+            fakes = hold_fakes(self.lake.engine, found, decided, before=before, days=days)
+            report = self._report(fakes, found, decisions, taught, fresh, decided, written=live)
+            if live:
+                with self.lake.step("guard") as step:
+                    step.replace(SCORES, _scores(found, decisions, learned, taught))
+                    step.replace(RINGS, _ring_rows(found))
+                    step.replace(FAKES, f"SELECT * FROM {fakes}")
+                    step.replace(QUEUE, to_arrow([*decided, *fresh]))
+                    step.note["as_of"] = day.isoformat()
+                    step.note["versions"] = {"definition": definition(), "model": taught.version}
+            self.lake.engine.drop(fakes)
+        if live and self.save is not None:
             self.save(report.to_json())
         log.info("guard: %d customers, %d cases", len(found), len(fresh))
         return report
@@ -154,7 +163,7 @@ class Guard:
         return Sources(events, users, sql("clean.identifiers"), sql("clean.relations"), sql("identity.links"))
 
     def _report(
-        self, step: Step, found: Assessment, decisions: Decisions, taught: Learned, fresh: list[Case], decided: list[Case]
+        self, held: str, found: Assessment, decisions: Decisions, taught: Learned, fresh: list[Case], decided: list[Case], *, written: bool
     ) -> GuardReport:  # fmt: skip
         rules = self.settings.guard.rules
         scores = found.risks.scores
@@ -163,14 +172,14 @@ class Guard:
             for at, name in enumerate(RISKS)
         }  # fmt: skip
         effect = {name: {"matched": int(decisions.matched[:, at].sum()), "decided": int(np.sum(decisions.by == at))} for at, name in enumerate(rules)}  # fmt: skip
-        fakes = self.lake.engine.rows(f"SELECT count(*) AS orders, count(DISTINCT user_id) AS users, coalesce(sum(amount), 0) AS amount FROM ({self.lake.engine.sql(step.table(FAKES))})")[0]  # fmt: skip
+        fakes = self.lake.engine.rows(f"SELECT count(*) AS orders, count(DISTINCT user_id) AS users, coalesce(sum(amount), 0) AS amount FROM {held}")[0]  # fmt: skip
         rings = [RingRow(at, int(found.rings.users[at]), float(found.rings.density[at]), {kind: int(found.rings.kinds[at, k]) for k, kind in enumerate(KINDS) if found.rings.kinds[at, k]}) for at in range(min(len(found.rings), 20))]  # fmt: skip
         missing = tuple(name for at, name in enumerate(SIGNALS) if np.isnan(found.signals.values[:, at]).all())
         orders = int(found.signals.of("orders").sum())
         return GuardReport(
             found.window.as_of, len(found), orders, risks, decisions.count(), effect, {name: float(value) for name, value in fakes.items()}, len(found.rings), tuple(rings),
             len(found.ties.user), missing, tuple(fresh), len(decided), {"fraud": taught.fraud, "fine": taught.fine, "by_score": taught.by_score, "by_model": taught.by_model, "sd": taught.sd, "used": taught.model is not None},
-            definition(), taught.version, self.settings.guard.days,
+            definition(), taught.version, self.settings.guard.days, written,
         )  # fmt: skip
 
 

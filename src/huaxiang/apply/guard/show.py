@@ -41,6 +41,8 @@ def show_guard(found: GuardReport, console: Console, lang: Lang, *, rules: Rules
     if found.missing:
         console.print(words("guard.show.missing", names=", ".join(found.missing)), style="dim", highlight=False)
     show_cases(found.cases, console, lang, rules=rules)
+    if not found.written:
+        console.print(words("guard.show.not_written", as_of=found.as_of), style="yellow", highlight=False)
 
 
 def _actions(actions: Mapping[str, int], words: Words, numbers: Numbers) -> str:

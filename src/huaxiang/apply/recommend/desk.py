@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ class Desk:
     as_of: str
 
     def lists(
-        self, past: Past, rules: RecommendSettings, *, new: bool, count: int, seed: int
+        self, past: Past, rules: RecommendSettings, *, new: bool, count: int, seed: int | Sequence[int]
     ) -> tuple[Candidates, Floats, Lists]:
         """Candidates, scores and lists of all customers of `past`."""
         scores = candidates(self.learned, past, self.shelf)

@@ -50,6 +50,8 @@ class Order:
 
     def score(self, table: Candidates) -> Floats:
         """(N,) the higher, the further up."""
+        if not len(table.user):
+            return np.zeros(0)
         ranked = self.ranker.score(table.values)
         if not self.lead:
             return ranked

@@ -16,6 +16,7 @@ from huaxiang.apply.recommend.again import due
 from huaxiang.apply.recommend.desk import Desk
 from huaxiang.apply.recommend.learn import Order
 from huaxiang.apply.recommend.past import COLUMNS, Floats, Ints, Past
+from huaxiang.apply.recommend.rules import items_allowed
 from huaxiang.apply.recommend.sources import candidates
 from huaxiang.apply.recommend.table import Candidates, table_of
 from huaxiang.errors import ModelError
@@ -30,7 +31,8 @@ MOST = 99.0  # told of one that is no candidate any more
 @dataclass(frozen=True)
 class Shown:
     """One item at one place. source: what proposed it most; because: the item of the customer's past that speaks for it most ("" : none
-    does), without which its score falls by `fall`; bought_ago: days since it was bought (None: never)."""
+    does), without which its score falls by `fall`; bought_ago: days since it was bought (None: never); chance, propensity: whether exploration put
+    it there, and with which chance it stands there (log it: estimates of another list need it); as_of, version: what was known, and what listed it."""
 
     item_id: str
     title: str
@@ -41,30 +43,40 @@ class Shown:
     fall: float
     bought_ago: int | None
     due: float | None
+    chance: bool = False
+    propensity: float = 1.0
+    as_of: str = ""
+    version: str = ""
 
 
-def show_list(desk: Desk, past: Past, rules: RecommendSettings, *, place: str, count: int, seed: int) -> list[Shown]:
+def show_list(
+    desk: Desk, past: Past, rules: RecommendSettings, *, place: str, count: int, seed: Sequence[int]
+) -> list[Shown]:
     """For you (home), or what they do not know yet (email): the list of the one customer of `past`, with its reasons."""
     if place == "email":
         rules = rules.model_copy(update={"per_category": 1})
     new = place == "email" or desk.drop_owned
     table, score, lists = desk.lists(past, rules, new=new, count=count, seed=seed)
-    rows = lists.row[0][lists.row[0] >= 0]
+    stand = lists.row[0] >= 0
+    rows = lists.row[0][stand]
     cited, fall = _reasons(desk, past, table, score, rows, desk.orders["new" if new else "any"])
-    return [
+    made = [
         _shown(desk, int(table.item[row]), float(score[row]), _source(table, row), int(one), float(less), table, row)
         for row, one, less in zip(rows, cited, fall, strict=True)
     ]
+    drawn = zip(made, lists.chance[0][stand], lists.propensity[0][stand], strict=True)
+    return [replace(one, chance=bool(chance), propensity=float(share)) for one, chance, share in drawn]
 
 
-def show_again(desk: Desk, past: Past, count: int) -> list[Shown]:
+def show_again(desk: Desk, past: Past, rules: RecommendSettings, count: int) -> list[Shown]:
     """What they bought before, by how likely it is due."""
     found = due(desk.learned.timing, past.purchases(), desk.shelf, desk.learned.day)
     order = found.indices[np.argsort(-found.data, kind="stable")]
     chance = dict(zip(found.indices.tolist(), found.data.tolist(), strict=True))
     bought = past.purchases()
     last = {int(item): int(day) for item, day in zip(bought.item, bought.day, strict=True)}  # by time: the last stays
-    listed = [int(item) for item in order if desk.shelf.listed[item]][:count]
+    may = items_allowed(desk.shelf, rules)
+    listed = [int(item) for item in order if may[item]][:count]
     made = [_shown(desk, item, chance[item], "again", item, chance[item]) for item in listed]
     today = desk.learned.day
     return [
@@ -72,7 +84,7 @@ def show_again(desk: Desk, past: Past, count: int) -> list[Shown]:
     ]
 
 
-def show_beside(desk: Desk, place: str, items: Sequence[str], count: int) -> list[Shown]:
+def show_beside(desk: Desk, place: str, items: Sequence[str], rules: RecommendSettings, count: int) -> list[Shown]:
     """What is similar to the item looked at (item), or goes with the basket (goes)."""
     known = {name: at for at, name in enumerate(desk.shelf.ids)}
     asked = [known[name] for name in items if name in known]
@@ -80,7 +92,7 @@ def show_beside(desk: Desk, place: str, items: Sequence[str], count: int) -> lis
         raise ModelError("recommend.no_item", items=", ".join(items) or "-")
     near = _beside(desk, asked, place)
     near[asked] = 0.0
-    near[~desk.shelf.listed] = 0.0
+    near[~items_allowed(desk.shelf, rules)] = 0.0
     order = np.argsort(-near, kind="stable")[:count]
     made = []
     for item in order[near[order] > 0]:
@@ -109,7 +121,7 @@ def _shown(
         ago, due = (int(days) if days < 9_000 else None), (float(chance) if chance > 0 else None)
     return Shown(
         desk.shelf.ids[item], desk.shelf.title[item], score, source, desk.shelf.ids[cited] if cited >= 0 else "",
-        desk.shelf.title[cited] if cited >= 0 else "", fall, ago, due,
+        desk.shelf.title[cited] if cited >= 0 else "", fall, ago, due, as_of=desk.as_of, version=desk.version,
     )  # fmt: skip
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -105,21 +106,37 @@ class Recommend:
         found = self.lake.note(STEP).get("exam")
         return Exam(**found) if found else None
 
-    def show(self, user_id: str, *, place: str = "home", items: Sequence[str] = (), count: int = 0) -> list[Shown]:
+    def show(
+        self,
+        user_id: str,
+        *,
+        place: str = "home",
+        items: Sequence[str] = (),
+        count: int = 0,
+        now: datetime | None = None,
+    ) -> list[Shown]:
         """What to show one customer (a pseudonym; one without a past gets what is popular now in the shop).
 
-        place: one of PLACES; items: the item looked at, or the basket, for `item` and `goes`
+        place: one of PLACES; items: the item looked at, or the basket, for `item` and `goes`; now: the moment asked (default: this one), which
+        decides what exploration draws: another one at the next moment, and for the next customer
         """
         if place not in PLACES:
             raise ModelError("recommend.place", place=place, known=", ".join(PLACES))
         desk, rules = self.desk, self.settings.recommend
         count = count or rules.count
         if place in ("item", "goes"):
-            return show_beside(desk, place, items, count)
+            return show_beside(desk, place, items, rules, count)
         past = read_past(self.lake, desk.shelf, user_id=user_id)
         if place == "again":
-            return show_again(desk, past, count)
-        return show_list(desk, past, rules, place=place, count=count, seed=self.settings.train.seed)
+            return show_again(desk, past, rules, count)
+        seed = _drawn_by(self.settings.train.seed, user_id, now or datetime.now(UTC))
+        return show_list(desk, past, rules, place=place, count=count, seed=seed)
+
+
+def _drawn_by(seed: int, user_id: str, now: datetime) -> tuple[int, int]:
+    """What exploration draws from: the shop's seed, this customer and this moment."""
+    said = hashlib.sha256(f"{user_id} {now.isoformat()}".encode()).digest()
+    return seed, int.from_bytes(said[:8], "big")
 
 
 def _fresh(look: Look, past: Past, items: int) -> Look:

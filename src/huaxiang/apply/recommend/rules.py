@@ -5,6 +5,7 @@ All customers at once, a place of the list at a time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,29 +28,37 @@ class Lists:
     propensity: Floats
 
 
+def items_allowed(shelf: Shelf, rules: RecommendSettings) -> np.ndarray:
+    """(V,) which items may be shown to anybody, at any place: in stock, within the prices, not banned. An unknown price is within."""
+    kept = shelf.listed.copy()
+    if rules.price_from is not None:
+        kept &= ~(shelf.price < rules.price_from)
+    if rules.price_to is not None:
+        kept &= ~(shelf.price > rules.price_to)
+    if rules.never:
+        kept &= ~np.isin(np.array(shelf.ids, dtype=str), rules.never)
+    return kept
+
+
 def allowed(table: Candidates, shelf: Shelf, rules: RecommendSettings, *, owned: Ints, drop_owned: bool) -> np.ndarray:
     """(N,) which candidates may be shown; owned: (M,) sorted keys user × V + item of what was bought."""
-    kept = shelf.listed[table.item].copy()
-    price = shelf.price[table.item]
-    if rules.price_from is not None:
-        kept &= ~(price < rules.price_from)
-    if rules.price_to is not None:
-        kept &= ~(price > rules.price_to)
-    if rules.never:
-        kept &= ~np.isin(table.item, [place for place, name in enumerate(shelf.ids) if name in set(rules.never)])
+    kept = items_allowed(shelf, rules)[table.item]
     if drop_owned and len(owned):
         kept &= ~np.isin(table.user * len(shelf) + table.item, owned)
     return kept
 
 
 def arrange(
-    table: Candidates, score: Floats, shelf: Shelf, rules: RecommendSettings, *, count: int, seed: int
+    table: Candidates, score: Floats, shelf: Shelf, rules: RecommendSettings, *, count: int, seed: int | Sequence[int]
 ) -> Lists:
     """The lists: at each place the candidate of the greatest score less `variety` times how alike it is to what stands above,
     no more than `per_category` of one category; with chance `explore` the place is drawn from the rest of the pool instead.
 
     source: Carbonell & Goldstein 1998 (maximal marginal relevance)
     """
+    if not len(score):  # the rules leave nothing to anybody
+        shape = table.users, count
+        return Lists(np.full(shape, -1, np.int64), np.zeros(shape, bool), np.ones(shape))
     pool = _pool(table, score)
     users = len(pool)
     has = pool >= 0

@@ -43,6 +43,7 @@ def show_list(found: Sequence[Shown], place: str, out: Console, lang: Lang) -> N
     for place_, one in enumerate(found, 1):
         table.add_row(str(place_), one.title, one.item_id, reason(one, words, numbers))
     out.print(table, highlight=False, markup=False)
+    out.print(words("recommend.by", as_of=found[0].as_of, version=found[0].version), style="dim", highlight=False)
 
 
 def show_exam(exam: Exam, out: Console, lang: Lang) -> None:

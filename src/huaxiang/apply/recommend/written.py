@@ -35,7 +35,9 @@ def write_lists(step: Step, desk: Desk, past: Past, rules: RecommendSettings, *,
     step.replace(TABLE, SCHEMA.empty_table())
     for low in range(0, len(past.users), BLOCK):
         some = _renumbered(past, np.arange(low, min(low + BLOCK, len(past.users))))
-        table, score, lists = desk.lists(some, rules, new=desk.drop_owned, count=rules.count, seed=seed + low)
+        table, score, lists = desk.lists(
+            some, rules, new=desk.drop_owned, count=rules.count, seed=(seed, desk.learned.day, low)
+        )
         step.append(TABLE, _rows(desk, some, table, score, lists))
         advance(1)
 

@@ -26,7 +26,7 @@ from huaxiang.models.zoo.linear import LinearConfig
 
 GRID = learner_grid(binary=True)
 T_LINEAR = next(config for config in GRID if config.name == "t-linear")
-LEARNERS = (*GRID, LearnerConfig("dr-linear", "dr", LinearConfig("binary", l2=0.01), LinearConfig("number", l2=0.03)))
+LEARNERS = GRID
 
 
 def planted(n: int, *, effect: float, seed: int = 0) -> tuple[Matrix, np.ndarray, np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -47,7 +47,11 @@ def event(user: str, name: str, when: datetime, **rest) -> dict:
 
 
 def write(
-    lake: Lake, users: list[str], events: list[dict], consents: dict[str, list[str] | None] | None = None
+    lake: Lake,
+    users: list[str],
+    events: list[dict],
+    consents: dict[str, list[str] | None] | None = None,
+    more: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """The tables that campaigns read. Customers carry one feature, `active` (0, 1), by turns."""
     rows = [one | {"event_id": f"e{n}", "received_at": one["ts"], "row_hash": n} for n, one in enumerate(events)]
@@ -66,6 +70,7 @@ def write(
             "as_of": pa.array([START.date()] * len(users)),
             "active": [n % 2 for n in range(len(users))],
             "spend_90d": [float(n % 2) for n in range(len(users))],
+            **(more or {}),
         }
     )
     consents = consents or {}

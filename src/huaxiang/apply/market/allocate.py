@@ -6,14 +6,14 @@ Up to EXACT pairs HiGHS solves it as it stands (scipy.optimize.milp). Above, its
 offers' limits, found by bisection in turns; at given prices each customer takes their best offers, and what the last price step leaves
 over is filled by worth. The relaxation's value is an upper bound, so the gap to it is known and said. source: Fisher 1981.
 
-Letters: N customers, M offers; D draws of the effects.
+Letters: N customers, M offers.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -43,7 +43,6 @@ class Allocation:
     cost: float
     bound: float
     method: str
-    interval: tuple[float, float] | None = None
     why_empty: str = ""
 
     @property
@@ -68,14 +67,12 @@ def allocate(
     eligible: Bools | None = None,
     per_user: int = 1,
     limits: Sequence[int] | None = None,
-    draws: Iterable[Floats] = (),
     exact: int = EXACT,
 ) -> Allocation:
     """The best allocation.
 
     value: (N, M) expected incremental profit of giving, cost included; cost: (N, M) or (M,) expected cost, what the budget pays
-    eligible: (N, M) or (N,) who may be given what; limits: customers an offer at most; draws: (N, M) other values that the effects may
-    have as well, for the interval of the profit (one held at a time)
+    eligible: (N, M) or (N,) who may be given what; limits: customers an offer at most
     raises: DefinitionError for a negative budget, cost or cap, or shapes that do not fit
     """
     value = np.asarray(value, dtype=float)
@@ -85,7 +82,7 @@ def allocate(
     why = _why_empty(value, cost, allowed, budget, per_user)
     if why:
         nothing = np.zeros(value.shape, dtype=bool)
-        return Allocation(nothing, 0.0, 0.0, 0.0, "none", (0.0, 0.0), why)
+        return Allocation(nothing, 0.0, 0.0, 0.0, "none", why)
     useful = allowed & (value > 0) & (cost <= budget)
     if useful.sum() <= exact:
         given, bound = _solve_exactly(value, cost, useful, budget, per_user, limits)
@@ -94,18 +91,7 @@ def allocate(
         given, bound = _solve_by_prices(value, cost, useful, budget, per_user, limits)
         method = "prices"
     profit = float(value[given].sum())
-    return Allocation(
-        given, profit, float(cost[given].sum()), max(bound, profit), method, profit_interval(given, draws)
-    )
-
-
-def profit_interval(given: Bools, draws: Iterable[Floats]) -> tuple[float, float] | None:
-    """95 % of the profit of `given` over other values that the effects may have (None: there are none)."""
-    totals = [float(draw[given].sum()) for draw in draws]
-    if not totals:
-        return None
-    low, high = np.quantile(totals, (0.025, 0.975))
-    return float(low), float(high)
+    return Allocation(given, profit, float(cost[given].sum()), max(bound, profit), method)
 
 
 def allowed_pairs(shape: tuple[int, ...], eligible: Bools | None) -> Bools:

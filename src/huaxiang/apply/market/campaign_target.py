@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from huaxiang.apply.market.offers import Offer
 from huaxiang.apply.market.policies import Policy, compare_policies
+from huaxiang.apply.market.worth import read_worth
 from huaxiang.engine import Lake
 from huaxiang.engine.duck import quote
 from huaxiang.errors import DefinitionError, ShopError
@@ -92,38 +93,34 @@ def find_asked(
         return Asked(first, basis, version, null=tuple(set(note.get("null", [])) & {""}))
     if basis != "effect":
         raise ShopError("market.no_effect")
-    found = _allocate(lake, first, spend, offers or (PLAIN,), per_user, seed)
-    asked = engine.store(f"SELECT DISTINCT user_id FROM {found[0]}")
     null = tuple(one.name for one in offers or (PLAIN,) if one.name in note.get("null", []))
+    found = _allocate(lake, first, spend, offers or (PLAIN,), null, per_user, seed)
+    asked = engine.store(f"SELECT DISTINCT user_id FROM {found[0]}")
     return Asked(asked, basis, version, found[1], null, found[0] if offers else "")
 
 
 def _allocate(
-    lake: Lake, among: str, spend: Spend, offers: Sequence[Offer], per_user: int, seed: int
+    lake: Lake, among: str, spend: Spend, offers: Sequence[Offer], null: Sequence[str], per_user: int, seed: int
 ) -> tuple[str, tuple[Policy, ...]]:
     """An engine table of user_id and offer given within the budget, and the policies compared. (N customers, M offers)
 
-    What a customer costs is the message, and the offer's worth where they are expected to buy with it.
+    What a customer costs is the message, and the offer's worth where they are expected to buy with it. What a customer brings is what
+    those of the tests bear out (worth.py).
     """
     told = [_ranked(lake, among, offer.name) for offer in offers]
-    effect, likely = (np.column_stack([_numbers(one[name]) for one in told]) for name in ("score", "likely"))
+    worth = read_worth(lake, [offer.name for offer in offers], null)
+    score, likely = (np.column_stack([_numbers(one[name]) for one in told]) for name in ("score", "likely"))
     cost = spend.cost + likely * np.array([offer.worth for offer in offers])
-    drawn = [_drawn(one) for one in told]
-
-    def draws() -> Iterator[Floats]:
-        for place in range(min(len(one) for one in drawn)):
-            yield np.column_stack([one[place] for one in drawn]) * spend.margin - cost
-
-    caps = [len(effect) if offer.most is None else offer.most for offer in offers]
+    caps = [len(score) if offer.most is None else offer.most for offer in offers]
     best, policies = compare_policies(
-        effect * spend.margin - cost,
+        worth.effects(score) * spend.margin - cost,
         cost,
         likely,
         budget=spend.budget,
         seed=seed,
         per_user=min(per_user, len(offers)),
         limits=caps if any(offer.most is not None for offer in offers) else None,
-        draws=draws,
+        interval=lambda given: worth.interval(given, score, cost, spend.margin),
     )
     if best.why_empty:
         raise ShopError(f"market.empty_{best.why_empty}", budget=spend.budget, cost=spend.cost, margin=spend.margin)
@@ -136,11 +133,11 @@ def _allocate(
 
 
 def _ranked(lake: Lake, among: str, offer: str) -> pa.Table:
-    """user_id, score, likely and draws of the offer for the customers of `among`, by user_id."""
+    """user_id, score and likely of the offer for the customers of `among`, by user_id."""
     engine = lake.engine
     ranking = engine.sql(lake.table(RANKING))
     found = engine.arrow(
-        f"SELECT user_id, score, likely, draws FROM ({ranking}) SEMI JOIN {among} USING (user_id) "
+        f"SELECT user_id, score, likely FROM ({ranking}) SEMI JOIN {among} USING (user_id) "
         f"WHERE offer = {quote(offer)} ORDER BY user_id"
     )
     if offer and not found.num_rows:
@@ -151,11 +148,3 @@ def _ranked(lake: Lake, among: str, offer: str) -> pa.Table:
 
 def _numbers(column: pa.ChunkedArray) -> Floats:
     return np.asarray(column.to_numpy(), dtype=float)
-
-
-def _drawn(told: pa.Table) -> Floats:
-    """(D, N) effects by learners fitted on customers drawn again."""
-    if not told.num_rows:
-        return np.zeros((0, 0))
-    flat = np.asarray(told["draws"].combine_chunks().flatten().to_numpy(), dtype=float)
-    return flat.reshape(told.num_rows, -1).T

@@ -1,26 +1,22 @@
-"""The allocation beside what a shop would do otherwise: random, propensity-first, send-to-all; and what each earned, where chance gave.
-
-`compare_policies` says what each is expected to earn by the model. `measure_policy` says what a choice of customers did earn, on
-customers that a test treated at random and no model was fitted on: the doubly robust mean over those chosen.
-"""
+"""The allocation beside what a shop would do otherwise: random, propensity-first, send-to-all; and what each is expected to earn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from huaxiang.apply.market.allocate import Allocation, Bools, allocate, allowed_pairs, profit_interval
+from huaxiang.apply.market.allocate import Allocation, Bools, allocate, allowed_pairs
 from huaxiang.models.metrics import Floats
 
-Draws = Callable[[], Iterable[Floats]]  # called once a policy, so that one draw at a time is held
+Interval = Callable[[Bools], tuple[float, float] | None]  # 95 % of the profit of what is given
 
 
 @dataclass(frozen=True)
 class Policy:
-    """name: optimal, random, propensity or everyone. Money is in the shop's currency; `interval`: 95 %, None without draws."""
+    """name: optimal, random, propensity or everyone. Money is in the shop's currency; `interval`: 95 %, None where it is not known."""
 
     name: str
     customers: int
@@ -44,13 +40,13 @@ def compare_policies(
     eligible: Bools | None = None,
     per_user: int = 1,
     limits: Sequence[int] | None = None,
-    draws: Draws = lambda: (),
+    interval: Interval = lambda given: None,
 ) -> tuple[Allocation, list[Policy]]:
     """The optimal allocation, and it beside the others; send-to-all ignores the budget, and says whether it is over it.
 
     propensity: (N, M) or (N,) how likely each customer responds at all; the rest as `allocate` has it
     """
-    best = allocate(value, cost, budget=budget, eligible=eligible, per_user=per_user, limits=limits, draws=draws())
+    best = allocate(value, cost, budget=budget, eligible=eligible, per_user=per_user, limits=limits)
     cost = np.broadcast_to(np.asarray(cost, dtype=float), value.shape)
     likely = np.broadcast_to(propensity[:, None] if propensity.ndim == 1 else propensity, value.shape)
     allowed = allowed_pairs(value.shape, eligible)
@@ -60,21 +56,8 @@ def compare_policies(
         "propensity": _first(likely, cost, allowed, budget, per_user, limits),
         "everyone": _first(value, cost, allowed, np.inf, per_user, None),
     }
-    found = [_policy("optimal", best.given, value, cost, budget, best.interval)]
-    for name, given in rules.items():
-        found.append(_policy(name, given, value, cost, budget, profit_interval(given, draws())))
-    return best, found
-
-
-def measure_policy(chosen: Bools, pseudo: Floats, *, margin: float, cost: float) -> tuple[float, tuple[float, float]]:
-    """Incremental profit a customer of the whole, and its 95 % interval, of treating `chosen` in a randomised test.
-
-    chosen: (N,); pseudo: (N,) doubly robust effects (uplift_learners.doubly_robust); margin: profit an outcome; cost: a treatment
-    """
-    each = np.where(chosen, pseudo * margin - cost, 0.0)
-    half = 1.96 * float(each.std(ddof=1)) / np.sqrt(len(each))
-    mean = float(each.mean())
-    return mean, (mean - half, mean + half)
+    plans = {"optimal": best.given, **rules}
+    return best, [_policy(name, given, value, cost, budget, interval(given)) for name, given in plans.items()]
 
 
 def _first(

@@ -10,9 +10,9 @@ The treatment must have been given at random: `check_balance` says whether the c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,15 @@ class Balance:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """Of the first repeat: (N,) each row's fold, and its score by the learner of that fold, which has not seen it; the learners by fold."""
+
+    fold: NDArray[Any]
+    score: Floats
+    learners: tuple[Score, ...]
+
+
+@dataclass(frozen=True)
 class UpliftReport:
     """What targeting by uplift is worth, by repeated out-of-fold ranking."""
 
@@ -66,9 +75,12 @@ class UpliftReport:
     curve: list[tuple[float, float]]  # (share of customers, incremental outcomes a customer), first repeat
     peers: dict[str, float]  # name -> qini of a plain ranking in the same folds
     per_repeat: dict[str, list[float]]  # qini and auuc of each repeat
+    held: HeldOut | None = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"is_null": self.ranking.is_null}
+        told = asdict(replace(self, held=None)) | {"is_null": self.ranking.is_null}
+        del told["held"]
+        return told
 
 
 def choose_learner(
@@ -125,26 +137,6 @@ def fit_uplift(
     return Uplift(config.name, inner, fit_learner(config, x, treated, y, seed=seed), config)
 
 
-def draw_effects(
-    config: LearnerConfig,
-    x: Matrix,
-    treated: Floats,
-    y: Floats,
-    given: Matrix,
-    *,
-    seed: int,
-    count: int = 20,
-    customer: Codes | None = None,
-) -> Iterator[Floats]:
-    """(N,) effects of `given` by the learner refitted on resampled customers, `count` times: what the effects may be as well, for the
-    interval of an allocation (`allocate(draws=…)`), one held at a time."""
-    owner = np.arange(len(y)) if customer is None else customer
-    for number in range(count):
-        drawn = np.random.default_rng([seed, number]).integers(owner.max() + 1, size=owner.max() + 1)
-        rows = np.repeat(np.arange(len(y)), np.bincount(drawn, minlength=owner.max() + 1)[owner])
-        yield fit_learner(config, x.rows(rows), treated[rows], y[rows], seed=seed)(given)
-
-
 def measure_uplift(
     x: Matrix,
     treated: Floats,
@@ -169,10 +161,12 @@ def measure_uplift(
     rankings: list[Ranking] = []
     chosen: dict[str, int] = {}
     curve: list[tuple[float, float]] = []
+    kept: HeldOut | None = None
     peers: dict[str, list[float]] = {"propensity": [], "random": []}
     for repeat in range(repeats):
         fold = split_folds(treated, y, folds, seed + repeat, customer)
         score, propensity = np.zeros(len(y)), np.zeros(len(y))
+        learners = []
         for one in range(folds):
             learn, held = fold != one, fold == one
             own = None if customer is None else np.unique(customer[learn], return_inverse=True)[1]
@@ -180,6 +174,7 @@ def measure_uplift(
                 x.rows(learn), treated[learn], y[learn], seed=seed + 1000 * repeat + one, grid=grid, customer=own
             )
             score[held] = fitted.score(x.rows(held))
+            learners.append(fitted.score)
             propensity[held] = _propensity(x, treated, y, learn, held, seed)
             chosen[fitted.learner] = chosen.get(fitted.learner, 0) + 1
             tell(f"{repeat + 1}.{one + 1} {fitted.learner}")
@@ -193,6 +188,7 @@ def measure_uplift(
             )
         if repeat == 0:
             curve = mean_curve(score, treated, y, fold)
+            kept = HeldOut(fold, score, tuple(learners))
     return UpliftReport(
         ranking=_mean_ranking(rankings),
         repeats=repeats,
@@ -205,6 +201,7 @@ def measure_uplift(
             "auuc": [one.auuc for one in rankings],
         },
         peers={name: float(np.mean(values)) for name, values in peers.items()},
+        held=kept,
     )
 
 

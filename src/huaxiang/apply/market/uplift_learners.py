@@ -3,9 +3,8 @@
     s       one model of the outcome that sees the treatment; the linear one sees its product with each column too
     t       one model an arm; their difference                            source: Künzel et al. 2019 (S-, T- and X-learner)
     x       each arm's effects imputed with the other arm's model, then learned, and weighed by the share treated
-    dr      doubly robust pseudo-outcomes, cross-fitted, then learned     source: Kennedy 2023 (DR-learner)
-    sparse  the same pseudo-outcomes, learned by a linear model that shrinks each column as far as the data ask
-            (automatic relevance determination; source: Tipping 2001, as scikit-learn has it)
+    sparse  doubly robust pseudo-outcomes, cross-fitted, then learned by a linear model that shrinks each column as far as the data ask
+            (source: Kennedy 2023, the DR-learner; automatic relevance determination; source: Tipping 2001, as scikit-learn has it)
     forest  honest causal forest on residuals (causal_forest.py)          source: Athey, Tibshirani & Wager 2019
 
 Letters: N customers, F columns.
@@ -27,7 +26,7 @@ from huaxiang.models.zoo.boosting import BoostingConfig
 from huaxiang.models.zoo.linear import LinearConfig
 from huaxiang.models.zoo.prepare import Preparation
 
-Kind = Literal["s", "t", "x", "dr", "sparse", "forest"]
+Kind = Literal["s", "t", "x", "sparse", "forest"]
 Score = Callable[[Matrix], Floats]  # (N,) effect of the treatment on the outcome, outcomes a customer
 TREATED = "treated"
 FOLDS = 5  # of cross-fitting
@@ -40,7 +39,7 @@ SPARSE_COLUMNS = 200  # the sparse learner inverts a matrix of so many
 
 @dataclass(frozen=True)
 class LearnerConfig:
-    """`outcome`: the model of the outcome; `effect`: of the effect (x, dr); `bags`: fits on resampled customers that are averaged."""
+    """`outcome`: the model of the outcome; `effect`: of the effect (x); `bags`: fits on resampled customers that are averaged."""
 
     name: str
     kind: Kind
@@ -141,13 +140,6 @@ def _fit_x(config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, seed: i
     return lambda given: share * of_control.score(given) + (1 - share) * of_treated.score(given)
 
 
-def _fit_dr(config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, seed: int) -> Score:
-    assert config.outcome is not None
-    assert config.effect is not None
-    pseudo = doubly_robust(config.outcome, x, treated, y, seed=seed)
-    return make_model(config.effect).fit(x, pseudo, seed=seed).score
-
-
 def _fit_sparse(config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, seed: int) -> Score:
     from sklearn.linear_model import ARDRegression
 
@@ -180,7 +172,6 @@ _FITS: dict[Kind, Callable[[LearnerConfig, Matrix, Floats, Floats, int], Score]]
     "s": _fit_s,
     "t": _fit_t,
     "x": _fit_x,
-    "dr": _fit_dr,
     "sparse": _fit_sparse,
     "forest": _fit_forest,
 }

@@ -22,8 +22,9 @@ from huaxiang.apply.market.consent import ASSIGNED, CONTACT, known_events
 from huaxiang.apply.market.experiment import make_matrix
 from huaxiang.apply.market.holdout import place_sql
 from huaxiang.apply.market.offers import offers_of
-from huaxiang.apply.market.uplift import Tell, draw_effects, fit_uplift, measure_uplift
-from huaxiang.apply.market.uplift_learners import LearnerConfig
+from huaxiang.apply.market.uplift import HeldOut, Tell, fit_uplift, is_binary, measure_uplift
+from huaxiang.apply.market.uplift_learners import LearnerConfig, Score, doubly_robust
+from huaxiang.apply.market.worth import TESTED, tested_rows
 from huaxiang.engine import Lake
 from huaxiang.engine.duck import quote
 from huaxiang.errors import ModelError, ShopError
@@ -43,7 +44,6 @@ TOP = 0.2  # share of customers reached, in the comparison
 NEED = 40  # redemptions to learn from, and to measure on half as many
 RESAMPLES = 1000
 ALIKE = 1.25  # campaigns whose treated a held-out customer differ by less are taken as they are
-DRAWS = 20  # learners fitted on customers drawn again, for the interval of a campaign's profit
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def find_uplift(
 ) -> dict[str, Any]:
     """Measure, then score every customer into `market.uplift`; gives what was found as JSON.
 
-    user_id, offer ("": any message), score (effect, outcomes a customer), likely (chance that a treated one responds at all), draws
-    (the effect by learners fitted on customers drawn again), basis, as_of
+    user_id, offer ("": any message), score (effect, outcomes a customer, by a learner that has not seen what they did in a test), likely
+    (chance that a treated one responds at all), basis, as_of; beside it `market.tested` (worth.py)
 
     grid: the learners to choose among (default: learner_grid)
     raises: ShopError where there is neither a campaign with hold-out nor enough redemptions
@@ -88,9 +88,10 @@ def find_uplift(
     lake.table("features")  # raises: nothing is built yet
     rows = randomised_rows(lake)
     if rows is not None:
-        found, score = _from_holdouts(lake, rows, seed, repeats, grid, tell)
+        found, score, tested = _from_holdouts(lake, rows, seed, repeats, grid, tell)
     else:
         found, score = _from_redemptions(lake, seed)
+        tested = tested_rows(pa.chunked_array([], pa.string()), "", np.zeros(0), np.zeros(0))
     as_of = str(lake.note("build").get("as_of", ""))
     found |= {"as_of": as_of, "seed": seed}
     text = json.dumps([found, lake.note("build").get("mark", "")], sort_keys=True, default=str)
@@ -98,6 +99,7 @@ def find_uplift(
     with lake.step("uplift") as step:
         loaded = lake.engine.load(score)
         step.replace(SCORES, f"SELECT *, '{found['basis']}' AS basis, '{as_of}' AS as_of FROM {loaded.get_name()}")
+        step.replace(TESTED, tested)
         step.note |= {"basis": found["basis"], "version": found["version"], "as_of": as_of}
         step.note["null"] = _null_offers(found)
         lake.engine.drop(loaded)
@@ -106,22 +108,23 @@ def find_uplift(
 
 def _from_holdouts(
     lake: Lake, rows: pa.Table, seed: int, repeats: int, grid: Sequence[LearnerConfig] | None, tell: Tell
-) -> tuple[dict[str, Any], pa.Table]:
+) -> tuple[dict[str, Any], pa.Table, pa.Table]:
     """Of any message, and of each offer that was tried by chance on enough customers, with the learner chosen for messages."""
     everyone = _everyone(lake)
-    found, scores, chosen = _learn_effect(rows, everyone, "", seed, repeats, grid, tell)
+    found, scores, tested, chosen = _learn_effect(rows, everyone, "", seed, repeats, grid, tell)
     offers: dict[str, Any] = {}
-    tables = [scores]
+    tables, tests = [scores], [tested]
     for offer in tried_offers(lake):
         own = randomised_rows(lake, offer)
         try:
             if own is None:
                 raise ModelError("market.one_arm", need=1, treated=0, control=0)
-            offers[offer], scores, _ = _learn_effect(own, everyone, offer, seed, 1, (chosen,), tell)
+            offers[offer], scores, tested, _ = _learn_effect(own, everyone, offer, seed, 1, (chosen,), tell)
             tables.append(scores)
+            tests.append(tested)
         except ModelError as error:  # too few of it: the other offers stand without it
             offers[offer] = {"why": {lang: error.what(lang) for lang in LANGS}}
-    return {"basis": "effect", **found, "offers": offers}, pa.concat_tables(tables)
+    return {"basis": "effect", **found, "offers": offers}, pa.concat_tables(tables), pa.concat_tables(tests)
 
 
 def _learn_effect(
@@ -132,33 +135,47 @@ def _learn_effect(
     repeats: int,
     grid: Sequence[LearnerConfig] | None,
     tell: Tell,
-) -> tuple[dict[str, Any], pa.Table, LearnerConfig]:
+) -> tuple[dict[str, Any], pa.Table, pa.Table, LearnerConfig]:
+    """What was found, rows of `market.uplift` and of `market.tested`, and the learner."""
     x, all_x = _features(rows, everyone)
     treated, y = (np.asarray(rows[name].to_numpy(), dtype=float) for name in ("treated", "outcome"))
     who = np.unique(rows["user_id"].to_numpy(), return_inverse=True)[1]
     report = measure_uplift(x, treated, y, seed=seed, repeats=repeats, grid=grid, customer=who, tell=tell)
     fitted = fit_uplift(x, treated, y, seed=seed, grid=grid, customer=who)
-    drawn = np.array(list(draw_effects(fitted.config, x, treated, y, all_x, seed=seed, count=DRAWS, customer=who)))
+    assert report.held is not None
+    score = _score_unseen(report.held, fitted.score, rows["user_id"], everyone["user_id"], all_x)
+    effect = doubly_robust(LinearConfig("binary" if is_binary(y) else "number", l2=0.01), x, treated, y, seed=seed)
+    tested = tested_rows(rows["user_id"], offer, report.held.score, effect)
     reached = treated == 1
     responds = make_model(LinearConfig("binary", l2=0.003)).fit(
         x.rows(reached), (y[reached] > 0).astype(float), seed=seed
     )
     campaigns = sorted(set(rows["campaign"].to_pylist()))
     found = {"campaigns": campaigns, "learner": fitted.learner, "uplift": report.to_json()}
-    return found, _scores(everyone, offer, fitted.score(all_x), responds.score(all_x), drawn), fitted.config
+    return found, _scores(everyone, offer, score, responds.score(all_x)), tested, fitted.config
 
 
-def _scores(everyone: pa.Table, offer: str, score: Floats, likely: Floats, drawn: Floats) -> pa.Table:
-    """drawn: (D, N)"""
+def _score_unseen(
+    held: HeldOut, fitted: Score, tested: pa.ChunkedArray, users: pa.ChunkedArray, all_x: Matrix
+) -> Floats:
+    """(N,) effects of all customers: of those in the test by the learner of their fold, which has not seen what they did in it."""
+    fold_of = dict(zip(tested.to_pylist(), held.fold.tolist(), strict=True))
+    fold = np.array([fold_of.get(user, -1) for user in users.to_pylist()])
+    score = np.zeros(len(fold))
+    for one, learner in ((-1, fitted), *enumerate(held.learners)):
+        mine = np.flatnonzero(fold == one)
+        if len(mine):
+            score[mine] = learner(all_x.rows(mine))
+    return score
+
+
+def _scores(everyone: pa.Table, offer: str, score: Floats, likely: Floats) -> pa.Table:
     count = everyone.num_rows
-    ends = np.arange(count + 1, dtype=np.int32) * len(drawn)
-    draws = pa.ListArray.from_arrays(ends, pa.array(drawn.T.ravel().astype(np.float32), pa.float32()))
     columns = {
         "user_id": everyone["user_id"],
         "offer": pa.array([offer] * count, pa.string()),
         "score": score,
         "likely": likely,
-        "draws": draws,
     }
     return pa.table(columns)
 
@@ -181,7 +198,7 @@ def _from_redemptions(lake: Lake, seed: int) -> tuple[dict[str, Any], pa.Table]:
     refitted = make_model(_MODELS[name]).fit(x, y, seed=seed)
     said = {"basis": "redemption", "redemption": asdict(found) | {"is_null": found.is_null}}
     likely_now = refitted.score(all_x)
-    return said, _scores(everyone, "", likely_now, likely_now, np.zeros((0, len(likely_now))))
+    return said, _scores(everyone, "", likely_now, likely_now)
 
 
 def _everyone(lake: Lake) -> pa.Table:

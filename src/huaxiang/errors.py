@@ -23,7 +23,8 @@ from huaxiang.words import Lang, Words
 
 
 class HuaxiangError(Exception):
-    """Raised on purpose. `key` finds `errors.KEY.what` and `errors.KEY.mend` in the catalogue; `values` fill their places."""
+    """Raised on purpose. `key` finds `errors.KEY.what` and `errors.KEY.mend` in the catalogue; `values` fill their places: one that is
+    a text in every language (en, zh) in that of the reader."""
 
     def __init__(self, key: str, /, **values: Any) -> None:
         self.key = key
@@ -31,10 +32,13 @@ class HuaxiangError(Exception):
         super().__init__(self.say("en"))
 
     def what(self, lang: Lang = "en") -> str:
-        return Words(lang)(f"errors.{self.key}.what", **self.values)
+        return Words(lang)(f"errors.{self.key}.what", **self._values(lang))
 
     def mend(self, lang: Lang = "en") -> str:
-        return Words(lang)(f"errors.{self.key}.mend", **self.values)
+        return Words(lang)(f"errors.{self.key}.mend", **self._values(lang))
+
+    def _values(self, lang: Lang) -> dict[str, Any]:
+        return {name: one.get(lang, one) if isinstance(one, dict) else one for name, one in self.values.items()}
 
     def say(self, lang: Lang = "en") -> str:
         return f"{self.what(lang)}\n→ {self.mend(lang)}"

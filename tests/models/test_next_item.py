@@ -290,11 +290,34 @@ def test_a_customer_is_scored_the_same_alone_and_among_others(name: str) -> None
 
 
 @pytest.mark.parametrize("name", PERSONAL)
-def test_what_came_after_changes_nothing_before(name: str) -> None:
-    """A score of a history hangs on that history alone: an event added to another customer's leaves it as it is."""
+def test_what_another_customer_did_changes_no_score(name: str) -> None:
     history = from_lists([[1, 2, 3], [4, 5]])
     more = from_lists([[1, 2, 3], [4, 5, 6, 7]])
     assert np.allclose(fitted(name).score(history)[0], fitted(name).score(more)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["by time", "leave-one-out"])
+def test_what_came_after_a_question_changes_nothing_before(name: str) -> None:
+    """Other items after the cut: what is learned from, and the histories of the questions, stay as they were; the answers do not."""
+    every = replace(EVERY, ts=(np.arange(len(EVERY.item)) - EVERY.starts[EVERY.user]) * 3600)
+    first, second = 3 * 3600, 5 * 3600
+
+    def split(some: Sequences) -> Split:
+        return leave_one_out(some) if name == "leave-one-out" else by_time(some, first, second)
+
+    plain = split(every)
+    for cut, learned in (("valid", True), ("test", False)):
+        if name == "by time":
+            after = np.asarray(every.ts) >= (first if learned else second)
+        else:
+            after = every.place < (2 if learned else 1)
+        changed = split(replace(every, item=np.where(after, (every.item + 7) % ITEMS, every.item)))
+        np.testing.assert_array_equal(changed.train.item, plain.train.item)
+        before, now = getattr(plain, cut), getattr(changed, cut)
+        np.testing.assert_array_equal(now.history.item, before.history.item)
+        assert (now.target != before.target).all()
+        if not learned:
+            np.testing.assert_array_equal(changed.valid.target, plain.valid.target)
 
 
 def test_new_item_is_foreseen_from_its_tags_alone() -> None:

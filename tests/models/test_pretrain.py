@@ -17,6 +17,7 @@ import pytest
 from huaxiang import Shop
 from huaxiang.errors import ModelError
 from huaxiang.models.behaviour_table import centred, nearest
+from huaxiang.models.card import say
 from huaxiang.models.foresight import HOME, load_foresight
 from huaxiang.models.next_item.lake import read_items, read_pieces
 from huaxiang.models.next_item.sequences import Sequences, from_lists, joined
@@ -137,13 +138,6 @@ def test_what_is_cited_for_an_item_lowers_it_when_taken_away(shop: Shop) -> None
             assert fall > 0
             cited += 1
     assert cited
-
-
-def test_items_and_customers_never_met_get_an_answer(shop: Shop) -> None:
-    found = load_foresight(shop.folder / "models", check_version(shop.lake.note("train")))
-    for history in (from_lists([[]]), from_lists([[29, 3]])):
-        listed, share = found.lists(history, 5)
-        assert listed.shape == (1, 5) and np.isfinite(share).all()
 
 
 def test_where_nothing_is_known_the_popular_come_first(shop: Shop) -> None:
@@ -297,6 +291,16 @@ def test_what_was_taken_long_ago_was_had(shop: Shop, monkeypatch: pytest.MonkeyP
     found = shop.foresee("u0", count=30)
     assert len(taken) > 1
     assert {one.item_id for one in found if one.had} == taken
+
+
+def test_why_there_is_no_model_is_said_in_the_language_of_the_reader() -> None:
+    note = {"behaviour": {"status": "skipped", "why": say("models.behaviour.why.few", need=20)}}
+    with pytest.raises(ModelError) as raised:
+        check_version(note)
+    assert "fewer than 20" in raised.value.say("en") and "不足 20 位" in raised.value.say("zh")
+    assert "fewer" not in raised.value.say("zh")
+    with pytest.raises(ModelError):
+        check_version({})
 
 
 def test_before_the_journey_foresee_says_what_to_run(tmp_path: Path) -> None:

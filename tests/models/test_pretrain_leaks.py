@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from huaxiang import Shop
 from huaxiang.models.behaviour.source import Stored
+from huaxiang.models.foresight import load_foresight
 from huaxiang.models.next_item.lake import read_items
 from huaxiang.models.next_item.sequences import from_lists
 from huaxiang.models.past import train_past
@@ -124,6 +126,20 @@ def test_declared_attributes_alone_read_the_vectors_of_the_model_of_today(shop: 
             shop, tmp_path, f"SELECT DATE '{day}' AS as_of, '{split}' AS split, 'churn' AS outcome UNION ALL {declared}"
         )
         assert version == "" and word in note["past_why"]["en"] and note["past_why"]["zh"]
+
+
+def test_items_that_training_never_met_get_an_answer(shop: Shop, tmp_path: Path) -> None:
+    with pytest.raises(UndoneError), shop.lake.step("train") as step:
+        found = load_foresight(tmp_path, pretrain(step, _brief(shop), folder=tmp_path))
+        raise UndoneError
+    new = np.flatnonzero(~found.model.network.met[:-1].numpy())
+    assert len(new) >= 10  # the last items of those held out
+    histories = from_lists([[], [int(new[0])], [3, int(new[1]), 4]])
+    for chosen in (*found.parts, "fusion"):
+        listed, share = replace(found, chosen=chosen).lists(histories, 5)
+        assert listed.shape == (3, 5) and np.isfinite(share).all() and (share >= 0).all()
+        assert all(len(set(row.tolist())) == 5 for row in listed)
+    assert np.isfinite(found.model.user_vectors(histories)).all()
 
 
 def test_customers_count_with_the_event_that_is_held_out(tmp_path: Path) -> None:

@@ -298,5 +298,5 @@ def check_version(note: Mapping[str, Any]) -> str:
     """The version of the behaviour model of the last training; raises ModelError where there is none."""
     said = note.get(TABLE, {})
     if said.get("status") != "trained":
-        raise ModelError("models.behaviour.none", why=said.get("why", {}).get("en", "-"))
+        raise ModelError("models.behaviour.none", why=said.get("why", "-"))
     return str(said["version"])

@@ -21,6 +21,7 @@ from huaxiang.apply.recommend.recommend import Recommend
 from huaxiang.apply.recommend.rules import allowed, arrange
 from huaxiang.apply.recommend.show import exam_notes
 from huaxiang.apply.recommend.sources import candidates, learn_sources
+from huaxiang.apply.recommend.store import load_desk
 from huaxiang.apply.recommend.table import Candidates, table_of
 from huaxiang.apply.recommend.written import TABLE
 from huaxiang.errors import HuaxiangError, ModelError, ShopError
@@ -312,6 +313,13 @@ def test_learned_again_it_is_the_same(shop: Shop) -> None:
     with Shop.open(shop.folder) as again:
         assert again.recommend.show(shop.pseudonym("c3")) == shop.recommend.show(shop.pseudonym("c3"))
         assert json.dumps(again.lake.note("recommend")["exam"])
+
+
+def test_as_many_items_that_are_others_are_not_taken_for_those_that_were_learned(shop: Shop) -> None:
+    desk, place = shop.recommend.desk, shop.folder / "models" / "recommend" / shop.recommend.desk.version
+    assert load_desk(place, desk.shelf).version == desk.version
+    with pytest.raises(ModelError, match="items changed"):
+        load_desk(place, replace(desk.shelf, ids=("other", *desk.shelf.ids[1:])))
 
 
 def test_a_look_back_sees_nothing_of_its_window(shop: Shop) -> None:

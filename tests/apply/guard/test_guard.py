@@ -350,6 +350,8 @@ def test_the_command_line_scores_lists_and_closes(folder: Path, capsys: pytest.C
     told = run(str(folder))
     assert "fake orders: 32" in told and "of the 365 days" in told
     listed = json.loads(run("queue", str(folder), "--json"))
+    shown = " ".join(run("queue", str(folder)).split())  # the terminal breaks long lines
+    assert f"as of {listed[0]['as_of']}, reasons {listed[0]['definition']}, model none" in shown
     assert "known" not in listed[0] and "fine" in run("verdict", str(folder), listed[0]["case_id"], "fine")
     assert len(json.loads(run("queue", str(folder), "--json"))) == len(listed) - 1
     with pytest.raises(SystemExit) as end:

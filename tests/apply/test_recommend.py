@@ -21,9 +21,12 @@ from huaxiang.apply.recommend.recommend import Recommend
 from huaxiang.apply.recommend.rules import allowed, arrange
 from huaxiang.apply.recommend.show import exam_notes
 from huaxiang.apply.recommend.sources import candidates, learn_sources
+from huaxiang.apply.recommend.store import load_desk
 from huaxiang.apply.recommend.table import Candidates, table_of
 from huaxiang.apply.recommend.written import TABLE
 from huaxiang.errors import HuaxiangError, ModelError, ShopError
+from huaxiang.features.fakes import FAKES
+from huaxiang.report.recommend import recommend_body
 from huaxiang.settings.recommend import RecommendSettings
 
 ITEMS = 30
@@ -312,6 +315,29 @@ def test_learned_again_it_is_the_same(shop: Shop) -> None:
     with Shop.open(shop.folder) as again:
         assert again.recommend.show(shop.pseudonym("c3")) == shop.recommend.show(shop.pseudonym("c3"))
         assert json.dumps(again.lake.note("recommend")["exam"])
+
+
+def test_as_many_items_that_are_others_are_not_taken_for_those_that_were_learned(shop: Shop) -> None:
+    desk, place = shop.recommend.desk, shop.folder / "models" / "recommend" / shop.recommend.desk.version
+    assert load_desk(place, desk.shelf).version == desk.version
+    with pytest.raises(ModelError, match="items changed"):
+        load_desk(place, replace(desk.shelf, ids=("other", *desk.shelf.ids[1:])))
+
+
+def test_orders_held_fake_are_left_out_and_the_report_says_how_many(shop: Shop, tmp_path: Path) -> None:
+    with Shop.open(shutil.copytree(shop.folder, tmp_path / "copy", symlinks=True)) as copy:
+        user = copy.pseudonym("c3")
+        events = copy.engine.sql(copy.lake.table("ready.events"))
+        bought = copy.engine.value(f"SELECT count(*) FROM ({events}) WHERE user_id = '{user}'")
+        with copy.lake.step("guard") as step:
+            step.replace(
+                FAKES, f"SELECT DISTINCT user_id, order_id, order_key FROM ({events}) WHERE user_id = '{user}'"
+            )
+        copy.recommend.train()
+        assert copy.recommend.fakes() == {"orders": 14, "events": bought}
+        assert read_past(copy.lake, copy.recommend.desk.shelf, user_id=user).item.tolist() == []
+        for lang, said in (("en", f"14 orders held fake ({bought} events)"), ("zh", f"14 笔被判定为刷单的订单（{bought} 条事件）")):  # fmt: skip
+            assert said in str(recommend_body(copy.lake.note("recommend"), lang))  # type: ignore[arg-type]
 
 
 def test_a_look_back_sees_nothing_of_its_window(shop: Shop) -> None:

@@ -23,11 +23,11 @@ def recommend(
 
     with open_shop(shop) as opened:
         if not user:
-            exam = opened.recommend.train()
+            exam, fakes = opened.recommend.train(), opened.recommend.fakes()
             if as_json:
-                print_json(asdict(exam))
+                print_json(asdict(exam) | {"fake_orders": fakes})
             else:
-                show_exam(exam, out, LANG)
+                show_exam(exam, out, LANG, fakes=fakes)
             return
         found = opened.recommend.show(opened.pseudonym(user), place=place, items=item or (), count=count)
     if as_json:

@@ -10,6 +10,7 @@ zones · users · items · ready   local time; ready.users, ready.items, ready.e
 changes · renew · training what new and changed events touch: the incremental build
 slices · build             a range of users at a time → features, training, labels
 outcomes                   the same algebra looking forward
+fakes                      which events belong to an order held fake
 evidence · explain · show  the events behind a value, and its arithmetic
 spark_*                    the same tables and folds on a cluster
 """

@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from huaxiang.apply.guard.show import version_line
 from huaxiang.look import charts
 from huaxiang.look.charts import Bar
 from huaxiang.look.numbers import Numbers
@@ -40,7 +41,7 @@ def guard_body(found: Mapping[str, Any], lang: Lang, *, currency: str = "") -> M
         cases=[_case(case, words) for case in found["cases"][:CASES]],
         open=words("guard.show.cases", count=numbers.number(found["open_cases"])),
         missing=words("guard.show.missing", names=", ".join(found["missing"])) if found["missing"] else "",
-        version=words("guard.show.version", as_of=found["as_of"], definition=found["definition"], model=found["model"] or words("guard.show.none")),
+        version=version_line(found["as_of"], found["definition"], found["model"], words),
     )  # fmt: skip
 
 

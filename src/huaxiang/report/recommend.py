@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from huaxiang.apply.recommend.show import exam_notes, exam_rows
+from huaxiang.apply.recommend.show import exam_notes, exam_rows, fakes_line
 from huaxiang.look import charts
 from huaxiang.look.charts import Bar
 from huaxiang.look.numbers import Numbers
@@ -42,6 +42,7 @@ def recommend_body(found: Mapping[str, Any], lang: Lang) -> Markup:
         columns=[words(f"recommend.column.{name}") for name in ("recall", "ndcg", "new_recall", "new_ndcg", "reach")],
         rows=[(label, row) for _, label, row in exam_rows(exam, lang)],
         note=words("recommend.note"),
+        fakes=fakes_line(found.get("fakes", {"orders": 0}), words, numbers),
         beaten=" ".join(exam_notes(exam, lang)),
     )  # fmt: skip
 

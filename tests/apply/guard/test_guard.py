@@ -256,6 +256,22 @@ def test_a_dry_run_counts_by_week_and_writes_nothing(folder: Path) -> None:
         assert found.trials[0].matched == 0  # four weeks before, the returner had fewer orders
 
 
+def fakes_of(shop: Shop, user: str) -> list[list[str]]:
+    """Why each order of a customer is held fake."""
+    held = shop.engine.sql(shop.lake.table("guard.fake_orders"))
+    return [row["why"] for row in shop.engine.rows(f"SELECT why FROM ({held}) WHERE user_id = '{user}'")]
+
+
+def test_fraud_of_another_kind_makes_no_order_fake(folder: Path, tmp_path: Path) -> None:
+    """Who gives back what they bought did buy it."""
+    copy = shutil.copytree(folder, tmp_path / "copy", symlinks=True)
+    with Shop.open(copy, environ={}) as shop:
+        shop.guard.score()
+        user = shop.pseudonyms().of("returner")
+        shop.guard.verdict(user, "fraud", now=NOW)
+        assert shop.guard.score().fake_orders["orders"] == 32 and fakes_of(shop, user) == []
+
+
 def test_a_verdict_closes_the_case_and_stays(folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy", symlinks=True)
     with Shop.open(copy, environ={}) as shop:
@@ -264,6 +280,13 @@ def test_a_verdict_closes_the_case_and_stays(folder: Path, tmp_path: Path) -> No
         fine, fraud = (first[shop.pseudonyms().of(user)] for user in RING[:2])
         guard.verdict(fine.case_id, "fine", now=NOW)
         guard.verdict(fraud.user_id, "fraud", now=NOW)
+        again = guard.score()
+        # four orders of the one who is fine are held no longer; those of the one ruled fraud all are, and say so
+        assert fakes_of(shop, fine.user_id) == [] and fakes_of(shop, fraud.user_id) == [["verdict"]] * 4
+        assert again.fake_orders["orders"] == 28
+        guard.verdict(fine.case_id, "fraud", now=NOW + timedelta(days=1))  # the last verdict counts
+        assert guard.score().fake_orders["orders"] == 32
+        guard.verdict(fine.case_id, "fine", now=NOW + timedelta(days=2))
         again = guard.score()
         by_name = scores(shop)
         assert by_name[RING[0]]["action"] == "allow" and by_name[RING[1]]["action"] == "block"
@@ -327,6 +350,8 @@ def test_the_command_line_scores_lists_and_closes(folder: Path, capsys: pytest.C
     told = run(str(folder))
     assert "fake orders: 32" in told and "of the 365 days" in told
     listed = json.loads(run("queue", str(folder), "--json"))
+    shown = " ".join(run("queue", str(folder)).split())  # the terminal breaks long lines
+    assert f"as of {listed[0]['as_of']}, reasons {listed[0]['definition']}, model none" in shown
     assert "known" not in listed[0] and "fine" in run("verdict", str(folder), listed[0]["case_id"], "fine")
     assert len(json.loads(run("queue", str(folder), "--json"))) == len(listed) - 1
     with pytest.raises(SystemExit) as end:

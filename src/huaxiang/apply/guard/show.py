@@ -90,8 +90,16 @@ def show_cases(cases: Sequence[Case], console: Console, lang: Lang, *, rules: Ru
         console.print(f"   {escape(' · '.join(told))}", highlight=False)
         if orders:
             console.print(f"   {escape(words('guard.show.orders', orders=orders))}", style="dim", highlight=False)
+        console.print(
+            f"   {version_line(case.as_of, case.definition, case.model, words)}", style="dim", highlight=False
+        )
     if cases:
         console.print(words("guard.show.next"), style="dim", highlight=False)
+
+
+def version_line(as_of: object, definition: str, model: str | None, words: Words) -> str:
+    """As of when, and by which reasons and model, something was decided."""
+    return words("guard.show.version", as_of=as_of, definition=definition, model=model or words("guard.show.none"))
 
 
 def tell(code: str, rules: Rules, words: Words, lang: Lang) -> str:

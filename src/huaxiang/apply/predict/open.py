@@ -47,19 +47,10 @@ class Predict:
         """
         from huaxiang.apply.predict.value import write_value
 
-        if without is None:
-            without = self._fake_orders()
         with self.lake.step("clv") as step:
             report = write_value(step, days=days, discount=discount, seed=seed, as_of=as_of, without=without)
         self._save(VALUE, report)
         return report
-
-    def _fake_orders(self) -> list[str]:
-        if not self.lake.has("guard.fake_orders"):
-            return []
-        table = self.lake.engine.sql(self.lake.table("guard.fake_orders"))
-        found = self.lake.engine.arrow(f"SELECT order_id FROM ({table}) WHERE order_id IS NOT NULL ORDER BY 1")
-        return [str(order) for order in found.column("order_id").to_pylist()]
 
     def customer(self, user: str) -> dict[str, Any] | None:
         """A customer's row of the last `value` (None: they never bought); user: the shop's own id or the pseudonym."""

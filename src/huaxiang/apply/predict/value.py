@@ -20,6 +20,7 @@ from huaxiang.apply.predict.next_buy import LEVELS, NextBuy, learn_next
 from huaxiang.engine import Lake, Step
 from huaxiang.engine.duck import quote
 from huaxiang.errors import ModelError
+from huaxiang.features.fakes import is_fake_sql
 from huaxiang.models.card import plain
 from huaxiang.models.metrics import Floats, spearman
 
@@ -66,19 +67,21 @@ class Lines:
     left_out: int
 
 
-def read_buys(lake: Lake, *, as_of: date | None = None, without: Sequence[str] = ()) -> Lines:
+def read_buys(lake: Lake, *, as_of: date | None = None, without: Sequence[str] | None = ()) -> Lines:
     """What customers bought before `as_of` as it was known then (default: the last build's day), by the shop's own days.
 
-    without: orders that do not count, by their id (fake ones)
+    without: orders that do not count, by their id (None: those the guard holds fake)
     raises: ModelError where there is no purchase at all
     """
     engine = lake.engine
     events = engine.sql(lake.table("ready.events"))  # raises where nothing is built yet
     day = as_of or date.fromisoformat(lake.note("build")["as_of"])
-    named = engine.load(pa.table({"order_id": pa.array(list(without), pa.string())}))
-    fake = f"coalesce(order_id, '') IN (SELECT order_id FROM {named.get_name()})"
+    named = engine.load(pa.table({"order_id": pa.array(list(without or ()), pa.string())}))
+    fake = (
+        is_fake_sql(lake) if without is None else f"coalesce(order_id, '') IN (SELECT order_id FROM {named.get_name()})"
+    )
     known = f"event = 'purchase' AND NOT visitor AND day < DATE '{day}' AND known_day < DATE '{day}'"
-    left_out = int(engine.value(f"SELECT count(*) FROM ({events}) WHERE {known} AND {fake}")) if without else 0
+    left_out = int(engine.value(f"SELECT count(*) FROM ({events}) WHERE {known} AND {fake}"))
     bought = f"""
         SELECT user_no, user_id, (day - DATE '1970-01-01')::BIGINT AS day, amount, quantity FROM ({events})
         WHERE {known} AND NOT {fake}"""
@@ -105,11 +108,11 @@ def write_value(
     discount: float = DISCOUNT,
     seed: int = SEED,
     as_of: date | None = None,
-    without: Sequence[str] = (),
+    without: Sequence[str] | None = (),
 ) -> dict[str, Any]:
     """Writes `clv`, one row a customer who ever bought; gives the report: what was chosen and why, and how it did on the last days.
 
-    days: of the forecast; discount: what a year takes off money; without: orders that do not count (fake ones)
+    days: of the forecast; discount: what a year takes off money; without: orders that do not count (None: those the guard holds fake)
     raises: ModelError where the history is too short, or too few customers came again
     """
     start = time.perf_counter()

@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 
 from huaxiang.engine import Lake, Step
 from huaxiang.errors import ShopError
+from huaxiang.features.fakes import is_fake_sql
 from huaxiang.features.filters import EVENT_CODES
 
 Floats = NDArray[np.float64]
@@ -137,10 +138,7 @@ def read_past(lake: Lake | Step, shelf: Shelf, *, user_id: str = "") -> Past:
 
     engine = lake.lake.engine if isinstance(lake, Step) else lake.engine
     codes = ", ".join(str(code) for name, code in EVENT_CODES.items() if name in WEIGHT)
-    fake = ""
-    if lake.has("guard.fake_orders"):  # what the guard found bought for show says nothing of taste
-        listed = engine.sql(lake.table("guard.fake_orders"))
-        fake = f" AND coalesce(order_key, -1) NOT IN (SELECT order_key FROM ({listed}) WHERE order_key IS NOT NULL)"
+    fake = f" AND NOT {is_fake_sql(lake)}"  # what was bought for show says nothing of taste
     one = f" AND user_id = {quote(user_id)} AND bucket = {bucket_of(user_id)}" if user_id else ""
     found = engine.arrow(
         "SELECT user_id, item_no, event_no, day - DATE '1970-01-01' AS day, known_day - DATE '1970-01-01' AS known, "
@@ -160,6 +158,17 @@ def read_past(lake: Lake | Step, shelf: Shelf, *, user_id: str = "") -> Past:
         _ints(found, "order_key"),
         _ints(found, "second"),
     )
+
+
+def count_fakes(lake: Lake | Step) -> dict[str, int]:
+    """Orders that the guard holds fake, and their events: what `read_past` leaves out."""
+    engine = lake.lake.engine if isinstance(lake, Step) else lake.engine
+    codes = ", ".join(str(code) for name, code in EVENT_CODES.items() if name in WEIGHT)
+    found = engine.rows(
+        f"SELECT count(DISTINCT (user_id, order_key)) AS orders, count(*) AS events FROM ({engine.sql(lake.table('ready.events'))}) "
+        f"WHERE item_no IS NOT NULL AND event_no IN ({codes}) AND {is_fake_sql(lake)}"
+    )
+    return {name: int(value) for name, value in found[0].items()}
 
 
 def day_of(text: str) -> int:

@@ -16,7 +16,7 @@ from huaxiang.apply.recommend.behaviour import find_foreseer
 from huaxiang.apply.recommend.desk import Desk
 from huaxiang.apply.recommend.exam import Exam, choose_order, take_exam
 from huaxiang.apply.recommend.learn import Look, Order, fit_ranker, look_back
-from huaxiang.apply.recommend.past import Past, day_of, read_past, read_shelf
+from huaxiang.apply.recommend.past import Past, count_fakes, day_of, read_past, read_shelf
 from huaxiang.apply.recommend.places import PLACES, Shown, show_again, show_beside, show_list
 from huaxiang.apply.recommend.sources import Made, learn_sources
 from huaxiang.apply.recommend.store import load_desk, save_desk
@@ -89,6 +89,7 @@ class Recommend:
                 "as_of": desk.as_of,
                 "exam": asdict(exam),
                 "drop_owned": desk.drop_owned,
+                "fakes": count_fakes(self.lake),
             }
         _sweep(self.folder / STEP, {desk.version})
 
@@ -101,6 +102,10 @@ class Recommend:
                 raise ModelError("recommend.not_trained")
             self._desk = load_desk(self.folder / STEP / version, read_shelf(self.lake))
         return self._desk
+
+    def fakes(self) -> dict[str, int]:
+        """orders, events: that the last training left out, since the guard holds them fake."""
+        return {"orders": 0, "events": 0} | self.lake.note(STEP).get("fakes", {})
 
     def exam(self) -> Exam | None:
         found = self.lake.note(STEP).get("exam")

@@ -46,8 +46,8 @@ def show_list(found: Sequence[Shown], place: str, out: Console, lang: Lang) -> N
     out.print(words("recommend.by", as_of=found[0].as_of, version=found[0].version), style="dim", highlight=False)
 
 
-def show_exam(exam: Exam, out: Console, lang: Lang) -> None:
-    """The list beside each source alone and beside lists that lack one."""
+def show_exam(exam: Exam, out: Console, lang: Lang, *, fakes: Mapping[str, int]) -> None:
+    """The list beside each source alone and beside lists that lack one. fakes: as `Recommend.fakes` gives them"""
     words, numbers = Words(lang), Numbers(lang)
     out.print(
         words("recommend.exam", asked=f"{exam.asked:,}", days=exam.window, reach=numbers.percent(exam.reach), mean=f"{exam.candidates_mean:.0f}"),
@@ -61,6 +61,14 @@ def show_exam(exam: Exam, out: Console, lang: Lang) -> None:
     out.print(table, highlight=False, markup=False)
     for line in exam_notes(asdict(exam), lang):
         out.print(line, style="yellow", highlight=False)
+    out.print(fakes_line(fakes, words, numbers), style="dim", highlight=False)
+
+
+def fakes_line(fakes: Mapping[str, int], words: Words, numbers: Numbers) -> str:
+    """How many fake orders no list was learned from."""
+    if not fakes["orders"]:
+        return words("recommend.no_fakes")
+    return words("recommend.fakes", orders=numbers.number(fakes["orders"]), events=numbers.number(fakes["events"]))
 
 
 def exam_notes(exam: Mapping[str, Any], lang: Lang) -> list[str]:

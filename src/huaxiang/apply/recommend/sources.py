@@ -32,7 +32,6 @@ HALF_LIFE = 14.0  # days, of popularity
 LARGEST_ORDER = 60  # items; larger ones say little of what goes together
 NEW = 0.3  # how popular an item without events counts, beside one event of today
 Made: TypeAlias = Callable[[Past, Shelf, int], csr_matrix]  # what customers did, shelf, items kept -> (U, V) scores
-SOURCES = ("together", "basket", "taste", "popular", "again")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from huaxiang.models.next_item.base import pack, unpack
 from huaxiang.models.next_item.zoo import load_next, save_next
 from huaxiang.models.rank import Ranker, RankerConfig
 
-FORMAT = "huaxiang.recommend/2"
+FORMAT = "huaxiang.recommend/3"
 MATRICES = ("near", "goes", "of_category")
 
 
@@ -42,7 +42,7 @@ def save_desk(desk: Desk, home: Path) -> Desk:
     arrays |= {"popular": learned.popular, "mean": learned.timing.mean, "returns": learned.timing.returns}
     save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, new / "sources.safetensors")
     said = {
-        "format": FORMAT, "day": learned.day, "as_of": desk.as_of, "spread": learned.timing.spread, "drop_owned": desk.drop_owned, "items": len(desk.shelf),
+        "format": FORMAT, "day": learned.day, "as_of": desk.as_of, "spread": learned.timing.spread, "drop_owned": desk.drop_owned, "items": _mark(desk.shelf),
         "orders": {name: {"config": asdict(one.ranker.config), "state": one.ranker.state(), "lead": one.lead} for name, one in desk.orders.items()},
     }  # fmt: skip
     text = json.dumps(said, sort_keys=True)
@@ -66,7 +66,7 @@ def load_desk(place: Path, shelf: Shelf) -> Desk:
     if not (place / "desk.json").exists():
         raise ModelError("recommend.not_trained")
     said = json.loads((place / "desk.json").read_text(encoding="utf-8"))
-    if said["format"] != FORMAT or said["items"] != len(shelf):
+    if said["format"] != FORMAT or said["items"] != _mark(shelf):
         raise ModelError("recommend.other_items")
     arrays = load_file(place / "sources.safetensors")
     near, goes, of_category = (unpack(arrays, name) for name in MATRICES)
@@ -77,6 +77,11 @@ def load_desk(place: Path, shelf: Shelf) -> Desk:
     }
     learned = Learned(int(said["day"]), near, goes, arrays["popular"], of_category, timing, _behaviour(place, shelf))
     return Desk(shelf, learned, orders, bool(said["drop_owned"]), place.name, said["as_of"])
+
+
+def _mark(shelf: Shelf) -> str:
+    """Which items, in which order: what was learned goes by their places."""
+    return hashlib.sha256("\n".join(shelf.ids).encode()).hexdigest()[:16]
 
 
 def _behaviour(place: Path, shelf: Shelf) -> dict[str, Made]:

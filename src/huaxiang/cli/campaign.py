@@ -141,13 +141,22 @@ def export(
         raise DefinitionError("market.way")
     with open_shop(shop) as opened:
         if file is not None:
-            say("campaign_exported", count=f"{opened.campaigns.export(name, file):,}", path=file)
+            sent = opened.campaigns.export(name, file)
+            say("campaign_exported", count=f"{sent.customers:,}", path=file)
+            _say_dropped(sent.left_out)
             return
         secret = secret_file.read_bytes().strip() if secret_file is not None else b""
         if len(secret) < 16:
             raise ShopError("market.no_secret")
-        count = opened.campaigns.send(name, webhook, secret, at=_moment(at, opened.settings.shop.timezone))
-    say("campaign_sent", count=f"{count:,}", host=urlsplit(webhook).hostname)
+        sent = opened.campaigns.send(name, webhook, secret, at=_moment(at, opened.settings.shop.timezone))
+    say("campaign_sent", count=f"{sent.customers:,}", host=urlsplit(webhook).hostname)
+    _say_dropped(sent.left_out)
+
+
+def _say_dropped(left_out: dict[str, int]) -> None:
+    if left_out:
+        why = "; ".join(f"{count:,} {WORDS(f'market.reason.{reason}')}" for reason, count in left_out.items())
+        say("campaign_dropped", why=why)
 
 
 @campaign.command(help=WORDS("cli.campaign_read"))

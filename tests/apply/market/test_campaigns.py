@@ -259,13 +259,34 @@ def test_csv_holds_the_shops_ids_of_the_treated_only(lake: Lake) -> None:
     mine.vault.put_many(names(50), "shop_id", [f"=shop{n}" for n in range(50)])
     mine.vault.put_many(names(50), "email", ["a@example.com"] * 50)
     path = lake.folder.parent / "out.csv"
-    count = mine.export("x", path)
+    count = mine.export("x", path).customers
     text = path.read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))
     assert count == len(rows) == mine.get("x").treated
     treated = {int(user[4:]) for user, arm in arms(lake, "x").items() if arm == "treated"}
     assert {row["user_id"] for row in rows} == {f"'=shop{n}" for n in treated}  # a formula is not run by a spreadsheet
     assert "@" not in text
+
+
+def test_who_says_no_after_the_plan_is_not_sent_to(lake: Lake, receiver) -> None:
+    """Of 25 one is put on the list and one refuses after the plan: 23 leave, in the batches as planned, and the arms stay."""
+    url, handler = receiver
+    write(lake, names(25), [])
+    mine = campaigns(lake, ContactSettings(unknown=True, suppress="never.txt"))
+    listed = lake.folder.parent / "never.txt"
+    listed.write_text("", encoding="utf-8")
+    mine.plan("x", channel="email", at=START, holdout=0)
+    before = arms(lake, "x")
+    listed.write_text("user0003\n", encoding="utf-8")
+    write(lake, names(25), [], {"user0011": ["sms"]})
+    path = lake.folder.parent / "out.csv"
+    sent = mine.export("x", path)
+    assert (sent.customers, sent.left_out) == (23, {"suppressed": 1, "refused": 1})
+    rows = {row["user_id"] for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())}
+    assert rows == {*names(25)} - {"user0003", "user0011"}
+    assert mine.send("x", url, SECRET, at=DAY, batch=10) == sent
+    assert [len(json.loads(body)["user_ids"]) for _, body in handler.seen] == [9, 9, 5]
+    assert arms(lake, "x") == before
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -305,7 +326,7 @@ def test_webhook_gets_signed_batches_and_is_tried_again(lake: Lake, receiver) ->
     mine.plan("x", channel="email", at=START, holdout=0)
     handler.answers = [500, 429]
     waits: list[float] = []
-    assert mine.send("x", url, SECRET, at=DAY, batch=10, wait=waits.append) == 25
+    assert mine.send("x", url, SECRET, at=DAY, batch=10, wait=waits.append).customers == 25
     assert waits == [1.0, 2.0]
     assert [headers["X-Huaxiang-Id"] for headers, _ in handler.seen] == ["x.0", "x.0", "x.0", "x.1", "x.2"]
     sent = [user for _, body in handler.seen[2:] for user in json.loads(body)["user_ids"]]

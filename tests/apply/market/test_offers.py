@@ -63,7 +63,7 @@ def test_without_budget_offers_are_dealt_evenly_and_the_held_out_stand_for_each(
     held = Counter(row["offer"] for row in rows if row["arm"] == "holdout")
     assert held == {"ten": found.held_out, "five": found.held_out}
     path = lake.folder.parent / "try.csv"
-    assert campaigns(lake).export("try", path) == found.treated
+    assert campaigns(lake).export("try", path).customers == found.treated
     sent = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
     assert Counter(row["offer"] for row in sent) == treated
 

@@ -7,6 +7,9 @@ What leaves is the shop's own user_id, which the receiver knows, never a contact
     X-Huaxiang-Signature: t=1700000000,v1=HEX      HEX = HMAC-SHA-256(secret, "1700000000." + body)
     {"campaign": …, "channel": …, "send_after": …, "user_ids": [...], "offers": [[...], …] where the campaign has some}
 
+Consent and the suppression list are asked again before anything leaves: who has said no since the plan is dropped and counted. Batches hold
+the same customers at every try, less those dropped.
+
 A refused connection, a timeout, 429 and 5xx are tried again after 1, 2, 4 … seconds; any other answer ends it. Redirects are not followed.
 """
 
@@ -21,7 +24,9 @@ import os
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,26 +36,40 @@ from huaxiang.apply.market.campaigns import Campaign
 from huaxiang.apply.market.consent import ASSIGNED
 from huaxiang.apply.market.offers import offers_of
 from huaxiang.engine import Lake
+from huaxiang.engine.duck import quote
 from huaxiang.errors import ShopError
 from huaxiang.trust import Vault
 
 BATCH = 500
 TRIES = 5
 TIMEOUT_S = 10.0
+ASKED_AGAIN = (
+    "suppressed",
+    "refused",
+    "unknown",
+)  # not how often: the campaign itself counts among the contacts by now
 
 
-def write_csv(lake: Lake, vault: Vault, campaign: Campaign, path: Path) -> int:
-    """Write user_id, campaign, channel, send_after (UTC) of the treated, whole or not at all; gives the customers."""
+@dataclass(frozen=True)
+class Sent:
+    """customers: who left the house; left_out: reason -> treated customers who may no longer be reached."""
+
+    customers: int
+    left_out: dict[str, int]
+
+
+def write_csv(lake: Lake, vault: Vault, campaign: Campaign, judged: str, path: Path) -> Sent:
+    """Write user_id, campaign, channel, send_after (UTC) of the treated, whole or not at all. judged: SQL of user_id and why (consent.py)"""
     if not path.resolve().parent.is_dir():
         raise ShopError("market.no_folder", folder=path.resolve().parent)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    count = 0
+    count, dropped = 0, Counter[str]()
     try:
         with beside.open("w", newline="", encoding="utf-8") as out:
             rows = csv.writer(out)
             same = (campaign.name, campaign.channel, campaign.send_after.isoformat(sep=" "))
             rows.writerow(("user_id", "campaign", "channel", "send_after", *(["offer"] if campaign.offers else [])))
-            for told in _batches(lake, vault, campaign, 50_000):
+            for told in _batches(lake, vault, campaign, judged, 50_000, dropped):
                 # a spreadsheet runs a cell that starts like a formula
                 rows.writerows(
                     (f"'{one}" if one[:1] in "=+@-\t\r" else one, *same, *([offer] if campaign.offers else []))
@@ -61,13 +80,14 @@ def write_csv(lake: Lake, vault: Vault, campaign: Campaign, path: Path) -> int:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-    return count
+    return Sent(count, dict(dropped))
 
 
 def post_batches(
     lake: Lake,
     vault: Vault,
     campaign: Campaign,
+    judged: str,
     url: str,
     secret: bytes,
     *,
@@ -75,13 +95,15 @@ def post_batches(
     batch: int = BATCH,
     tries: int = TRIES,
     wait: Callable[[float], None] = time.sleep,
-) -> int:
-    """POST the treated in batches; gives the customers. raises: ShopError naming the batch that was not taken"""
+) -> Sent:
+    """POST the treated in batches. raises: ShopError naming the batch that was not taken"""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ShopError("market.url", scheme=parts.scheme or "-")
-    count = 0
-    for number, told in enumerate(_batches(lake, vault, campaign, batch)):
+    count, dropped = 0, Counter[str]()
+    for number, told in enumerate(_batches(lake, vault, campaign, judged, batch, dropped)):
+        if not told:
+            continue
         content: dict[str, Any] = {
             "campaign": campaign.name,
             "channel": campaign.channel,
@@ -99,7 +121,7 @@ def post_batches(
         }
         _post(url, body, headers, number, tries, wait)
         count += len(told)
-    return count
+    return Sent(count, dict(dropped))
 
 
 def sign(secret: bytes, stamp: int, body: bytes) -> str:
@@ -135,8 +157,11 @@ def _post(
     raise ShopError("market.not_taken", host=urlsplit(url).hostname, batch=number, detail=detail, tries=attempt + 1)
 
 
-def _batches(lake: Lake, vault: Vault, campaign: Campaign, size: int) -> Iterator[list[tuple[str, list[str]]]]:
-    """The shop's own ids of the treated (the pseudonym where the vault has none) with their offers, always in the same batches."""
+def _batches(
+    lake: Lake, vault: Vault, campaign: Campaign, judged: str, size: int, dropped: Counter[str]
+) -> Iterator[list[tuple[str, list[str]]]]:
+    """The shop's own ids of the treated (the pseudonym where the vault has none) with their offers, always in the same batches; who may
+    no longer be reached is taken out of theirs and counted in `dropped`."""
     engine = lake.engine
     mine = f"SELECT user_id FROM ({engine.sql(lake.table(ASSIGNED))}) WHERE campaign = '{campaign.name}' AND arm = 'treated'"
     offers = "SELECT user_id, []::VARCHAR[] AS offers FROM (SELECT NULL::VARCHAR AS user_id) WHERE false"
@@ -144,14 +169,23 @@ def _batches(lake: Lake, vault: Vault, campaign: Campaign, size: int) -> Iterato
         offers = (
             f"SELECT user_id, list(offer ORDER BY offer) AS offers FROM ({offers_of(lake, campaign.name)}) GROUP BY 1"
         )
-    told = f"SELECT user_id, coalesce(offers, []) AS offers FROM ({mine}) LEFT JOIN ({offers}) USING (user_id) ORDER BY user_id"
-    held: list[tuple[str, list[str]]] = []
+    reasons = ", ".join(map(quote, ASKED_AGAIN))
+    told = (
+        f"SELECT m.user_id, coalesce(offers, []) AS offers, CASE WHEN j.user_id IS NULL THEN 'no_profile' WHEN why IN ({reasons}) THEN why END AS why "
+        f"FROM ({mine}) AS m LEFT JOIN ({offers}) AS o ON m.user_id = o.user_id LEFT JOIN ({judged}) AS j ON m.user_id = j.user_id ORDER BY 1"
+    )
+
+    def reached(rows: list[tuple[str, list[str], str | None]]) -> list[tuple[str, list[str]]]:
+        dropped.update(why for _, _, why in rows if why)
+        return [(user, own) for user, own, why in rows if not why]
+
+    held: list[tuple[str, list[str], str | None]] = []
     for rows in engine.batches(told, 50_000):
-        users, given = rows.column(0).to_pylist(), rows.column(1).to_pylist()
+        users, given, why = (rows.column(place).to_pylist() for place in range(3))
         known = vault.get_many(users, "shop_id")
-        held += [(known.get(user, user), own) for user, own in zip(users, given, strict=True)]
+        held += [(known.get(user, user), *rest) for user, *rest in zip(users, given, why, strict=True)]
         while len(held) >= size:
-            yield held[:size]
+            yield reached(held[:size])
             held = held[size:]
     if held:
-        yield held
+        yield reached(held)

@@ -49,6 +49,7 @@ from huaxiang.trust import Pseudonyms, Vault
 
 if TYPE_CHECKING:
     from huaxiang.apply.market.campaign_adopt import Drawn
+    from huaxiang.apply.market.campaign_send import Sent
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,59}")
 
@@ -163,18 +164,7 @@ class Campaigns:
         version = ""
         if audience:
             users, version = self._members(name, audience, users)
-        listed = self.folder / self.settings.contact.suppress
-        gone = read_list(listed) if self.settings.contact.suppress else []
-        judged = engine.store(
-            judge_customers(
-                self.lake,
-                self.settings.contact,
-                channel=channel,
-                at=at,
-                suppressed=self._pseudonyms(gone),
-                zone=self.settings.shop.timezone,
-            )
-        )
+        judged = engine.store(self._judge(channel, at))
         check_offers(offers, per_user)
         target = find_asked(
             self.lake,
@@ -321,21 +311,25 @@ class Campaigns:
             engine.drop(made)
         return found
 
-    def export(self, name: str, path: Path) -> int:
-        """Write whom to send to as CSV (the shop's own user_id, campaign, send_after in UTC); gives the customers. The hold-out is not in it."""
+    def export(self, name: str, path: Path) -> Sent:
+        """Write whom to send to as CSV (the shop's own user_id, campaign, send_after in UTC). The hold-out is not in it, nor is who may
+        no longer be reached; both stay in the arm that they were assigned to."""
         from huaxiang.apply.market.campaign_send import write_csv
 
-        return write_csv(self.lake, self.vault, self.get(name), path)
+        found = self.get(name)
+        return write_csv(self.lake, self.vault, found, self._judge(found.channel, found.assigned_at), path)
 
-    def send(self, name: str, url: str, secret: bytes, *, at: datetime, **how: Any) -> int:
-        """POST whom to send to, in signed batches; gives the customers. raises: ShopError in the quiet hours, or where the receiver
-        does not take a batch (what was taken before is not sent again: batches carry their own id)."""
+    def send(self, name: str, url: str, secret: bytes, *, at: datetime, **how: Any) -> Sent:
+        """POST whom to send to, in signed batches, without who may no longer be reached. raises: ShopError in the quiet hours, or where
+        the receiver does not take a batch (what was taken before is not sent again: batches carry their own id)."""
         from huaxiang.apply.market.campaign_send import post_batches
 
         opens = next_open(at, self.settings.contact, self.settings.shop.timezone)
         if opens > at:
             raise ShopError("market.quiet", opens=opens.isoformat(sep=" ", timespec="minutes"))
-        return post_batches(self.lake, self.vault, self.get(name), url, secret, at=at, **how)
+        found = self.get(name)
+        judged = self._judge(found.channel, found.assigned_at)
+        return post_batches(self.lake, self.vault, found, judged, url, secret, at=at, **how)
 
     def read(self, name: str, *, at: datetime, days: int | None = None, metric: str | None = None) -> Reading:
         """What the campaign did, by the arms as assigned (see campaign_read.py); raises ShopError for one without hold-out."""
@@ -372,6 +366,13 @@ class Campaigns:
         if users is not None:
             members = sorted(set(members) & set(self._pseudonyms(users)))
         return members, version_of(texts[audience], texts)
+
+    def _judge(self, channel: str, at: datetime) -> str:
+        """SQL of user_id and why (consent.py), by the consents and the suppression list as they are now."""
+        contact = self.settings.contact
+        gone = self._pseudonyms(read_list(self.folder / contact.suppress) if contact.suppress else [])
+        zone = self.settings.shop.timezone
+        return judge_customers(self.lake, contact, channel=channel, at=at, suppressed=gone, zone=zone)
 
     def _pseudonyms(self, ids: Sequence[str]) -> list[str]:
         """Ids of the shop as pseudonyms; a pseudonym stays one (both stand in the list, for either may be meant)."""

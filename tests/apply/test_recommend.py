@@ -17,17 +17,20 @@ from huaxiang.apply.recommend.again import due, fit_timing
 from huaxiang.apply.recommend.exam import choose_order, take_exam
 from huaxiang.apply.recommend.learn import Look, look_back
 from huaxiang.apply.recommend.past import PURCHASE, Past, Shelf, day_of, read_past, read_shelf
+from huaxiang.apply.recommend.places import Shown
 from huaxiang.apply.recommend.recommend import Recommend
 from huaxiang.apply.recommend.rules import allowed, arrange
-from huaxiang.apply.recommend.show import exam_notes
+from huaxiang.apply.recommend.show import exam_notes, reason
 from huaxiang.apply.recommend.sources import candidates, learn_sources
 from huaxiang.apply.recommend.store import load_desk
 from huaxiang.apply.recommend.table import Candidates, table_of
 from huaxiang.apply.recommend.written import TABLE
 from huaxiang.errors import HuaxiangError, ModelError, ShopError
 from huaxiang.features.fakes import FAKES
+from huaxiang.look.numbers import Numbers
 from huaxiang.report.recommend import recommend_body
 from huaxiang.settings.recommend import RecommendSettings
+from huaxiang.words import Words
 
 ITEMS = 30
 
@@ -276,6 +279,44 @@ def test_what_is_cited_lowers_the_score_when_it_is_taken_away(shop: Shop) -> Non
             left = desk.orders["new" if desk.drop_owned else "any"].score(table)[table.item == item]
             assert not len(left) or left[0] < one.score
     assert cited > 5
+
+
+def test_what_the_table_cites_lowers_the_score_when_it_is_taken_away(shop: Shop) -> None:
+    """Every row of forty customers that cites something, each by itself."""
+    desk, cited, rows = shop.recommend.desk, 0, shop.engine.rows(shop.engine.sql(shop.lake.table(TABLE)))
+    for name in range(40):
+        user = shop.pseudonym(f"c{name}")
+        past = read_past(shop.lake, desk.shelf, user_id=user)
+        for row in rows:
+            if row["user_id"] != user or row["because"] is None:
+                continue
+            cited += 1
+            item, gone = (desk.shelf.ids.index(row[column]) for column in ("item_id", "because"))
+            assert gone in past.item
+            rest = past.without(0, np.array([gone]))
+            table = table_of(candidates(desk.learned, rest, desk.shelf), desk.learned, rest, desk.shelf)
+            left = desk.orders["new" if desk.drop_owned else "any"].score(table)[table.item == item]
+            assert not len(left) or left[0] < row["score"]
+    assert cited > 80
+
+
+@pytest.mark.parametrize("place", ["item", "goes"])
+def test_beside_items_the_one_without_which_the_score_falls_is_cited(shop: Shop, place: str) -> None:
+    user, asked = shop.pseudonym("c3"), ["i4", "i10", "i20"]
+    full = shop.recommend.show(user, place=place, items=asked, count=ITEMS)
+    assert {one.because for one in full} > {"i4", "i10"}
+    for one in full:
+        if one.because:
+            rest = shop.recommend.show(user, place=place, items=[other for other in asked if other != one.because], count=ITEMS)  # fmt: skip
+            left = {other.item_id: other.score for other in rest}.get(one.item_id, 0.0)
+            assert one.fall == pytest.approx(one.score - left) and one.fall > 0
+
+
+def test_what_nothing_speaks_for_is_not_told_by_an_earlier_purchase() -> None:
+    shown = Shown("i", "I", 1.0, "taste", "", "", 0.0, 5, 0.9)
+    assert reason(shown, Words("en"), Numbers("en")) == Words("en")("recommend.why.taste")
+    own = replace(shown, because="i", fall=1.0)
+    assert "bought 5 days ago" in reason(own, Words("en"), Numbers("en"))
 
 
 def test_one_and_all_get_the_same_list(shop: Shop) -> None:

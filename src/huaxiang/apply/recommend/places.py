@@ -14,18 +14,15 @@ import numpy as np
 
 from huaxiang.apply.recommend.again import due
 from huaxiang.apply.recommend.desk import Desk
-from huaxiang.apply.recommend.learn import Order
-from huaxiang.apply.recommend.past import COLUMNS, Floats, Ints, Past
+from huaxiang.apply.recommend.past import Floats, Past
+from huaxiang.apply.recommend.reasons import FAINT, cite
 from huaxiang.apply.recommend.rules import items_allowed
-from huaxiang.apply.recommend.sources import candidates
-from huaxiang.apply.recommend.table import Candidates, table_of
+from huaxiang.apply.recommend.table import Candidates
 from huaxiang.errors import ModelError
 from huaxiang.settings.recommend import RecommendSettings
 
 PLACES = ("home", "item", "goes", "again", "email")
 SPEAKING = 4  # items of a past that are tried as a reason
-FAINT = 1e-9  # fall of the score that is none
-MOST = 99.0  # told of one that is no candidate any more
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,8 @@ def show_list(
     table, score, lists = desk.lists(past, rules, new=new, count=count, seed=seed)
     stand = lists.row[0] >= 0
     rows = lists.row[0][stand]
-    cited, fall = _reasons(desk, past, table, score, rows, desk.orders["new" if new else "any"])
+    order = desk.orders["new" if new else "any"]
+    cited, fall = cite(desk, past, order, table.user[rows], table.item[rows], score[rows], tries=SPEAKING)
     made = [
         _shown(desk, int(table.item[row]), float(score[row]), _source(table, row), int(one), float(less), table, row)
         for row, one, less in zip(rows, cited, fall, strict=True)
@@ -94,14 +92,17 @@ def show_beside(desk: Desk, place: str, items: Sequence[str], rules: RecommendSe
     near[asked] = 0.0
     near[~items_allowed(desk.shelf, rules)] = 0.0
     order = np.argsort(-near, kind="stable")[:count]
+    without = np.array([_beside(desk, [other for other in asked if other != one], place)[order] for one in asked])
+    falls = near[order] - without  # (asked, K)
     made = []
-    for item in order[near[order] > 0]:
-        rows = desk.learned.near if place == "item" else desk.learned.goes
-        speaks = [float(rows[one, item]) for one in asked]
-        kin = [one for one in asked if desk.shelf.group[one] == desk.shelf.group[item] >= 0]
-        cited = asked[int(np.argmax(speaks))] if max(speaks) > 0 else kin[0] if kin else -1
-        source = "basket" if place == "goes" else "similar" if cited in kin else "together"
-        made.append(_shown(desk, int(item), float(near[item]), source, cited, max(speaks)))
+    for at, item in enumerate(order):
+        if near[item] <= 0:
+            break
+        best, fall = int(falls[:, at].argmax()), float(falls[:, at].max())
+        cited = asked[best] if fall > FAINT else -1
+        kin = cited >= 0 and desk.shelf.group[cited] == desk.shelf.group[item] >= 0
+        source = "basket" if place == "goes" else "similar" if kin else "together" if cited >= 0 else "popular"
+        made.append(_shown(desk, int(item), float(near[item]), source, cited, max(fall, 0.0)))
     return made
 
 
@@ -140,46 +141,6 @@ def _beside(desk: Desk, asked: list[int], place: str) -> Floats:
             if codes[one] >= 0:
                 kin += weight * (codes == codes[one])
     return np.where(kin > 0.2, kin + found, 0.0) if (kin > 0.2).sum() > len(asked) else kin + found
-
-
-def _reasons(desk: Desk, past: Past, table: Candidates, score: Floats, rows: Ints, order: Order) -> tuple[Ints, Floats]:
-    """Of each listed candidate of one customer the item of their past whose removal lowers its score most (−1: none does), and by how much.
-
-    Tried are the item itself, where it was bought, and the SPEAKING that are nearest to it. Each is taken away once, as if another customer had
-    not done it, and all such customers are scored together.
-    """
-    seen = past.before(desk.learned.day)
-    met, items = np.unique(seen.item), table.item[rows]
-    none = np.full(len(rows), -1, np.int64), np.zeros(len(rows))
-    if not len(met) or not len(rows):
-        return none
-    near = np.asarray((desk.learned.near[met][:, items] + desk.learned.goes[met][:, items]).toarray())  # (M, K)
-    near[met[:, None] == items[None, :]] = np.inf
-    tried = np.argsort(-near, axis=0, kind="stable")[:SPEAKING]  # (S, K) places in met
-    speaks = np.take_along_axis(near, tried, axis=0) > 0
-    gone = np.unique(tried[speaks])
-    if not len(gone):
-        return none
-    scores = candidates(desk.learned, (rest := _each_without(past, met[gone])), desk.shelf)
-    less = table_of(scores, desk.learned, rest, desk.shelf)
-    key = less.user * len(desk.shelf) + less.item
-    wanted = (
-        np.searchsorted(gone, tried) * len(desk.shelf) + items
-    )  # (S, K); of what does not speak it is not looked at
-    at = np.minimum(np.searchsorted(key, wanted), max(len(key) - 1, 0))
-    left = np.where(key[at] == wanted, order.score(less)[at], -np.inf) if len(key) else np.full(wanted.shape, -np.inf)
-    fall = np.where(speaks, np.minimum(score[rows] - left, MOST), -np.inf)
-    best = fall.argmax(axis=0)
-    most = fall[best, np.arange(len(rows))]
-    return np.where(most > FAINT, met[tried[best, np.arange(len(rows))]], -1), np.where(most > FAINT, most, 0.0)
-
-
-def _each_without(past: Past, items: Ints) -> Past:
-    """As many copies of one customer's past as there are items, each without one of them."""
-    kept = past.item[None, :] != items[:, None]  # (G, E)
-    user, event = np.nonzero(kept)
-    cut = {name: getattr(past, name)[event] for name in COLUMNS} | {"user": user.astype(np.int64)}
-    return Past(tuple(map(str, range(len(items)))), **cut)
 
 
 def _source(table: Candidates, row: int) -> str:

@@ -14,12 +14,10 @@ from huaxiang.apply.recommend.places import Shown
 from huaxiang.look.numbers import Numbers
 from huaxiang.words import Lang, Words
 
-DUE = 0.1  # the chance of being bought again from which on it is what is told
-
 
 def reason(one: Shown, words: Words, numbers: Numbers) -> str:
     """Why an item is shown, in one sentence that its evidence bears out."""
-    if one.bought_ago is not None and one.due is not None and (one.because in (one.item_id, "") or one.due >= DUE):
+    if one.because == one.item_id and one.bought_ago is not None and one.due is not None:
         return words("recommend.why.again", days=one.bought_ago, due=numbers.percent(one.due))
     if one.source == "similar":
         return words("recommend.why.similar", item=one.because_title)

@@ -49,6 +49,11 @@ class Learned:
     extra: Mapping[str, Made] = field(default_factory=dict)
 
     @cached_property
+    def towards(self) -> csr_matrix:
+        """(V, V) of each item those that speak for it."""
+        return csr_matrix((self.near + self.goes).T)
+
+    @cached_property
     def top(self) -> Ints:
         """The KEEP most popular items, by number."""
         found: Ints = np.sort(np.argsort(-self.popular, kind="stable")[:KEEP])

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import csr_matrix
 
 from huaxiang.apply.recommend.desk import Desk
 from huaxiang.apply.recommend.past import COLUMNS, Floats, Ints, Past
+from huaxiang.apply.recommend.reasons import cite
 from huaxiang.apply.recommend.rules import Lists
 from huaxiang.apply.recommend.table import Candidates
 from huaxiang.engine import Step
@@ -18,6 +18,7 @@ from huaxiang.settings.recommend import RecommendSettings
 
 TABLE = "recommendations"
 BLOCK = 2_000  # customers whose candidates are held at once
+REASONED = 10_000  # customers up to which each row says what it is shown for: ten times the work of the lists alone
 SCHEMA = pa.schema(
     [
         ("user_id", pa.string()), ("place", pa.int16()), ("item_id", pa.string()), ("score", pa.float64()), ("source", pa.string()),
@@ -38,7 +39,7 @@ def write_lists(step: Step, desk: Desk, past: Past, rules: RecommendSettings, *,
         table, score, lists = desk.lists(
             some, rules, new=desk.drop_owned, count=rules.count, seed=(seed, desk.learned.day, low)
         )
-        step.append(TABLE, _rows(desk, some, table, score, lists))
+        step.append(TABLE, _rows(desk, some, table, score, lists, reasons=len(past.users) <= REASONED))
         advance(1)
 
 
@@ -49,12 +50,15 @@ def _renumbered(past: Past, users: Ints) -> Past:
     return replace(past, users=past.users[users[0] : users[-1] + 1], **cut | {"user": cut["user"] - users[0]})
 
 
-def _rows(desk: Desk, past: Past, table: Candidates, score: Floats, lists: Lists) -> pa.Table:
+def _rows(desk: Desk, past: Past, table: Candidates, score: Floats, lists: Lists, *, reasons: bool) -> pa.Table:
     user, place = np.nonzero(lists.row >= 0)
     row = lists.row[user, place]
     names = table.sources
     ranks = table.values[row][:, [table.columns.index(f"{name}_rank") for name in names]]
-    cited = _cited(desk, past, user, table.item[row])
+    cited = np.full(len(row), -1)
+    if reasons:
+        order = desk.orders["new" if desk.drop_owned else "any"]
+        cited, _ = cite(desk, past, order, user, table.item[row], score[row], tries=1)
     ids, who = np.array([*desk.shelf.ids, None], dtype=object), np.array(past.users, dtype=object)
     return pa.table(
         [
@@ -65,22 +69,3 @@ def _rows(desk: Desk, past: Past, table: Candidates, score: Floats, lists: Lists
         ],
         schema=SCHEMA,
     )  # fmt: skip
-
-
-def _cited(desk: Desk, past: Past, user: Ints, item: Ints) -> Ints:
-    """(N,) of each listed item the one of the customer's past that speaks most for it (itself where it was bought), −1 for none."""
-    seen = past.before(desk.learned.day)
-    met = seen.matrix(len(desk.shelf), seen.weight)
-    towards = csr_matrix((desk.learned.near + desk.learned.goes).T)  # (V, V) from each item to those that speak for it
-    size = len(desk.shelf)
-    own = np.repeat(np.arange(met.shape[0]), np.diff(met.indptr)) * size + met.indices
-    count = np.diff(towards.indptr)[item]
-    pair = np.repeat(np.arange(len(item)), count)
-    at = np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count) + towards.indptr[item][pair]
-    speaks = np.where(np.isin(user[pair] * size + towards.indices[at], own), towards.data[at], 0.0)
-    order = np.lexsort((speaks, pair))  # the last of each pair's rows is its strongest
-    last = np.append(np.flatnonzero(np.diff(pair[order])), len(order) - 1) if len(order) else np.zeros(0, np.int64)
-    found = np.full(len(item), -1, np.int64)
-    strongest = order[last]
-    found[pair[strongest]] = np.where(speaks[strongest] > 0, towards.indices[at[strongest]], -1)
-    return np.where(np.isin(user * size + item, own), item, found)

@@ -183,6 +183,12 @@ def test_a_shops_own_tiers_and_tags_are_known_though_nobody_has_them(lake: Lake)
         reader.read("value_tier == 'platinum'")
 
 
+def test_where_no_audience_is_declared_none_is_proposed(lake: Lake) -> None:
+    with pytest.raises(DefinitionError, match="nor any other") as found:
+        holds(lake, "in_audience('golde')", {})
+    assert "did you mean" not in str(found.value)
+
+
 def test_an_audience_may_not_hold_itself(lake: Lake) -> None:
     circle = {"a": "in_audience('b')", "b": "in_audience('c')", "c": "in_audience('a')"}
     with pytest.raises(DefinitionError, match="itself"):

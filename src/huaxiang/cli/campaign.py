@@ -95,8 +95,8 @@ def plan(
 @campaign.command(help=WORDS("cli.campaign_adopt"))
 def adopt(
     shop: Folder,
-    name: Name,
     file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help=help_of("adopt_file"))],
+    name: Annotated[str, typer.Option(help=help_of("adopt_name"))] = "",
     channel: Annotated[str, typer.Option(help=help_of("adopt_channel"))] = "email",
     control: Annotated[str, typer.Option(help=help_of("adopt_control"))] = "control",
     metric: Annotated[str, typer.Option(help=help_of("metric"))] = "purchase",

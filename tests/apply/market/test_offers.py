@@ -167,14 +167,56 @@ def test_a_log_of_draws_becomes_campaigns(lake: Lake, tmp_path: Path) -> None:
     day = "2024-03-02 10:00:00"
     rows = [(n, "C1", arms[n % 3], 1 / 3, day) for n in range(60)] + [("stranger", "C1", "ten", 1 / 3, day)]
     rows += [(n, "C2", arms[n % 3], 1 / 3, "2024-04-02 10:00:00") for n in range(30)]
-    [(one, left_out), (two, _)] = campaigns(lake).adopt(write_log(tmp_path / "log.csv", rows), name="x", channel="sms")
+    [(one, left_out), (two, _)] = campaigns(lake).adopt(write_log(tmp_path / "log.csv", rows), channel="sms")
     assert (one.name, one.treated, one.held_out, one.offers, left_out) == ("C1", 40, 20, {"five": 20, "ten": 20}, 0)
     assert one.left_out == {"no_profile": 1} and one.targeted_by == "elsewhere" and two.treated == 20
     assert one.assigned_at == datetime(2024, 3, 2, 10)
     held = [row for row in given(lake, "C1") if row["arm"] == "holdout"]
     assert len(held) == 40  # each of the 20 beside both offers
     with pytest.raises(ShopError, match="already"):
+        campaigns(lake).adopt(tmp_path / "log.csv", channel="sms")
+    with pytest.raises(DefinitionError, match="it has C1, C2"):
         campaigns(lake).adopt(tmp_path / "log.csv", name="x", channel="sms")
+
+
+def test_who_is_in_two_arms_is_left_out_and_counted(lake: Lake, tmp_path: Path) -> None:
+    """Six rows of five customers: 1 is in both arms, 2 twice in the same; a Chinese name is a name."""
+    pseudonyms = Pseudonyms(KEY)
+    known = [pseudonyms.of(f"{n}") for n in range(5)]
+    write(lake, known, [event(known[0], "view", START)])
+    day = "2024-03-02"
+    rows = [
+        (0, "mail", day),
+        (1, "mail", day),
+        (1, "control", day),
+        (2, "control", day),
+        (2, "control", day),
+        (3, "mail", day),
+    ]
+    log = write_log(tmp_path / "log.csv", rows, "uid,arm,sent_at")
+    [(found, _)] = campaigns(lake).adopt(log, name="春季", channel="sms")
+    assert (found.name, found.asked, found.treated, found.held_out, found.left_out) == (
+        "春季",
+        4,
+        2,
+        1,
+        {"two_arms": 1},
+    )
+    with pytest.raises(DefinitionError, match="does not name its campaigns"):
+        campaigns(lake).adopt(log, channel="sms")
+
+
+def test_one_campaign_of_several_is_taken_by_its_name(tmp_path: Path) -> None:
+    rows = [(n, f"C{n % 2}", ("mail", "control")[n % 4 // 2], 0.5, "2024-03-02") for n in range(40)]
+    log = write_log(tmp_path / "log.csv", rows)
+    [one] = read_log(log, name="C1", control="control", zone="UTC", salt="s")
+    assert (one.name, len(one.users)) == ("C1", 20)
+
+
+def test_a_margin_below_nothing_is_refused(lake: Lake) -> None:
+    write(lake, names(5), [])
+    with pytest.raises(DefinitionError, match="margin of -4"):
+        campaigns(lake).plan("x", channel="email", at=START, spend=Spend(100.0, 0.4, -4.0))
 
 
 def test_unequal_chances_are_evened_out(tmp_path: Path) -> None:
@@ -185,7 +227,7 @@ def test_unequal_chances_are_evened_out(tmp_path: Path) -> None:
         treat = 0.8 if n % 2 else 0.2
         hit = chance.random() < treat
         rows.append((n, "C", "mail" if hit else "control", treat if hit else 1 - treat, "2024-03-02"))
-    [found] = read_log(write_log(tmp_path / "log.csv", rows), name="x", control="control", zone="UTC", salt="s")
+    [found] = read_log(write_log(tmp_path / "log.csv", rows), control="control", zone="UTC", salt="s")
     rates = {odd: [] for odd in (0, 1)}
     for user, offer in zip(found.users, found.offers, strict=True):
         rates[int(user) % 2].append(bool(offer))
@@ -200,8 +242,9 @@ def test_unequal_chances_are_evened_out(tmp_path: Path) -> None:
         ("uid,arm,sent_at", (1, "mail", "2024-03-02"), DefinitionError, "no arm 'control'"),
         ("uid,arm,sent_at", (1, "control", "2024-03-09"), DefinitionError, "over 7 days"),
         ("uid,arm,sent_at,propensity", (1, "control", "2024-03-02", 0), DefinitionError, "chances above 0"),
+        ("uid,arm,sent_at,propensity", (1, "control", "2024-03-02", "half"), DefinitionError, "chances above 0"),
     ],
-    ids=["column", "control", "days", "propensity"],
+    ids=["column", "control", "days", "propensity", "text"],
 )
 def test_a_log_that_shows_no_test_is_refused(tmp_path: Path, header: str, row, error, said: str) -> None:
     other = (2, "mail", "2024-03-02", 0.5)[: len(row)]

@@ -15,11 +15,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from huaxiang.apply.market.language import Reader
+from huaxiang.apply.market.language import Reader, no_audience
 from huaxiang.apply.market.values import Unheld
 from huaxiang.engine import Lake, Step
 from huaxiang.engine.duck import quote
-from huaxiang.errors import DefinitionError
 from huaxiang.profile.names import Names
 from huaxiang.settings import ProfileSettings
 from huaxiang.settings.market import AudienceSettings
@@ -204,7 +203,7 @@ def member_ids(reader: Reader, name: str) -> list[str]:
     """The customers (pseudonyms) that an audience holds for now, sorted; raises DefinitionError where there is none of the name."""
     others = reader.others
     if name not in others:
-        raise DefinitionError("market.no_audience", name="members", other=name, near=", ".join(others) or "-")
+        raise no_audience("members", name, others)
     engine = reader.lake.engine
     found = reader.members(reader.read(others[name], name=name, within=(name,)), within=(name,)).select("user_id")
     return [

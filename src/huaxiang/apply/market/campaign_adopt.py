@@ -34,20 +34,21 @@ SPREAD = timedelta(days=1)  # in which a campaign's customers were drawn
 @dataclass(frozen=True)
 class Drawn:
     """One campaign of the log. users: as the log names them; offers: of each ("" for the control); left_out: rows of the log not kept
-    because their chance was larger than others'."""
+    because their chance was larger than others'; in_two_arms: customers not kept, for the log has them in more than one arm."""
 
     name: str
     at: datetime
     users: tuple[str, ...]
     offers: tuple[str, ...]
     left_out: int
+    in_two_arms: int = 0
 
 
-def read_log(path: Path, *, name: str, control: str, zone: str, salt: str) -> list[Drawn]:
+def read_log(path: Path, *, name: str = "", control: str, zone: str, salt: str) -> list[Drawn]:
     """The campaigns of a CSV or Parquet log, in order of time.
 
-    name: of the campaign, or the start of theirs where the log holds several; control: the arm that got nothing; zone: of times
-    written without one; salt: of the hash
+    name: of the campaign, where the log does not name them; else the one to take of those it names ("": all)
+    control: the arm that got nothing; zone: of times written without one; salt: of the hash
     raises: SourceError for a file that cannot be read or lacks a column, DefinitionError for one without the control, or not drawn in a day
     """
     table = read_table(path)
@@ -61,26 +62,46 @@ def read_log(path: Path, *, name: str, control: str, zone: str, salt: str) -> li
     arms = set(rows["arm"].to_pylist())
     if control not in arms or len(arms) < 2:
         raise DefinitionError("market.log_control", control=control, have=", ".join(sorted(map(str, arms))[:10]))
-    chance = table[found["propensity"]] if found["propensity"] else None
-    keep = _keep(rows, None if chance is None else np.asarray(chance.cast(pa.float64()), dtype=float), salt)
-    campaigns = rows["campaign"].to_pylist() if found["campaign"] else [""] * rows.num_rows
+    keep = _keep(rows, _chances(table[found["propensity"]]) if found["propensity"] else None, salt)
+    if not found["campaign"]:
+        if not name:
+            raise DefinitionError("market.log_name", path=path)
+        return [_campaign(rows, name, control, zone, keep)]
+    campaigns = np.array([str(one) for one in rows["campaign"].to_pylist()])
+    labels = sorted(set(campaigns))
+    if name and name not in labels:
+        raise DefinitionError("market.log_campaign", name=name, have=", ".join(labels[:20]))
     made = []
-    for label in sorted(set(campaigns)):
-        mine = np.array([one == label for one in campaigns])
-        made.append(
-            _campaign(rows.filter(pa.array(mine & keep)), label or name, control, zone, int((mine & ~keep).sum()))
-        )
+    for label in [name] if name else labels:
+        mine = campaigns == label
+        made.append(_campaign(rows.filter(pa.array(mine)), label, control, zone, keep[mine]))
     return sorted(made, key=lambda one: (one.at, one.name))
 
 
-def _campaign(rows: pa.Table, name: str, control: str, zone: str, left_out: int) -> Drawn:
+def _chances(column: pa.ChunkedArray) -> np.ndarray:
+    """(N,) chances; raises DefinitionError for a column that does not hold numbers."""
+    try:
+        return np.asarray(pc.cast(column, pa.float64()), dtype=float)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DefinitionError("market.log_propensity") from error
+
+
+def _campaign(rows: pa.Table, name: str, control: str, zone: str, keep: np.ndarray) -> Drawn:
+    """keep: (N,) the rows that stay; the times, and who is in two arms, are those of all."""
     times = [_moment(text, zone) for text in set(rows["at"].to_pylist())]
     if max(times) - min(times) > SPREAD:
         days = (max(times) - min(times)).days
         raise DefinitionError("market.log_days", name=name, days=days, known=", ".join(COLUMNS["campaign"]))
-    first = dict(zip(reversed(rows["user"].to_pylist()), reversed(rows["arm"].to_pylist()), strict=True))
-    offers = tuple("" if arm == control else str(arm) for arm in first.values())
-    return Drawn(name, min(times), tuple(map(str, first)), offers, left_out)
+    arm_of: dict[str, str] = {}
+    twice = set()
+    for user, arm in zip(rows["user"].to_pylist(), rows["arm"].to_pylist(), strict=True):
+        if arm_of.setdefault(user, arm) != arm:
+            twice.add(user)
+    users = dict.fromkeys(
+        user for user in rows["user"].filter(pa.array(keep)).to_pylist() if user and user not in twice
+    )
+    offers = tuple("" if arm_of[user] == control else str(arm_of[user]) for user in users)
+    return Drawn(name, min(times), tuple(users), offers, int((~keep).sum()), len(twice))
 
 
 def _keep(rows: pa.Table, chance: np.ndarray | None, salt: str) -> np.ndarray:

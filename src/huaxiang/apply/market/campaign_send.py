@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote as percent
 from urllib.parse import urlsplit
 
 from huaxiang.apply.market.campaigns import Campaign
@@ -116,7 +117,7 @@ def post_batches(
         stamp = int(at.replace(tzinfo=UTC).timestamp())
         headers = {
             "Content-Type": "application/json; charset=utf-8",
-            "X-Huaxiang-Id": f"{campaign.name}.{number}",
+            "X-Huaxiang-Id": f"{percent(campaign.name)}.{number}",
             "X-Huaxiang-Signature": f"t={stamp},v1={sign(secret, stamp, body)}",
         }
         _post(url, body, headers, number, tries, wait)

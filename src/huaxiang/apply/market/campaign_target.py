@@ -79,6 +79,8 @@ def find_asked(
         return Asked(engine.store(f"SELECT DISTINCT user_id FROM {among}"), by)
     if most is not None and most < 1:
         raise DefinitionError("market.most", most=most)
+    if spend is not None and not spend.margin >= 0:
+        raise DefinitionError("market.margin", margin=spend.margin)
     if not lake.has(RANKING) or "offer" not in lake.table(RANKING).columns:
         raise ShopError("market.no_ranking")
     note = lake.note("uplift")

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from huaxiang.apply.market.campaign_adopt import Drawn
     from huaxiang.apply.market.campaign_send import Sent
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,59}")
+_NAME = re.compile(r"[A-Za-z0-9一-鿿][\w.\-]{0,59}")
 
 
 @dataclass(frozen=True)
@@ -245,11 +245,18 @@ class Campaigns:
         return found
 
     def adopt(
-        self, path: Path, *, name: str, channel: str, control: str = "control", metric: str = "purchase", days: int = 14
+        self,
+        path: Path,
+        *,
+        name: str = "",
+        channel: str,
+        control: str = "control",
+        metric: str = "purchase",
+        days: int = 14,
     ) -> list[tuple[Campaign, int]]:
         """Take in a randomised test that another tool ran, from its log (campaign_adopt.py); gives each campaign with the rows left out.
 
-        name: of the campaign, where the log holds one; several are called as the log calls them
+        name: of the campaign, where the log does not name them; else the one to take of those it names ("": all)
         raises: SourceError and DefinitionError for a log that cannot be read, ShopError where a name is taken or nobody is known
         """
         from huaxiang.apply.market.campaign_adopt import read_log
@@ -286,6 +293,7 @@ class Campaigns:
             treated = sum(counts.values())
             if not held or not treated:
                 raise ShopError("market.no_holdout", name=drawn.name, treated=treated, held_out=held)
+            left_out = {"no_profile": len(drawn.users) - held - treated, "two_arms": drawn.in_two_arms}
             base, sd = self._before(kept, metric, days, drawn.at)
             share = held / (held + treated)
             found = Campaign(
@@ -297,10 +305,10 @@ class Campaigns:
                 assigned_at=drawn.at,
                 send_after=drawn.at,
                 targeted_by="elsewhere",
-                asked=len(drawn.users),
+                asked=len(drawn.users) + drawn.in_two_arms,
                 treated=treated,
                 held_out=held,
-                left_out={"no_profile": len(drawn.users) - held - treated} if len(drawn.users) > held + treated else {},
+                left_out={reason: count for reason, count in left_out.items() if count},
                 detectable=detectable_effect(held + treated, sd, holdout=share) if sd else 0.0,
                 base=base,
                 profile_as_of="",

@@ -167,8 +167,7 @@ class Reader:
         if other in within:
             raise DefinitionError("market.circle", name=name, other=other)
         if other not in self.others:
-            near = difflib.get_close_matches(other, self.others, n=1) or [", ".join(self.others) or "-"]
-            raise DefinitionError("market.no_audience", name=name, other=other, near=near[0])
+            raise no_audience(name, other, self.others)
         self.read(self.others[other], name=other, within=(*within, other))
 
     def _check_tag(self, name: str, tag: str) -> None:
@@ -277,12 +276,20 @@ _SIGNATURES: dict[str, _Signature] = {
     "in_audience": _Signature(("name",), 1),
     "on_list": _Signature(("name",), 1),
 }
-FUNCTIONS = tuple(_SIGNATURES)
 _WHOLE: Mapping[str, Callable[[Constant], bool]] = {
     "days": lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 36_500,
     "times": lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1_000_000,
     "share": lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1,
 }
+
+
+def no_audience(name: str, other: str, known: Iterable[str]) -> DefinitionError:
+    """The error of an audience that is not declared, with the nearest that is. name: where it was asked for"""
+    listed = list(known)
+    if not listed:
+        return DefinitionError("market.no_audience_yet", name=name, other=other)
+    near = difflib.get_close_matches(other, listed, n=1) or [", ".join(listed)]
+    return DefinitionError("market.no_audience", name=name, other=other, near=near[0])
 
 
 def _checked(name: str, called: str, args: tuple[Constant, ...], named: dict[str, Constant]) -> Call:

@@ -18,7 +18,7 @@ from huaxiang.apply.market.audiences import (
     refresh,
 )
 from huaxiang.apply.market.grids import BEST, LEAST, lifecycle_flow, rfm_grid, rules
-from huaxiang.apply.market.language import Reader
+from huaxiang.apply.market.language import Reader, no_audience
 from huaxiang.apply.market.segments import TABLE as SEGMENTS
 from huaxiang.apply.market.segments import Segments, find_segments
 from huaxiang.apply.market.values import Unheld
@@ -75,9 +75,7 @@ class Market:
     def remove(self, name: str) -> None:
         """Takes an audience out of huaxiang.toml; its members leave it, its history stays."""
         if name not in self.settings.audiences:
-            raise DefinitionError(
-                "market.no_audience", name="remove", other=name, near=", ".join(self.conditions) or "-"
-            )
+            raise no_audience("remove", name, self.conditions)
         rest = {other: text for other, text in self.conditions.items() if other != name}
         reader = self._reader(rest)
         for other, text in rest.items():

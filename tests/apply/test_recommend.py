@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -81,6 +82,42 @@ def test_items_of_one_order_go_together_and_what_comes_later_changes_nothing() -
     assert (again.goes != learned.goes).nnz == 0 and np.array_equal(again.popular, learned.popular)
     one, other = (table_of(candidates(learned, some, shelf), learned, some, shelf) for some in (past, later))
     assert np.array_equal(one.values, other.values, equal_nan=True) and np.array_equal(one.item, other.item)
+
+
+def test_a_new_customer_gets_what_is_popular_among_those_who_declared_the_same() -> None:
+    """Forty customers of A buy item 0 and forty of B item 1, five days; one of C bought item 2 once. Four came yesterday, and did nothing yet."""
+    rows = [(user, int(user >= 40), day, -1) for user in range(80) for day in range(5)] + [(80, 2, 4, -1)]
+    bought, shelf = past_of(rows), shelf_of([0, 0, 0])
+    place = ["city=A"] * 40 + ["city=B"] * 40 + ["city=C", "city=A", "city=B", "city=C", ""]
+    past = replace(bought, users=tuple(f"u{n:02}" for n in range(85)), declared=np.array(place)[:, None])
+    learned = learn_sources(past, shelf, 5)
+    found = candidates(learned, past, shelf)["peers"].toarray()
+    best = found.argmax(axis=1)
+    assert best[81] == 0 and best[82] == 1 and not found[84].any()
+    # 200 events, fading by half in 14 days: their weight is n; of A n on item 0, and 100 more in the shop's shares
+    n = 40 * sum(0.5 ** ((5 - day) / 14) for day in range(5))
+    one = 0.5 ** (1 / 14)
+    assert found[81, 0] == pytest.approx((n + 100 * n / (2 * n + one)) / (n + 100))
+    # one purchase says little of C: its item stays behind what the whole shop buys
+    assert (
+        found[83, 2] == pytest.approx((one + 100 * one / (2 * n + one)) / (one + 100)) and found[83, 2] < found[83, 0]
+    )
+    nobody = learn_sources(bought, shelf, 5)
+    assert "peers" not in candidates(nobody, bought, shelf)
+
+
+def test_customers_who_declare_something_else_and_did_nothing_get_other_lists(tmp_path: Path) -> None:
+    """Those of North buy items 0 to 14, those of South 15 to 29; two new ones are known by their city alone."""
+    rows = [row for row in orders(120) if (int(str(row[2])[1:]) < 15) == (int(str(row[1])[1:]) % 2 == 0)]
+    said = [(f"c{n}", "South" if n % 2 else "North") for n in range(120)] + [("new0", "North"), ("new1", "South")]
+    with (tmp_path / "users.csv").open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerows([("user_id", "city"), *said])
+    with make_shop(tmp_path, rows, more=[str(tmp_path / "users.csv")]) as shop:
+        shop.recommend.train()
+        north, south = ([int(one.item_id[1:]) for one in shop.recommend.show(shop.pseudonym(name))] for name in ("new0", "new1"))  # fmt: skip
+        assert north != south
+        assert sum(item < 15 for item in north[:5]) > sum(item < 15 for item in south[:5])
+        assert Shop.open(shop.folder).recommend.show(shop.pseudonym("new0"), now=datetime(2025, 7, 1))
 
 
 def some_candidates(
@@ -214,12 +251,12 @@ def orders(customers: int = 150, *, seed: int = 5) -> list[tuple[object, ...]]:
     return rows
 
 
-def make_shop(folder: Path, rows: list[tuple[object, ...]], settings: str = "") -> Shop:
+def make_shop(folder: Path, rows: list[tuple[object, ...]], settings: str = "", more: Sequence[str] = ()) -> Shop:
     with (folder / "orders.csv").open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out)
         writer.writerow(["order_id", "user_id", "item_id", "category", "quantity", "price", "order_time"])
         writer.writerows(rows)
-    shop = Shop.init(folder / "shop", [str(folder / "orders.csv")])
+    shop = Shop.init(folder / "shop", [str(folder / "orders.csv"), *more])
     if settings:
         path = shop.folder / "huaxiang.toml"
         path.write_text(f"{path.read_text(encoding='utf-8')}\n{settings}\n", encoding="utf-8")

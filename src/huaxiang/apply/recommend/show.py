@@ -25,7 +25,7 @@ def reason(one: Shown, words: Words, numbers: Numbers) -> str:
         return words("recommend.why.looked")
     if one.because:
         return words(f"recommend.why.{'basket' if one.source == 'basket' else 'together'}", item=one.because_title)
-    return words(f"recommend.why.{one.source if one.source in ('taste', 'popular') else 'alone'}")
+    return words(f"recommend.why.{one.source if one.source in ('taste', 'popular', 'peers') else 'alone'}")
 
 
 def show_list(found: Sequence[Shown], place: str, out: Console, lang: Lang) -> None:

@@ -26,6 +26,7 @@ from huaxiang.apply.recommend.sources import candidates, learn_sources
 from huaxiang.apply.recommend.store import load_desk
 from huaxiang.apply.recommend.table import Candidates, table_of
 from huaxiang.apply.recommend.written import TABLE
+from huaxiang.cli.run import run_words
 from huaxiang.errors import HuaxiangError, ModelError, ShopError
 from huaxiang.features.fakes import FAKES
 from huaxiang.look.numbers import Numbers
@@ -416,6 +417,26 @@ def test_orders_held_fake_are_left_out_and_the_report_says_how_many(shop: Shop, 
         assert read_past(copy.lake, copy.recommend.desk.shelf, user_id=user).item.tolist() == []
         for lang, said in (("en", f"14 orders held fake ({bought} events)"), ("zh", f"14 笔被判定为刷单的订单（{bought} 条事件）")):  # fmt: skip
             assert said in str(recommend_body(copy.lake.note("recommend"), lang))  # type: ignore[arg-type]
+
+
+def test_a_log_tells_what_the_lists_as_they_stand_would_have_earned(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    """Each customer was shown at the first place what stands there now with chance 1/4, then they took it; and something else with 3/4, in vain."""
+    path, none = tmp_path / "shown.csv", "i0"
+    first = {name: shop.recommend.show(shop.pseudonym(name), count=1)[0].item_id for name in (f"c{n}" for n in range(120))}  # fmt: skip
+    rows = [(name, item, 1, 0.25, 1) if n % 4 == 0 else (name, none if item != none else "i1", 1, 0.75, 0) for n, (name, item) in enumerate(first.items())]  # fmt: skip
+    with path.open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerows([("user_id", "item_id", "place", "propensity", "reward"), *rows])
+    found = shop.recommend.estimate(path)
+    assert found.impressions == 120 and found.logged.value == pytest.approx(0.25) and found.effective == pytest.approx(30)  # fmt: skip
+    assert {name: one.value for name, one in found.estimates.items()} == pytest.approx({"ips": 1.0, "snips": 1.0})
+    with pytest.raises(SystemExit) as end:
+        run_words(["recommend", str(shop.folder), "--log", str(path)])
+    assert end.value.code == 0 and "IPS  1.0000" in capsys.readouterr().out
+    for broken, said in (("propensity,", "lacks propensity"), ("0.25", "no number")):
+        text = path.read_text(encoding="utf-8").replace(broken, "often," if broken.endswith(",") else "often")
+        (tmp_path / "broken.csv").write_text(text, encoding="utf-8")
+        with pytest.raises(ModelError, match=said):
+            shop.recommend.estimate(tmp_path / "broken.csv")
 
 
 def test_a_look_back_sees_nothing_of_its_window(shop: Shop) -> None:

@@ -7,5 +7,5 @@ table.py       candidates as the ranker reads them learn.py    three looks back,
 desk.py        what was learned, ready to list    store.py     it on disk
 reasons.py     what truly speaks for it
 places.py      one customer, at each place        written.py   everybody's lists, as a table                 show.py    on the terminal
-offpolicy.py   what another list would have earned
+offpolicy.py   what another list would have earned        logged.py    the same, from a file of what was shown
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from huaxiang.apply.recommend.sources import candidates, learn_sources
 from huaxiang.apply.recommend.store import load_desk
 from huaxiang.apply.recommend.table import Candidates, table_of
 from huaxiang.apply.recommend.written import TABLE
+from huaxiang.cli.run import run_words
 from huaxiang.errors import HuaxiangError, ModelError, ShopError
 from huaxiang.features.fakes import FAKES
 from huaxiang.look.numbers import Numbers
@@ -81,6 +83,42 @@ def test_items_of_one_order_go_together_and_what_comes_later_changes_nothing() -
     assert (again.goes != learned.goes).nnz == 0 and np.array_equal(again.popular, learned.popular)
     one, other = (table_of(candidates(learned, some, shelf), learned, some, shelf) for some in (past, later))
     assert np.array_equal(one.values, other.values, equal_nan=True) and np.array_equal(one.item, other.item)
+
+
+def test_a_new_customer_gets_what_is_popular_among_those_who_declared_the_same() -> None:
+    """Forty customers of A buy item 0 and forty of B item 1, five days; one of C bought item 2 once. Four came yesterday, and did nothing yet."""
+    rows = [(user, int(user >= 40), day, -1) for user in range(80) for day in range(5)] + [(80, 2, 4, -1)]
+    bought, shelf = past_of(rows), shelf_of([0, 0, 0])
+    place = ["city=A"] * 40 + ["city=B"] * 40 + ["city=C", "city=A", "city=B", "city=C", ""]
+    past = replace(bought, users=tuple(f"u{n:02}" for n in range(85)), declared=np.array(place)[:, None])
+    learned = learn_sources(past, shelf, 5)
+    found = candidates(learned, past, shelf)["peers"].toarray()
+    best = found.argmax(axis=1)
+    assert best[81] == 0 and best[82] == 1 and not found[84].any()
+    # 200 events, fading by half in 14 days: their weight is n; of A n on item 0, and 100 more in the shop's shares
+    n = 40 * sum(0.5 ** ((5 - day) / 14) for day in range(5))
+    one = 0.5 ** (1 / 14)
+    assert found[81, 0] == pytest.approx((n + 100 * n / (2 * n + one)) / (n + 100))
+    # one purchase says little of C: its item stays behind what the whole shop buys
+    assert (
+        found[83, 2] == pytest.approx((one + 100 * one / (2 * n + one)) / (one + 100)) and found[83, 2] < found[83, 0]
+    )
+    nobody = learn_sources(bought, shelf, 5)
+    assert "peers" not in candidates(nobody, bought, shelf)
+
+
+def test_customers_who_declare_something_else_and_did_nothing_get_other_lists(tmp_path: Path) -> None:
+    """Those of North buy items 0 to 14, those of South 15 to 29; two new ones are known by their city alone."""
+    rows = [row for row in orders(120) if (int(str(row[2])[1:]) < 15) == (int(str(row[1])[1:]) % 2 == 0)]
+    said = [(f"c{n}", "South" if n % 2 else "North") for n in range(120)] + [("new0", "North"), ("new1", "South")]
+    with (tmp_path / "users.csv").open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerows([("user_id", "city"), *said])
+    with make_shop(tmp_path, rows, more=[str(tmp_path / "users.csv")]) as shop:
+        shop.recommend.train()
+        north, south = ([int(one.item_id[1:]) for one in shop.recommend.show(shop.pseudonym(name))] for name in ("new0", "new1"))  # fmt: skip
+        assert north != south
+        assert sum(item < 15 for item in north[:5]) > sum(item < 15 for item in south[:5])
+        assert Shop.open(shop.folder).recommend.show(shop.pseudonym("new0"), now=datetime(2025, 7, 1))
 
 
 def some_candidates(
@@ -214,12 +252,12 @@ def orders(customers: int = 150, *, seed: int = 5) -> list[tuple[object, ...]]:
     return rows
 
 
-def make_shop(folder: Path, rows: list[tuple[object, ...]], settings: str = "") -> Shop:
+def make_shop(folder: Path, rows: list[tuple[object, ...]], settings: str = "", more: Sequence[str] = ()) -> Shop:
     with (folder / "orders.csv").open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out)
         writer.writerow(["order_id", "user_id", "item_id", "category", "quantity", "price", "order_time"])
         writer.writerows(rows)
-    shop = Shop.init(folder / "shop", [str(folder / "orders.csv")])
+    shop = Shop.init(folder / "shop", [str(folder / "orders.csv"), *more])
     if settings:
         path = shop.folder / "huaxiang.toml"
         path.write_text(f"{path.read_text(encoding='utf-8')}\n{settings}\n", encoding="utf-8")
@@ -379,6 +417,26 @@ def test_orders_held_fake_are_left_out_and_the_report_says_how_many(shop: Shop, 
         assert read_past(copy.lake, copy.recommend.desk.shelf, user_id=user).item.tolist() == []
         for lang, said in (("en", f"14 orders held fake ({bought} events)"), ("zh", f"14 笔被判定为刷单的订单（{bought} 条事件）")):  # fmt: skip
             assert said in str(recommend_body(copy.lake.note("recommend"), lang))  # type: ignore[arg-type]
+
+
+def test_a_log_tells_what_the_lists_as_they_stand_would_have_earned(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    """Each customer was shown at the first place what stands there now with chance 1/4, then they took it; and something else with 3/4, in vain."""
+    path, none = tmp_path / "shown.csv", "i0"
+    first = {name: shop.recommend.show(shop.pseudonym(name), count=1)[0].item_id for name in (f"c{n}" for n in range(120))}  # fmt: skip
+    rows = [(name, item, 1, 0.25, 1) if n % 4 == 0 else (name, none if item != none else "i1", 1, 0.75, 0) for n, (name, item) in enumerate(first.items())]  # fmt: skip
+    with path.open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerows([("user_id", "item_id", "place", "propensity", "reward"), *rows])
+    found = shop.recommend.estimate(path)
+    assert found.impressions == 120 and found.logged.value == pytest.approx(0.25) and found.effective == pytest.approx(30)  # fmt: skip
+    assert {name: one.value for name, one in found.estimates.items()} == pytest.approx({"ips": 1.0, "snips": 1.0})
+    with pytest.raises(SystemExit) as end:
+        run_words(["recommend", str(shop.folder), "--log", str(path)])
+    assert end.value.code == 0 and "IPS  1.0000" in capsys.readouterr().out
+    for broken, said in (("propensity,", "lacks propensity"), ("0.25", "no number")):
+        text = path.read_text(encoding="utf-8").replace(broken, "often," if broken.endswith(",") else "often")
+        (tmp_path / "broken.csv").write_text(text, encoding="utf-8")
+        with pytest.raises(ModelError, match=said):
+            shop.recommend.estimate(tmp_path / "broken.csv")
 
 
 def test_a_look_back_sees_nothing_of_its_window(shop: Shop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,11 +18,19 @@ def recommend(
     place: Annotated[str, typer.Option(help=help_of("place"))] = "home",
     item: Annotated[list[str] | None, typer.Option(help=help_of("beside_item"))] = None,
     count: Annotated[int, typer.Option(min=0, max=100, help=help_of("recommend_count"))] = 0,
+    log: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help=help_of("recommend_log"))] = None,
     as_json: Annotated[bool, typer.Option("--json", help=help_of("json"))] = False,
 ) -> None:
-    from huaxiang.apply.recommend.show import show_exam, show_list
+    from huaxiang.apply.recommend.show import show_estimate, show_exam, show_list
 
     with open_shop(shop) as opened:
+        if log is not None:
+            estimated = opened.recommend.estimate(log)
+            if as_json:
+                print_json(asdict(estimated))
+            else:
+                show_estimate(estimated, out, LANG)
+            return
         if not user:
             exam, fakes = opened.recommend.train(), opened.recommend.fakes()
             if as_json:

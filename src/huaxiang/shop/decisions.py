@@ -12,6 +12,8 @@ from huaxiang.settings import Settings, add_entry, drop_entry
 from huaxiang.shop.opened import Opened
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from huaxiang.apply.guard.guard import Guard
     from huaxiang.apply.market.campaign_read import Reading
     from huaxiang.apply.market.campaigns import Campaigns
@@ -35,7 +37,10 @@ class Decisions(Opened):
         """What to show whom: `train()` learns and lists for everybody, `show(user)` answers for one, at any place of the shop."""
         from huaxiang.apply.recommend.recommend import Recommend
 
-        return Recommend(self.lake, self.settings, self.folder / "models", self.progress)
+        def naming(ids: pa.Array) -> pa.Array:
+            return self.pseudonyms().of_array(ids)
+
+        return Recommend(self.lake, self.settings, self.folder / "models", self.progress, naming=naming)
 
     @property
     def market(self) -> Market:

@@ -5,7 +5,7 @@ Letters: U customers, V items, E events. Days are whole days since 1970 of the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import numpy as np
@@ -33,6 +33,7 @@ WEIGHT = {
     "view": 0.25,
     "click": 0.2,
 }
+DECLARED = ("age_band", "gender", "city", "signup_channel")
 COLUMNS = ("user", "item", "kind", "day", "known", "order", "second")  # of a Past, an event each
 _WEIGHTS = np.array([0.0, *(WEIGHT.get(name, 0.0) for name in EVENT_CODES)])
 
@@ -57,8 +58,8 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Past:
-    """users: (U,) ids, sorted; the rest (E,), by user and time: user, item, event type, day, day it was known, order (−1: none), second since
-    1970."""
+    """users: (U,) ids, sorted; declared: (U, A) "attribute=value" of each of DECLARED, "" for none ((0, 0): nothing is); the rest (E,), by user and
+    time: user, item, event type, day, day it was known, order (−1: none), second since 1970."""
 
     users: tuple[str, ...]
     user: Ints
@@ -68,6 +69,7 @@ class Past:
     known: Ints
     order: Ints
     second: Ints
+    declared: NDArray[np.str_] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.str_))
 
     def before(self, day: int) -> Past:
         """Only what had happened and was known before `day`."""
@@ -157,7 +159,26 @@ def read_past(lake: Lake | Step, shelf: Shelf, *, user_id: str = "") -> Past:
         _ints(found, "known"),
         _ints(found, "order_key"),
         _ints(found, "second"),
+        _declared(lake, users),
     )
+
+
+def _declared(lake: Lake | Step, users: tuple[str, ...]) -> NDArray[np.str_]:
+    """What each of `users` said of themselves."""
+    if not lake.has("ready.users") or not users:
+        return np.zeros((0, 0), dtype=np.str_)
+    engine = lake.lake.engine if isinstance(lake, Step) else lake.engine
+    asked = engine.load(pa.table({"user_id": pa.array(users), "place": np.arange(len(users))}))
+    columns = ", ".join(f"coalesce('{name}=' || {name}, '') AS {name}" for name in DECLARED)
+    found = engine.arrow(
+        f"SELECT place, {columns} FROM {asked.get_name()} JOIN ({engine.sql(lake.table('ready.users'))}) USING (user_id)"
+    )
+    engine.drop(asked)
+    texts = [found.column(name).to_numpy(zero_copy_only=False).astype(np.str_) for name in DECLARED]
+    width = max([one.dtype.itemsize // 4 for one in texts] + [1])
+    said = np.zeros((len(users), len(DECLARED)), dtype=f"<U{width}")
+    said[found.column("place").to_numpy()] = np.column_stack(texts)
+    return said
 
 
 def count_fakes(lake: Lake | Step) -> dict[str, int]:

@@ -78,4 +78,7 @@ def _each_without(seen: Past, user: Ints, gone: Ints) -> Past:
     event = np.arange(len(copy)) - np.repeat(np.cumsum(count) - count, count) + first[copy]
     kept = seen.item[event] != gone[copy]
     cut = {name: getattr(seen, name)[event[kept]] for name in COLUMNS}
-    return replace(seen, users=tuple(map(str, range(len(user)))), **cut | {"user": copy[kept].astype(np.int64)})
+    declared = seen.declared[user] if seen.declared.size else seen.declared
+    return replace(
+        seen, users=tuple(map(str, range(len(user)))), declared=declared, **cut | {"user": copy[kept].astype(np.int64)}
+    )

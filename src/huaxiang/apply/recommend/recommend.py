@@ -16,6 +16,8 @@ from huaxiang.apply.recommend.behaviour import find_foreseer
 from huaxiang.apply.recommend.desk import Desk
 from huaxiang.apply.recommend.exam import Exam, choose_order, take_exam
 from huaxiang.apply.recommend.learn import Look, Order, fit_ranker, look_back
+from huaxiang.apply.recommend.logged import Naming, estimate_log
+from huaxiang.apply.recommend.offpolicy import OffPolicy
 from huaxiang.apply.recommend.past import Past, count_fakes, day_of, read_past, read_shelf
 from huaxiang.apply.recommend.places import PLACES, Shown, show_again, show_beside, show_list
 from huaxiang.apply.recommend.sources import Made, learn_sources
@@ -34,11 +36,21 @@ REPEATS = 0.1  # share of purchases that repeat, from which on what was bought i
 class Recommend:
     """raises: ShopError before a build; ModelError where too few buy, or nothing was learned yet"""
 
-    def __init__(self, lake: Lake, settings: Settings, folder: Path, progress: Progress = SILENT) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        settings: Settings,
+        folder: Path,
+        progress: Progress = SILENT,
+        *,
+        naming: Naming | None = None,
+    ) -> None:
+        """naming: the pseudonyms of the shop's own ids, for logs (None: they hold pseudonyms)"""
         self.lake = lake
         self.settings = settings
         self.folder = folder  # models/
         self.progress = progress
+        self.naming = naming
         self._desk: Desk | None = None
 
     def train(self, *, seed: int | None = None) -> Exam:
@@ -110,6 +122,11 @@ class Recommend:
     def exam(self) -> Exam | None:
         found = self.lake.note(STEP).get("exam")
         return Exam(**found) if found else None
+
+    def estimate(self, log: Path) -> OffPolicy:
+        """What other lists would have earned an impression, from a CSV or Parquet log of what was shown, with which chance, and what came of it
+        (logged.py: its columns): the lists that the table `recommendations` holds, or, where the log has a column `wanted`, any other."""
+        return estimate_log(self.lake, log, naming=self.naming, seed=self.settings.train.seed)
 
     def show(
         self,

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from huaxiang.apply.recommend.exam import ALONE, LIST, Exam
+from huaxiang.apply.recommend.offpolicy import OffPolicy
 from huaxiang.apply.recommend.places import Shown
 from huaxiang.look.numbers import Numbers
 from huaxiang.words import Lang, Words
@@ -25,7 +26,7 @@ def reason(one: Shown, words: Words, numbers: Numbers) -> str:
         return words("recommend.why.looked")
     if one.because:
         return words(f"recommend.why.{'basket' if one.source == 'basket' else 'together'}", item=one.because_title)
-    return words(f"recommend.why.{one.source if one.source in ('taste', 'popular') else 'alone'}")
+    return words(f"recommend.why.{one.source if one.source in ('taste', 'popular', 'peers') else 'alone'}")
 
 
 def show_list(found: Sequence[Shown], place: str, out: Console, lang: Lang) -> None:
@@ -60,6 +61,16 @@ def show_exam(exam: Exam, out: Console, lang: Lang, *, fakes: Mapping[str, int])
     for line in exam_notes(asdict(exam), lang):
         out.print(line, style="yellow", highlight=False)
     out.print(fakes_line(fakes, words, numbers), style="dim", highlight=False)
+
+
+def show_estimate(found: OffPolicy, out: Console, lang: Lang) -> None:
+    """What was earned an impression, and what the other lists would have."""
+    words, numbers = Words(lang), Numbers(lang)
+    out.print(words("recommend.logged", count=numbers.number(found.impressions), effective=numbers.number(found.effective), cut=numbers.percent(found.cut)), highlight=False)  # fmt: skip
+    for name, one in {"log": found.logged, **found.estimates}.items():
+        out.print(f"  {words(f'recommend.estimate.{name}')}  {one.value:.4f} ({one.low:.4f}–{one.high:.4f})", highlight=False)  # fmt: skip
+    if not found.enough:
+        out.print(words("recommend.not_enough"), style="yellow", highlight=False)
 
 
 def fakes_line(fakes: Mapping[str, int], words: Words, numbers: Numbers) -> str:

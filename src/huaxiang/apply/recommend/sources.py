@@ -4,6 +4,7 @@ together   taken soon after what the customer took last (co-occurrence)
 basket     bought in the same order as what the customer took last
 taste      popular now in the categories the customer likes, new items too
 popular    popular now
+peers      popular now among those who declared the same (peers.py), where customers declared anything
 again      bought before, and due again by its own timing
 behaviour  what the behaviour model foresees (where one was trained before the ranker's first date)
 """
@@ -20,6 +21,8 @@ from scipy.sparse import csr_matrix, diags
 
 from huaxiang.apply.recommend.again import Timing, due, fit_timing
 from huaxiang.apply.recommend.past import Floats, Ints, Past, Shelf
+from huaxiang.apply.recommend.peers import NAME as PEERS
+from huaxiang.apply.recommend.peers import Peers, learn_peers
 from huaxiang.models.next_item.base import strongest
 from huaxiang.models.next_item.neighbours import NeighboursConfig, count_pairs
 from huaxiang.models.next_item.sequences import Sequences
@@ -37,7 +40,7 @@ Made: TypeAlias = Callable[[Past, Shelf, int], csr_matrix]  # what customers did
 @dataclass(frozen=True)
 class Learned:
     """What the sources know at a day. near, goes: (V, V) top neighbours; popular: (V,) events, fading; of_category: (C, V) each category's
-    items by popularity; timing: of buying again;
+    items by popularity; timing: of buying again; peers: what is popular among whom;
     extra: further sources."""
 
     day: int
@@ -46,6 +49,7 @@ class Learned:
     popular: Floats
     of_category: csr_matrix
     timing: Timing
+    peers: Peers
     extra: Mapping[str, Made] = field(default_factory=dict)
 
     @cached_property
@@ -73,6 +77,7 @@ def learn_sources(past: Past, shelf: Shelf, day: int, extra: Mapping[str, Made] 
         popular,
         _of_category(popular, shelf),
         fit_timing(seen.purchases(), shelf, day),
+        learn_peers(seen, weight, popular, KEEP),
         extra or {},
     )
 
@@ -92,6 +97,8 @@ def candidates(learned: Learned, past: Past, shelf: Shelf) -> dict[str, csr_matr
         "popular": _everybody(learned, len(past.users)),
         "again": strongest(due(learned.timing, seen.purchases(), shelf, learned.day), KEEP),
     }
+    if len(learned.peers.groups):
+        found[PEERS] = learned.peers.of(seen, KEEP)
     return found | {name: made(seen, shelf, KEEP) for name, made in learned.extra.items()}
 
 

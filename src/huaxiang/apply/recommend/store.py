@@ -19,6 +19,7 @@ from huaxiang.apply.recommend.behaviour import Foreseer, foreseer_of
 from huaxiang.apply.recommend.desk import Desk
 from huaxiang.apply.recommend.learn import Order
 from huaxiang.apply.recommend.past import Shelf
+from huaxiang.apply.recommend.peers import Peers
 from huaxiang.apply.recommend.sources import Learned, Made
 from huaxiang.engine.lake import write_atomically
 from huaxiang.errors import ModelError
@@ -26,7 +27,7 @@ from huaxiang.models.next_item.base import pack, unpack
 from huaxiang.models.next_item.zoo import load_next, save_next
 from huaxiang.models.rank import Ranker, RankerConfig
 
-FORMAT = "huaxiang.recommend/3"
+FORMAT = "huaxiang.recommend/4"
 MATRICES = ("near", "goes", "of_category")
 
 
@@ -39,10 +40,11 @@ def save_desk(desk: Desk, home: Path) -> Desk:
     arrays: dict[str, Any] = {}
     for name in MATRICES:
         arrays |= pack(getattr(learned, name), name)
+    arrays |= pack(learned.peers.shares, "peers")
     arrays |= {"popular": learned.popular, "mean": learned.timing.mean, "returns": learned.timing.returns}
     save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, new / "sources.safetensors")
     said = {
-        "format": FORMAT, "day": learned.day, "as_of": desk.as_of, "spread": learned.timing.spread, "drop_owned": desk.drop_owned, "items": _mark(desk.shelf),
+        "format": FORMAT, "day": learned.day, "as_of": desk.as_of, "spread": learned.timing.spread, "drop_owned": desk.drop_owned, "items": _mark(desk.shelf), "groups": learned.peers.groups.tolist(),
         "orders": {name: {"config": asdict(one.ranker.config), "state": one.ranker.state(), "lead": one.lead} for name, one in desk.orders.items()},
     }  # fmt: skip
     text = json.dumps(said, sort_keys=True)
@@ -75,7 +77,9 @@ def load_desk(place: Path, shelf: Shelf) -> Desk:
         name: Order(Ranker.from_state(RankerConfig(**one["config"]), one["state"]), one["lead"])
         for name, one in said["orders"].items()
     }
-    learned = Learned(int(said["day"]), near, goes, arrays["popular"], of_category, timing, _behaviour(place, shelf))
+    peers = Peers(np.array(said["groups"], dtype=np.str_), unpack(arrays, "peers"))
+    extra = _behaviour(place, shelf)
+    learned = Learned(int(said["day"]), near, goes, arrays["popular"], of_category, timing, peers, extra)
     return Desk(shelf, learned, orders, bool(said["drop_owned"]), place.name, said["as_of"])
 
 

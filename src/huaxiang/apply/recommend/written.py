@@ -47,7 +47,12 @@ def _renumbered(past: Past, users: Ints) -> Past:
     """The past of some neighbouring customers, who are numbered from 0."""
     low, high = np.searchsorted(past.user, [users[0], users[-1] + 1])
     cut = {name: getattr(past, name)[low:high] for name in COLUMNS}
-    return replace(past, users=past.users[users[0] : users[-1] + 1], **cut | {"user": cut["user"] - users[0]})
+    return replace(
+        past,
+        users=past.users[users[0] : users[-1] + 1],
+        declared=past.declared[users[0] : users[-1] + 1],
+        **cut | {"user": cut["user"] - users[0]},
+    )
 
 
 def _rows(desk: Desk, past: Past, table: Candidates, score: Floats, lists: Lists, *, reasons: bool) -> pa.Table:

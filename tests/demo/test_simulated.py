@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +14,13 @@ import pytest
 
 from conftest import ROOT, run_huaxiang
 from huaxiang.demo import open_demo
+from huaxiang.demo.applications import apply_all
 from huaxiang.demo.simulated.make import make_shop
 from huaxiang.demo.simulated.people import OFFERS
 from huaxiang.demo.simulated.truth import TABLES, join_truth, read_truth
 from huaxiang.demo.simulated.world import PIECE, World, hash01, user_ids
 from huaxiang.engine import Engine
-from huaxiang.errors import ShopError
+from huaxiang.errors import HuaxiangError, ShopError
 from huaxiang.shop import Shop
 
 SECRETS = {"person", "fraud", "ring", "taste", "satisfaction", "effect_cash", "orders_without", "expected_orders_30d"}
@@ -184,6 +186,25 @@ def test_journey_meets_the_dirt_and_makes_profiles(journey: Path) -> None:
         assert shop.lake.rows("raw.refused") > 0
         assert {card.outcome for card in shop.cards()} == set(shop.settings.outcomes)
     assert all(path.startswith("data/") for source in shop.settings.collect for path in source.from_)
+
+
+def test_every_application_fills_its_page_or_says_why(journey: Path, tmp_path: Path) -> None:
+    """A shop of 300 is too small for a few; whoever is not told of has a section. Done twice, nothing runs again."""
+    folder = tmp_path / "shop"
+    shutil.copytree(journey, folder)
+    told: dict[str, HuaxiangError | None] = {}
+    with Shop.open(folder) as shop:
+        before = set(shop.decided())
+        apply_all(shop, tell=lambda name, seconds, why: told.update({name: why}))
+        assert set(told) == {"guard", "recommend", "clv", "intent", "segments", "audiences", "uplift", "campaigns"} - before
+        done = {name for name, why in told.items() if why is None}
+        assert {"guard", "clv", "segments", "uplift", "campaigns"} <= done
+        assert done <= set(shop.decided())
+        page = shop.run().read_text(encoding="utf-8")
+        assert all(f'id="{name}-en"' in page for name in (*done, "flow", "rfm", "rules"))
+        again: list[str] = []
+        apply_all(shop, tell=lambda name, seconds, why: again.append(name))
+        assert set(again) == set(told) - done
 
 
 def test_truth_joins_to_the_shops_pseudonyms(journey: Path) -> None:

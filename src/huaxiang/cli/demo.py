@@ -9,6 +9,7 @@ import typer
 
 from huaxiang.cli.terminal import LANG, WORDS, app, help_of, make_progress, out, say
 from huaxiang.demo import DemoShop
+from huaxiang.errors import HuaxiangError
 
 FOLDERS: dict[DemoShop, Path] = {"grocer": Path("demo-shop"), "simulated": Path("simulated-shop")}
 
@@ -24,6 +25,7 @@ def demo(
 ) -> None:
     from huaxiang.clean.show import show_quality
     from huaxiang.demo import open_demo
+    from huaxiang.demo.applications import apply_all
     from huaxiang.models.show import show_card
     from huaxiang.profile import show_profile
 
@@ -48,6 +50,10 @@ def demo(
             show_profile(opened.profile(user), out, LANG)
         out.rule()
         if shop == "simulated":
+            say("demo_applies")
+            apply_all(opened, again=full, tell=_tell)
+            path = opened.run()  # the report anew, with what was decided
+        if shop == "simulated":
             say("demo_simulated", folder=folder, users=opened.lake.rows("profiles"))
             say("demo_truth", folder=folder)
         else:
@@ -56,3 +62,11 @@ def demo(
         say("demo_report")
         out.print(f"  {path.resolve()}", style="bold cyan", highlight=False, soft_wrap=True)
         say("demo_own")
+
+
+def _tell(name: str, seconds: float, why: HuaxiangError | None) -> None:
+    title = WORDS(f"report.decided.{name}")
+    if why is None:
+        say("demo_applied", name=title, seconds=f"{seconds:.1f}")
+    else:
+        say("demo_not_applied", name=title, why=why.what(LANG))

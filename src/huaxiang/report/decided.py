@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from huaxiang.report.guard import guard_body
-from huaxiang.report.market import audiences_body, flow_body, segments_body
+from huaxiang.report.market import audiences_body, flow_body, rfm_body, rules_body, segments_body
 from huaxiang.report.predict import clv_body, intent_body
 from huaxiang.report.recommend import recommend_body
 from huaxiang.report.uplift import campaigns_body, uplift_body
@@ -20,6 +20,8 @@ BODIES: Mapping[str, Body] = {
     "recommend": lambda found, lang, currency: recommend_body(found, lang),
     "audiences": lambda found, lang, currency: audiences_body(found, lang),
     "flow": lambda found, lang, currency: flow_body(found, lang),
+    "rfm": lambda found, lang, currency: rfm_body(found, lang),
+    "rules": lambda found, lang, currency: rules_body(found, lang),
     "segments": lambda found, lang, currency: segments_body(found, lang),
     "clv": clv_body,
     "intent": lambda found, lang, currency: intent_body(found, lang),

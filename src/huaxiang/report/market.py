@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from huaxiang.apply.market.grids import FIFTHS
 from huaxiang.apply.market.segments import Difference, Segment
 from huaxiang.apply.market.show import segment_name
 from huaxiang.look import charts
@@ -62,6 +63,39 @@ def flow_body(found: Mapping[str, Any], lang: Lang) -> Markup:
         title=words("market.flow_chart", before=numbers.date(found["before"]), now=numbers.date(found["now"])),
     )
     return Markup('<div class="card">{}</div>').format(drawn)
+
+
+def rfm_body(found: Sequence[Mapping[str, Any]], lang: Lang) -> Markup:
+    """Where the spend of a year lies, by fifths of recency and frequency (rfm_grid)."""
+    words, numbers = Words(lang), Numbers(lang)
+    cells = {(row["recency"], row["frequency"]): row["spend_share"] for row in found}
+    fifths = range(1, FIFTHS + 1)
+    drawn = charts.heat(
+        [[cells.get((recency, frequency)) for frequency in fifths] for recency in reversed(fifths)],
+        [words("report.rfm_r", n=recency) for recency in reversed(fifths)],
+        [words("report.rfm_f", n=frequency) for frequency in fifths],
+        lang=lang,
+        title=words("market.rfm_chart"),
+        shown=numbers.percent,
+        write_cells=True,
+        cell=56,
+        note=words("market.rfm_note"),
+    )
+    return Markup('<div class="card">{}</div>').format(drawn)
+
+
+def rules_body(found: Sequence[Mapping[str, Any]], lang: Lang) -> Markup:
+    """Categories that the same customers buy (rules)."""
+    numbers = Numbers(lang)
+    return render(
+        "rules.html",
+        "huaxiang.report",
+        lang=lang,
+        rows=[
+            (one["one"], one["other"], numbers.number(one["customers"]), numbers.percent(one["confidence"]), f"{one['lift']:.1f} ({one['low']:.1f}–{one['high']:.1f})")
+            for one in found
+        ],
+    )  # fmt: skip
 
 
 def audiences_body(found: Sequence[Mapping[str, Any]], lang: Lang) -> Markup:

@@ -59,11 +59,14 @@ class Decisions(Opened):
 
         return Market(self.lake, self.settings, declare, lambda user: self.pseudonyms().of(user))
 
-    def uplift(self, *, repeats: int = 2) -> dict[str, Any]:
-        """Whom a message moves, from campaigns with a hold-out; without one, who redeems. Ranks every customer (`market.uplift`)."""
+    def uplift(self, *, repeats: int = 2, learners: Sequence[str] = ()) -> dict[str, Any]:
+        """Whom a message moves, from campaigns with a hold-out; without one, who redeems. Ranks every customer (`market.uplift`).
+
+        learners: to choose among, by name (default: all; uplift_learners.py)
+        """
         from huaxiang.apply.market.uplift_shop import find_uplift
 
-        found = find_uplift(self.lake, seed=self.settings.train.seed, repeats=repeats)
+        found = find_uplift(self.lake, seed=self.settings.train.seed, repeats=repeats, learners=learners)
         self._save("uplift.json", json.dumps(found, ensure_ascii=False, indent=1))
         return found
 
@@ -157,7 +160,7 @@ class Decisions(Opened):
         """The last result of each application that has one, as the report shows it."""
         found: dict[str, Any] = {
             "recommend": self.lake.note("recommend"),
-            "flow": self._flow(),
+            **self._grids(),
             "segments": self.lake.note("segments").get("found"),
             "audiences": [asdict(one) for one in self.market.audiences()] if self.settings.audiences else None,
         }
@@ -166,6 +169,10 @@ class Decisions(Opened):
             found[name] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
         return {name: one for name, one in found.items() if one}
 
-    def _flow(self) -> dict[str, Any] | None:
-        found = self.market.flow() if self.settings.shop.engine != "spark" else {"moves": []}
-        return found if found["moves"] else None
+    def _grids(self) -> dict[str, Any]:
+        """What is read from the profiles as they are: who moved where, recency by frequency, what goes with what."""
+        if self.settings.shop.engine == "spark" or not self.lake.has("profiles"):
+            return {}
+        flow = self.market.flow()
+        rules = self.market.rules() if self.lake.has("ready.events") else []
+        return {"flow": flow if flow["moves"] else None, "rfm": self.market.rfm(), "rules": rules}

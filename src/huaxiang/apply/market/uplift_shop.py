@@ -23,7 +23,7 @@ from huaxiang.apply.market.experiment import make_matrix
 from huaxiang.apply.market.holdout import place_sql
 from huaxiang.apply.market.offers import offers_of
 from huaxiang.apply.market.uplift import HeldOut, Tell, fit_uplift, is_binary, measure_uplift
-from huaxiang.apply.market.uplift_learners import LearnerConfig, Score, doubly_robust
+from huaxiang.apply.market.uplift_learners import LearnerConfig, Score, doubly_robust, learner_grid
 from huaxiang.apply.market.worth import TESTED, tested_rows
 from huaxiang.engine import Lake
 from huaxiang.engine.duck import quote
@@ -74,6 +74,7 @@ def find_uplift(
     *,
     seed: int,
     repeats: int = 2,
+    learners: Sequence[str] = (),
     grid: Sequence[LearnerConfig] | None = None,
     tell: Tell = lambda line: None,
 ) -> dict[str, Any]:
@@ -82,12 +83,15 @@ def find_uplift(
     user_id, offer ("": any message), score (effect, outcomes a customer, by a learner that has not seen what they did in a test), likely
     (chance that a treated one responds at all), basis, as_of; beside it `market.tested` (worth.py)
 
-    grid: the learners to choose among (default: learner_grid)
+    grid: the learners to choose among (default: learner_grid, those named by `learners`)
     raises: ShopError where there is neither a campaign with hold-out nor enough redemptions
     """
     lake.table("features")  # raises: nothing is built yet
     rows = randomised_rows(lake)
     if rows is not None:
+        if learners:
+            known = learner_grid(binary=is_binary(np.asarray(rows["outcome"].to_numpy())), rows=rows.num_rows)
+            grid = [one for one in known if one.name in learners]
         found, score, tested = _from_holdouts(lake, rows, seed, repeats, grid, tell)
     else:
         found, score = _from_redemptions(lake, seed)

@@ -56,7 +56,8 @@ def test_groups_that_are_there_are_found_and_told(lake: Lake) -> None:
     gone = next(one for one in found.segments if one.number == label[2])
     assert gone.differences[0].trait == "recency_days" and gone.differences[0].apart > 1
     assert gone.stages["lost"] == 1
-    assert segment_name(gone, "en").lower().startswith("high") and "高" in segment_name(gone, "zh")
+    assert "bought long ago" in segment_name(gone, "en") and "很久未购买" in segment_name(gone, "zh")
+    assert found.version and found.as_of == "2025-03-01"
     assert sum(one.size for one in found.segments) == found.customers == 300
 
 

@@ -196,7 +196,10 @@ def test_every_application_fills_its_page_or_says_why(journey: Path, tmp_path: P
     with Shop.open(folder) as shop:
         before = set(shop.decided())
         apply_all(shop, tell=lambda name, seconds, why: told.update({name: why}))
-        assert set(told) == {"guard", "recommend", "clv", "intent", "segments", "audiences", "uplift", "campaigns"} - before
+        assert (
+            set(told)
+            == {"guard", "recommend", "clv", "intent", "segments", "audiences", "uplift", "campaigns"} - before
+        )
         done = {name for name, why in told.items() if why is None}
         assert {"guard", "clv", "segments", "uplift", "campaigns"} <= done
         assert done <= set(shop.decided())

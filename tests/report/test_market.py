@@ -11,7 +11,9 @@ FOUND = {
         {"recency": 5, "frequency": 4, "customers": 30, "spend_mean": 9.0, "spend_share": 0.625},
         {"recency": 1, "frequency": 1, "customers": 10, "spend_mean": 3.0, "spend_share": 0.375},
     ],
-    "rules": [{"one": "<Tea>", "other": "Cups", "customers": 40, "confidence": 0.5, "lift": 2.5, "low": 1.9, "high": 3.2}],
+    "rules": [
+        {"one": "<Tea>", "other": "Cups", "customers": 40, "confidence": 0.5, "lift": 2.5, "low": 1.9, "high": 3.2}
+    ],
 }
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str, float, HuaxiangError | None], None]  # (application, seconds, why it gave nothing)
 DRAWN = Path("data", "exposures.parquet")  # the simulated shop's log of who was drawn for which coupon
-QUICK = ("sparse", "s-shrunk")  # learners of uplift: all seven take several times as long
+QUICK = ("s-shrunk",)  # learners of uplift: choosing among all seven takes minutes
 AUDIENCE = ("leaving_gold", "churn_30d > 0.6 and value_tier in ('gold', 'platinum')")
 
 

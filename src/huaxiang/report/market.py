@@ -26,11 +26,13 @@ def segments_body(found: Mapping[str, Any], lang: Lang) -> Markup:
         Segment(**{**one, "differences": tuple(Difference(**row) for row in one["differences"])})
         for one in found["segments"]
     ]
+    made = words("market.segments_made", as_of=found["as_of"], version=found["version"]) if found.get("version") else ""
     return render(
         "segments.html",
         "huaxiang.report",
         lang=lang,
         head=words(line, count=len(segments), customers=numbers.number(found["customers"]), way=words(f"market.grouping.{found['way']}"), stability=f"{found['stability']:.2f}"),
+        made=made,
         segments=[_segment(one, lang, words, numbers) for one in segments],
     )  # fmt: skip
 

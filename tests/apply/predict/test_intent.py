@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +14,7 @@ import pytest
 from huaxiang.apply.predict.intent import Intent, learn_sessions, load_intent, read_sessions
 from huaxiang.apply.predict.session import COLUMNS, Before, Running, Sessions, prefixes
 from huaxiang.engine import Engine, Lake
-from huaxiang.errors import ModelError
+from huaxiang.errors import DefinitionError, ModelError
 from huaxiang.features.filters import EVENT_CODES
 
 CODES = {code: name for name, code in EVENT_CODES.items()}
@@ -90,6 +92,37 @@ def test_chance_rises_with_the_cart_and_is_sure_after_the_purchase(learned: Inte
     assert carted > 0.5
     assert "add_to_cart_count" in [name for name, _, _ in session.why()][:2]
     assert session.add({"event": "purchase", "ts": BEGIN + timedelta(seconds=40)}) == 1.0
+
+
+def test_one_clock_whatever_the_times_carry(learned: Intent) -> None:
+    """09:00 in Shanghai told as the shop's own, with the zone, in UTC and as text is one moment, and one chance."""
+    shop = replace(learned, zone="Asia/Shanghai")
+    own = datetime(2024, 3, 1, 9)
+    for ts in (
+        own,
+        own.replace(tzinfo=ZoneInfo("Asia/Shanghai")),
+        datetime(2024, 3, 1, 1, tzinfo=UTC),
+        "2024-03-01T01:00:00+00:00",
+    ):
+        session = shop.begin()
+        session.add({"event": "view", "ts": "2024-03-01T08:59:00"})
+        chance = session.add({"event": "add_to_cart", "ts": ts})
+        assert (session.as_of, session.state.since_last, session.version) == (own, 60.0, learned.version)
+        assert chance == session.chance
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ({"event": "view"}, "None is no time"),
+        ({"event": "view", "ts": "noon"}, "'noon' is no time"),
+        ({"ts": "x"}, "it has ts"),
+    ],
+    ids=["no time", "no such time", "no name"],
+)
+def test_an_event_that_lacks_something_says_so(learned: Intent, event: dict, said: str) -> None:
+    with pytest.raises(DefinitionError, match=said):
+        learned.begin().add(event)
 
 
 def test_exam_beats_one_chance_for_all_and_is_calibrated() -> None:

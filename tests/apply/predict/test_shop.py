@@ -146,6 +146,20 @@ def test_every_buyer_gets_a_row_that_adds_up(predict: Predict) -> None:
     assert set(report["choice"]["left_out"]) == {"corrected", "ziln"}  # a hundred customers are too few to learn from
 
 
+def test_without_a_learned_correction_the_reasons_are_what_was_read(predict: Predict) -> None:
+    """A shop of few customers: BG/NBD alone, so how often, how lately and how much stand for it."""
+    assert predict.value(days=30)["choice"]["head"] == "bg_nbd"
+    row = predict.customer("u5")
+    assert row is not None
+    assert [one["feature"] for one in row["reasons"]] == ["frequency", "recency_days", "spend_mean"]
+    assert [one["value"] for one in row["reasons"]] == [row["frequency"], row["recency_days"], row["spend_mean"]]
+    assert {one["effect"] for one in row["reasons"]} == {None}
+    for lang, said in (("en", "Next purchase: "), ("zh", "下次购买：同类顾客半数")):
+        console = Console(record=True, width=160)
+        show_customer(row, console, lang, "CNY")
+        assert said in console.export_text()
+
+
 def test_what_was_learned_of_later_is_not_known(predict: Predict) -> None:
     first = predict.value(days=30)
     write_events(predict.lake, late=True)

@@ -156,7 +156,7 @@ def show_campaign(found: Campaign, console: Console, words: Words) -> None:
         line(
             "campaign_detectable",
             effect=f"{found.detectable:.3g}",
-            metric=found.metric,
+            metric=words(f"market.metric.{found.metric}"),
             days=found.days,
             base=f"{found.base:.3g}",
         )
@@ -188,7 +188,7 @@ def show_reading(found: Reading, console: Console, words: Words) -> None:
     line(
         "campaign_result",
         name=found.campaign,
-        metric=found.metric,
+        metric=words(f"market.metric.{found.metric}"),
         days=f"{found.days:g}",
         partly="" if found.complete else words("cli.say.campaign_partly"),
         treated_mean=f"{difference.treated_mean:.4g}",

@@ -10,6 +10,8 @@ source: Hubert & Arabie 1985 (adjusted Rand index); Ben-Hur, Elisseeff & Guyon 2
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -27,7 +29,9 @@ from huaxiang.profile.say import label_of
 from huaxiang.words import Lang
 
 TABLE = "segments"
-SCHEMA = pa.schema([("user_id", pa.string()), ("segment", pa.int16()), ("as_of", pa.date32())])
+SCHEMA = pa.schema(
+    [("user_id", pa.string()), ("segment", pa.int16()), ("as_of", pa.date32()), ("version", pa.string())]
+)
 MOST = 8  # groups tried
 STEADY = 0.8
 SLACK = 0.06  # of the stability of the steadiest: a group cut in two at random agrees with itself well, but less than groups that are there
@@ -70,7 +74,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Segments:
-    """way, groups: what was taken; stability: of it (mean over pairs of halves); tried: "way groups" -> stability."""
+    """version: of the grouping (what it saw, and how); way, groups: what was taken; stability: of it (mean over pairs of halves); tried: "way groups" -> stability."""
 
     way: str
     groups: int
@@ -79,6 +83,8 @@ class Segments:
     tried: Mapping[str, float]
     customers: int
     segments: tuple[Segment, ...]
+    as_of: str = ""
+    version: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -98,13 +104,11 @@ def find_segments(step: Step, *, seed: int, as_of: str) -> Segments:
     some = np.sort(np.random.default_rng(seed).permutation(len(points))[:FITTED])
     label = _GROUPERS[way](groups)(points[some], points, seed)
     label = _by_size(label)
-    step.replace(
-        TABLE,
-        pa.table(
-            [pa.array(names), pa.array(label, pa.int16()), pa.array([date.fromisoformat(as_of)] * len(names))],
-            schema=SCHEMA,
-        ),
-    )
+    seen = [way, groups, seed, list(traits), lake.note("build").get("mark", ""), as_of]
+    version = hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:12]
+    made_at = pa.array([date.fromisoformat(as_of)] * len(names))
+    columns = [pa.array(names), pa.array(label, pa.int16()), made_at, pa.array([version] * len(names))]
+    step.replace(TABLE, pa.table(columns, schema=SCHEMA))
     words = _words(lake)
     made = tuple(
         Segment(
@@ -118,7 +122,7 @@ def find_segments(step: Step, *, seed: int, as_of: str) -> Segments:
         for number in np.unique(label)
     )
     stability = tried[f"{way} {groups}" if groups else way]
-    return Segments(way, len(made), stability, stability >= STEADY, tried, len(names), made)
+    return Segments(way, len(made), stability, stability >= STEADY, tried, len(names), made, as_of, version)
 
 
 def scale(values: Floats) -> Floats:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from huaxiang.apply.market.audiences import Preview
 from huaxiang.apply.market.grids import FIFTHS
-from huaxiang.apply.market.segments import APART, Segment, Segments
+from huaxiang.apply.market.segments import APART, Difference, Segment, Segments
 from huaxiang.apply.market.values import SAID
 from huaxiang.look.numbers import Numbers
 from huaxiang.profile.lifecycle import STAGES
@@ -18,6 +18,7 @@ from huaxiang.profile.say import label_of
 from huaxiang.words import Lang, Words
 
 WIDTH = 24  # of a bar
+SINCE = ("recency_days", "idle_days", "tenure_days", "first_purchase_days")  # days back: more of them is longer ago
 
 
 def show_preview(found: Preview, out: Console, lang: Lang) -> None:
@@ -70,12 +71,16 @@ def _said(name: str, value: object, words: Words, numbers: Numbers) -> str:
 def segment_name(one: Segment, lang: Lang) -> str:
     """What sets a segment apart most, in a few words."""
     words = Words(lang)
-    told = [
-        words(f"market.{'high' if d.apart > 0 else 'low'}", trait=d.name(lang))
-        for d in one.differences[:2]
-        if abs(d.apart) >= APART
-    ]
+    told = [_stands_out(d, lang, words) for d in one.differences[:2] if abs(d.apart) >= APART]
     return words("market.and").join(told) if told else words("market.ordinary")
+
+
+def _stands_out(one: Difference, lang: Lang, words: Words) -> str:
+    """A trait with the end it stands at; days since something are long or short, for "high" would be read as lately."""
+    way = "high" if one.apart > 0 else "low"
+    if one.trait in SINCE:
+        return words(f"market.since.{one.trait}.{way}")
+    return words(f"market.{way}", trait=one.name(lang))
 
 
 def show_segments(found: Segments, out: Console, lang: Lang) -> None:
@@ -86,6 +91,7 @@ def show_segments(found: Segments, out: Console, lang: Lang) -> None:
         words(line, count=len(found.segments), customers=f"{found.customers:,}", way=words(f"market.grouping.{found.way}"), stability=f"{found.stability:.2f}"),
         style="" if found.steady else "yellow", highlight=False,
     )  # fmt: skip
+    out.print(words("market.segments_made", as_of=found.as_of, version=found.version), style="dim", highlight=False)
     for one in found.segments:
         out.print(
             f"\n{one.number}  {segment_name(one, lang)}   {one.size:,} · {numbers.percent(one.share)}",

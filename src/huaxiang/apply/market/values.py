@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from huaxiang.engine.duck import quote
 from huaxiang.features.nodes import Node
 from huaxiang.profile.lifecycle import STAGES
+from huaxiang.profile.say import label_of
 from huaxiang.settings import ProfileSettings
 from huaxiang.words import Lang, Words, catalogue
 
@@ -35,7 +36,11 @@ class Unheld:
     def say(self, lang: Lang) -> str:
         words = Words(lang)
         kind = self.trait if self.trait in ("consents", "on_list") else "item" if self.called else "value"
-        said = words(f"market.unheld.{kind}", trait=self.trait, value=repr(self.value))
+        said = words(
+            f"market.unheld.{kind}",
+            trait=self.trait if self.called else label_of(self.trait)[lang],
+            value=repr(self.value),
+        )
         if self.near:
             return said + words("market.unheld.near", near=repr(self.near))
         return said + (words("market.unheld.have", have=", ".join(self.have)) if self.have else "")

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,13 @@ CANDIDATES: dict[str, Config] = {
 
 @dataclass(frozen=True)
 class Intent:
-    """A trained model of sessions. name: in the zoo; version: the first 12 hex digits of its content's hash."""
+    """A trained model of sessions. name: in the zoo; version: the first 12 hex digits of its content's hash; zone: the shop's, in which
+    times are told that carry none."""
 
     name: str
     model: Model
     calibration: Calibration
+    zone: str = "UTC"
 
     def begin(self, before: Before | None = None) -> RunningIntent:
         """A session that starts now, of a customer who did `before`."""
@@ -89,22 +92,35 @@ class Intent:
         }
         return json.dumps(saved, allow_nan=False)
 
-    @property
+    @cached_property
     def version(self) -> str:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
 
 @dataclass
 class RunningIntent:
-    """One session with the chance after its last event: `chance` (1 once it bought, None before the first event)."""
+    """One session with the chance after its last event: `chance` (1 once it bought, None before the first event), with when (`as_of`, the
+    shop's own time) and by which model (`version`) it was told."""
 
     intent: Intent
     state: Running
     chance: float | None = field(default=None)
 
+    @property
+    def as_of(self) -> datetime | None:
+        return self.state.last
+
+    @property
+    def version(self) -> str:
+        return self.intent.version
+
     def add(self, event: Mapping[str, Any]) -> float:
-        """The chance that the session ends in a purchase, after `event` (event, ts, and where there are item_id and price)."""
-        self.state.add(**event_of(event))
+        """The chance that the session ends in a purchase, after `event` (event, ts, and where there are item_id and price).
+
+        ts: a datetime or ISO text; without a zone it is the shop's own
+        raises: DefinitionError for an event without a name or a time
+        """
+        self.state.add(**event_of(event, self.intent.zone))
         self.chance = 1.0 if self.state.bought else float(self.intent.score(self.state.row())[0])
         return self.chance
 
@@ -117,12 +133,12 @@ class RunningIntent:
         return [(self.intent.model.columns[at], float(values[at]), float(effects[0, at])) for at in order]
 
 
-def load_intent(path: Path) -> Intent:
+def load_intent(path: Path, zone: str = "UTC") -> Intent:
     """The saved model; raises ModelError where there is none."""
     if not path.exists():
         raise ModelError("predict.no_intent")
     saved = json.loads(path.read_text(encoding="utf-8"))
-    return Intent(saved["name"], load_model(saved["model"]), Calibration.from_state(saved["calibration"]))
+    return Intent(saved["name"], load_model(saved["model"]), Calibration.from_state(saved["calibration"]), zone)
 
 
 def train_intent(lake: Lake, *, seed: int) -> tuple[Intent, dict[str, Any]]:

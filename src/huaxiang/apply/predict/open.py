@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from huaxiang.engine import Lake
 from huaxiang.engine.lake import write_atomically
@@ -76,16 +77,17 @@ class Predict:
         """The model of the last `learn_intent`: `begin()` a session, `add` its events, ask for the chance."""
         from huaxiang.apply.predict.intent import load_intent
 
-        return load_intent(self.folder / "models" / "intent.json")
+        return load_intent(self.folder / "models" / "intent.json", self.settings.shop.timezone)
 
     def begin(self, user: str, now: datetime) -> RunningIntent:
-        """A session that this customer begins `now` (UTC), with what they did before it.
+        """A session that this customer begins `now` (the shop's own time where it carries no zone), with what they did before it.
 
         user: the shop's own id or the pseudonym; for somebody unknown use `intent().begin()`
         """
         from huaxiang.apply.predict.intent import read_before
 
-        return self.intent().begin(read_before(self.lake, self.find(user), now))
+        at = now if now.tzinfo is not None else now.replace(tzinfo=ZoneInfo(self.settings.shop.timezone))
+        return self.intent().begin(read_before(self.lake, self.find(user), at.astimezone(UTC).replace(tzinfo=None)))
 
     def what_if(self, user: str, outcome: str, changes: Mapping[str, float | None]) -> Moved:
         """How the prediction of an outcome moves where a customer's features are changed (None: unknown).

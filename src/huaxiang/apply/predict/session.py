@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
+from huaxiang.errors import DefinitionError
 from huaxiang.features.filters import EVENT_CODES
 from huaxiang.models.metrics import Floats
 from huaxiang.models.zoo import Matrix
@@ -185,14 +187,27 @@ def _running_max(values: Floats, begin: NDArray[np.int64]) -> Floats:
     return np.where(np.isfinite(best), best, np.nan)
 
 
-def event_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `Running.add` from an event with the contract's names; a name of another system is understood."""
+def event_of(given: Mapping[str, Any], zone: str) -> dict[str, Any]:
+    """The arguments of `Running.add` from an event with the contract's names; a name of another system is understood.
+
+    zone: the shop's, in which times are told that carry none
+    raises: DefinitionError for an event without a name, or without a time
+    """
     from huaxiang.tables import event_vocabulary
 
-    name = str(given["event"])
+    name, ts = str(given.get("event") or ""), given.get("ts")
+    if not name:
+        raise DefinitionError("predict.no_event", have=", ".join(map(str, given)) or "-")
+    if isinstance(ts, str):
+        try:
+            ts = datetime.fromisoformat(ts)
+        except ValueError as error:
+            raise DefinitionError("predict.no_ts", ts=repr(ts)) from error
+    if not isinstance(ts, datetime):
+        raise DefinitionError("predict.no_ts", ts=repr(ts))
     return {
         "event": event_vocabulary().get(name.lower(), name),
-        "ts": given["ts"],
+        "ts": ts.astimezone(ZoneInfo(zone)).replace(tzinfo=None) if ts.tzinfo is not None else ts,
         "item_id": given.get("item_id"),
         "price": given.get("price"),
     }

@@ -115,7 +115,9 @@ def show_customer(row: Mapping[str, Any] | None, console: Console, lang: Lang, c
     digits = 1
 
     def told(value: Any) -> str:
-        return words("predict.clv.never") if value is None else numbers.number(value, 0)
+        return (
+            words("predict.clv.never") if value is None else words("predict.clv.in_days", days=numbers.number(value, 0))
+        )
 
     lines = [
         words("predict.clv.alive", share=numbers.percent(row["p_alive"])),
@@ -146,6 +148,8 @@ def show_customer(row: Mapping[str, Any] | None, console: Console, lang: Lang, c
         console.print(line, highlight=False, markup=False)
     for one in row["reasons"]:
         feature = words(f"predict.feature.{one['feature']}")
+        if one["effect"] is None:
+            continue  # told by the line above: nothing but how often, how lately and how much was read
         factor = numbers.number(float(np.exp(one["effect"])), 2)
         console.print(
             "  " + words("predict.clv.effect", factor=factor, feature=feature, value=numbers.number(one["value"])),

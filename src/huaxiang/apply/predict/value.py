@@ -212,9 +212,12 @@ def _rows(made: Forecast, again: NextBuy, standing: datetime, version: str) -> p
 
 
 def _reasons(made: Forecast) -> pa.ListArray:
-    """The columns that moved each customer's expectation most beside BG/NBD's, as logarithms of a factor; none for BG/NBD alone."""
+    """The columns that moved each customer's expectation most beside BG/NBD's, as logarithms of a factor. Of BG/NBD alone the three numbers
+    that it reads: how often, how lately (days from the first to the last purchase), and the spend; they carry no effect of their own."""
     count = len(made.expected)
-    width = REASONS if made.learned.runs else 0
+    if not made.learned.runs:
+        return _plain_reasons(made)
+    width = REASONS
     effects = made.learned.explain(made.asked)
     top = np.argsort(-np.abs(effects), axis=1, kind="stable")[:, :width]
     every = np.arange(count)[:, None]
@@ -228,6 +231,22 @@ def _reasons(made: Forecast) -> pa.ListArray:
         names=["feature", "value", "effect"],
     )
     return pa.ListArray.from_arrays(pa.array(np.arange(count + 1, dtype=np.int32) * width), rows)
+
+
+def _plain_reasons(made: Forecast) -> pa.ListArray:
+    known = made.asked.known
+    columns = {"frequency": known.frequency, "recency_days": known.recency, "spend_mean": known.spend}
+    values = np.column_stack([np.asarray(one, dtype=float) for one in columns.values()]).ravel()
+    count = len(known)
+    rows = pa.StructArray.from_arrays(
+        [
+            pa.array(list(columns) * count, pa.string()),
+            pa.array(values, pa.float64(), mask=np.isnan(values)),
+            pa.nulls(len(values), pa.float64()),
+        ],
+        names=["feature", "value", "effect"],
+    )
+    return pa.ListArray.from_arrays(pa.array(np.arange(count + 1, dtype=np.int32) * len(columns)), rows)
 
 
 def _version(made: Forecast) -> str:

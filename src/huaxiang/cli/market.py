@@ -39,9 +39,12 @@ def save(
     meaning: Annotated[str | None, typer.Option(help=help_of("audience_meaning"))] = None,
 ) -> None:
     with open_shop(shop) as opened:
+        before = opened.settings.audiences.get(name)
         found = opened.market.save(name, when, meaning=meaning)
         unheld = opened.market.unheld(when)
     say("audience_saved", name=name, size=found.size, entered=found.entered, left=found.left, version=found.version)
+    if before is not None and before.when != when:
+        say("audience_replaced", before=before.when, meaning=found.meaning or "–")
     for one in unheld:
         out.print(one.say(LANG), style="yellow", highlight=False, markup=False)
 

@@ -17,7 +17,7 @@ ROLES: dict[str, str] = {
         accountid accountno useridx userno usersn userkey customerkey householdid householdkey distinctid usersessionuserid visitoruserid consumerid
         customeruserid userpin reviewerid authorid raterid recid recordid uniqueid personid profileid user customer member buyer client login username
         nickname buyernick openid unionid fromuserid fromuser sourceuser source_user followerid trusterid truster
-        用户id 用户编号 用户号 用户标识 会员id 会员编号 会员号 会员卡号 会员 客户id 客户编号 客户号 客户代码 客户 买家id 买家编号 买家会员名 买家昵称 买家 顾客id 顾客编号 用户 用户名 账号 登录名""",
+        用户id 用户编号 用户号 用户标识 会员id 会员编号 会员号 会员卡号 会员 客户id 客户编号 客户号 客户代码 客户 买家id 买家编号 买家会员名 买家会员编号 买家会员号 买家会员id 买家账号 买家昵称 买家 顾客id 顾客编号 用户 用户名 账号 登录名""",
     "anonymous_id": """anonymousid userpseudoid visitorid cookieid clientuuid deviceid gaclientid fullvisitorid domainuserid cookie imei idfa oaid
         匿名id 访客id 访客编号 设备id 设备号""",
     "other_id": """otherid friendid followeeid followedid followingid touserid targetuserid targetid trusteeid trustee touser targetuser

@@ -22,7 +22,7 @@ import huaxiang.cli.look
 import huaxiang.cli.market
 import huaxiang.cli.predict
 import huaxiang.cli.recommend  # noqa: F401  they declare their commands
-from huaxiang.cli.terminal import LANG, app, err
+from huaxiang.cli.terminal import LANG, WORDS, app, err
 from huaxiang.errors import HuaxiangError
 
 
@@ -59,6 +59,7 @@ def run_words(argv: Sequence[str] | None = None) -> None:
     except HuaxiangError as error:
         _fail(error.what(LANG), error.mend(LANG), 1, debug)
     except KeyboardInterrupt:
+        sys.stderr.write(f"{WORDS('cli.stopped')}\n")  # each step is whole or not at all
         raise SystemExit(130) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

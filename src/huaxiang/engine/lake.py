@@ -23,6 +23,7 @@ import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable, Schema
+from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from huaxiang.engine.duck import Engine, Query
@@ -96,7 +97,18 @@ class Lake:
     def _files(self, name: str, version: int) -> list[Path]:
         folder = self._folder(name)
         # By name: in the URI a space or a Chinese character of the folder is an escape such as %20.
-        return [folder / Path(uri).name for uri in sorted(DeltaTable(folder, version=version).file_uris())]
+        return [folder / Path(uri).name for uri in sorted(self._delta(name, version).file_uris())]
+
+    def _delta(self, name: str, version: int) -> DeltaTable:
+        """raises: ShopError where the files are gone"""
+        try:
+            return DeltaTable(self._folder(name), version=version)
+        except TableNotFoundError as error:
+            raise ShopError("lake.lost", names=name, folder=self.folder) from error
+
+    def lost(self) -> list[str]:
+        """The tables that the manifest names and whose folder is gone: somebody deleted it."""
+        return [name for name in self.names() if not DeltaTable.is_deltatable(str(self._folder(name)))]
 
     def _at(self, name: str, entry: Entry, void: Entry | None = None) -> ibis.Table:
         """The table at `entry` without the rows that its companion at `void` names."""
@@ -109,8 +121,7 @@ class Lake:
                 )
             return self._views[key]
         if (name, entry.version, -1) not in self._views:
-            folder = self._folder(name)
-            schema = pa.schema(DeltaTable(folder, version=entry.version).schema().to_arrow())
+            schema = pa.schema(self._delta(name, entry.version).schema().to_arrow())
             self._views[name, entry.version, -1] = self.engine.parquet(self._files(name, entry.version), schema)
         return self._views[name, entry.version, -1]
 
@@ -158,7 +169,7 @@ class Lake:
     def _sweep(self, name: str, version: int, before: Entry | None) -> None:
         """Delete files that neither this version nor the one before it (still open in other processes) names."""
         keep = {path.name for path in self._files(name, version)}
-        if before is not None:
+        if before is not None and before.version < version:  # else it was lost, and is made anew
             keep |= {path.name for path in self._files(name, before.version)}
         for path in self._folder(name).glob("*.parquet"):
             if path.name not in keep:
@@ -264,6 +275,7 @@ class Step:
         folder = self.lake._folder(name)
         if not DeltaTable.is_deltatable(str(folder)):
             create_table_with_add_actions(str(folder), Schema.from_arrow(schema), [], name=name)
+            return DeltaTable(folder)  # new, or lost and made anew
         delta = DeltaTable(folder)
         if entry is None:
             if delta.version() > 0 or list(delta.file_uris()):

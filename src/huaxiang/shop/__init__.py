@@ -198,8 +198,15 @@ class Shop(Decisions, Declarations):
     def run(self, *, full: bool = False, show: Callable[[str, Any], None] | None = None) -> Path:
         """Every step in order, those skipped whose input has not changed (`full` repeats all); gives the report's path.
 
+        What somebody deleted of the lake is made anew; lost records are not (ShopError).
+
         show: called after each step with its name and what it returned (None: the step was skipped).
         """
+        if lost := self.lake.lost():
+            if gone := [name for name in lost if name.startswith("raw.")]:
+                raise ShopError("lake.lost", names=", ".join(gone), folder=self.lake.folder)
+            log.warning("gone from the lake, and made anew: %s", ", ".join(lost))
+            full = True
         for name, step in (
             ("collect", self.collect),
             ("clean", self.clean),

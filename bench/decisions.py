@@ -23,6 +23,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from huaxiang.demo import open_demo
+from huaxiang.demo.applications import learn_uplift
 from huaxiang.demo.simulated.truth import Truth, join_truth, read_truth, with_pseudonyms
 from huaxiang.errors import HuaxiangError
 from huaxiang.shop import Shop
@@ -222,19 +223,28 @@ def score_lists(shop: Shop, truth: Truth) -> list[Row]:
 
 
 def score_messages(shop: Shop, truth: Truth) -> list[Row]:
-    """How the shop ranks customers for a message against the orders each offer would add. A shop that recorded no hold-out ranks by redemption,
-    which is no effect: the row says what that costs. Baseline: spend of 90 days."""
-    found = shop.uplift()
+    """How the shop ranks customers for each offer against the orders it would add to them: learned from the shop's log of whom chance drew.
+    A shop without such a log ranks by redemption, which is no effect: the row says what that costs. Baseline: spend of 90 days."""
+    found = learn_uplift(shop)
     said = (
-        f"SELECT u.user_id, u.score, coalesce(f.spend_90d, 0) AS before FROM ({shop.engine.sql(shop.lake.table('market.uplift'))}) u "
+        f"SELECT u.user_id, u.offer AS asked, u.score, coalesce(f.spend_90d, 0) AS before FROM ({shop.engine.sql(shop.lake.table('market.uplift'))}) u "
         f"JOIN ({shop.engine.sql(shop.lake.table('features'))}) f USING (user_id)"
     )
-    joined = shop.engine.load(join_truth(shop, truth, "effects", said))
-    rows = shop.engine.arrow(
-        f"SELECT max(effect) AS effect, any_value(score) AS score, any_value(before) AS before FROM {joined.get_name()} GROUP BY user_id"
-    )
-    effect, score, before = (numbers(rows, name) for name in ("effect", "score", "before"))
-    return [Row(f"message ({found['basis']})", "spearman", rank(effect, score), rank(effect, before), 1.0, len(effect))]
+    joined = shop.engine.load(join_truth(shop, truth, "effects", said)).get_name()
+    offers = [
+        row["asked"]
+        for row in shop.engine.rows(f"SELECT DISTINCT asked FROM {joined} WHERE asked <> '' ORDER BY asked")
+    ]
+    made = []
+    for offer in offers or [""]:
+        which = f"asked = '{offer}'" + (f" AND offer = '{offer}'" if offer else "")
+        rows = shop.engine.arrow(
+            f"SELECT max(effect) AS effect, any_value(score) AS score, any_value(before) AS before FROM {joined} WHERE {which} GROUP BY user_id"
+        )
+        effect, score, before = (numbers(rows, name) for name in ("effect", "score", "before"))
+        name = f"message: {offer}" if offer else f"message ({found['basis']})"
+        made.append(Row(name, "spearman", rank(effect, score), rank(effect, before), 1.0, len(effect)))
+    return made
 
 
 SCORERS: tuple[Callable[[Shop, Truth], list[Row]], ...] = (

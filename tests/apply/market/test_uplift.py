@@ -182,7 +182,7 @@ def test_experiment_says_what_is_wrong(tmp_path: Path, change, said) -> None:
         read_experiment(path, **({"treatment": "arm", "arm": "mail", "control": "none", "outcome": "visit"} | change))
 
 
-def test_hillstrom_flag_alone_beats_random_and_mens_is_null() -> None:
+def test_hillstrom_womens_mail_is_ranked_better_than_at_random_and_than_by_propensity() -> None:
     path = DATA / "hillstrom" / "hillstrom.csv"
     if not path.exists():
         pytest.skip(f"{path} is not there")

@@ -12,10 +12,11 @@ import pytest
 from rich.console import Console
 
 from huaxiang.apply.market.grids import lifecycle_flow, rfm_grid, rules
-from huaxiang.apply.market.segments import choose, find_segments, scale, stability
+from huaxiang.apply.market.segments import _differences, choose, find_segments, scale, stability
 from huaxiang.apply.market.show import segment_name, show_flow, show_rfm
 from huaxiang.engine import Engine, Lake
 from huaxiang.errors import ModelError
+from huaxiang.profile.names import Names
 from huaxiang.settings import Settings
 from huaxiang.words import Lang, Words
 
@@ -90,6 +91,18 @@ def test_scaled_columns_vary_and_long_tails_are_logs() -> None:
     found = scale(values)
     assert found.shape == (200, 2)
     assert found.mean(axis=0) == pytest.approx([0, 0], abs=0.1) and np.abs(found).max() <= 4
+
+
+def test_a_trait_that_is_the_same_for_nearly_all_sets_no_group_apart() -> None:
+    same = np.zeros(400)
+    same[:4] = 1.0  # two of each group
+    mine = np.arange(400) % 2 == 0
+    apart = np.where(mine, 5.0, 1.0)
+    found = _differences(("same", "apart"), np.column_stack([same, apart]), Names({}), mine)
+    assert [one.trait for one in found] == ["apart"]
+    order = np.argsort(~mine, kind="stable")  # the order of the rows says nothing
+    again = _differences(("same", "apart"), np.column_stack([same, apart])[order], Names({}), mine[order])
+    assert again == found
 
 
 def test_too_few_customers_say_so(lake: Lake) -> None:

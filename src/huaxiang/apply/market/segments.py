@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from huaxiang.apply.market.people import Floats, read_traits
 from huaxiang.engine import Lake, Step
@@ -50,7 +51,7 @@ Grouper = Callable[
 @dataclass(frozen=True)
 class Difference:
     """One trait by which a segment stands apart. apart: its mean rank less everybody's, in standard deviations of ranks (one odd value decides
-    nothing); typical, everybody: the medians."""
+    nothing); typical, everybody: the medians, or the means where the medians are equal."""
 
     trait: str
     apart: float
@@ -242,15 +243,16 @@ def _differences(
         if known.sum() < 0.5 * len(column) or not known[mine].any() or np.nanstd(column) < 1e-12:
             continue
         ranks = np.full(len(column), np.nan)
-        ranks[known] = np.argsort(np.argsort(column[known])) / max(int(known.sum()) - 1, 1)
+        ranks[known] = (rankdata(column[known]) - 1) / max(int(known.sum()) - 1, 1)  # equal values have one rank
         apart = float((np.nanmean(ranks[mine]) - np.nanmean(ranks)) * np.sqrt(12))
-        medians = float(np.nanmedian(column[mine])), float(np.nanmedian(column))
-        found.append(Difference(name, round(apart, 3), *medians, names.label(name)))
+        middle = np.nanmedian if np.nanmedian(column[mine]) != np.nanmedian(column) else np.nanmean
+        told = float(middle(column[mine])), float(middle(column))
+        found.append(Difference(name, round(apart, 3), *told, names.label(name)))
     kept: dict[str, Difference] = {}
     for one in sorted(found, key=lambda one: -abs(one.apart)):
         kept.setdefault(_family(one.trait), one)
-    told = [one for one in kept.values() if abs(one.apart) >= APART]
-    return tuple(told[:TOLD] or list(kept.values())[:FEW])  # of one that hardly differs, what it differs by most
+    large = [one for one in kept.values() if abs(one.apart) >= APART]
+    return tuple(large[:TOLD] or list(kept.values())[:FEW])  # of one that hardly differs, what it differs by most
 
 
 def _family(trait: str) -> str:

@@ -36,9 +36,13 @@ def test_profile_speaks_chinese_when_asked_or_by_locale(small_shop: Path) -> Non
 
 
 def test_second_run_keeps_what_has_not_changed(small_shop: Path) -> None:
+    report = small_shop / "reports" / "report.html"
+    run_huaxiang("run", str(small_shop))
+    written = report.stat().st_mtime_ns
     again = run_huaxiang("run", str(small_shop))
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("kept") == 4
+    assert report.stat().st_mtime_ns == written
 
 
 def test_unknown_customer_is_refused_with_a_mend(small_shop: Path) -> None:

@@ -223,7 +223,7 @@ class Shop(Decisions, Declarations):
         out = self.folder / "reports" / "report.html"
         stamp = self.folder / "reports" / ".report"
         board = self.folder / "reports" / BOARD
-        known = json.dumps(self.decided(), sort_keys=True, default=str).encode() + (
+        known = json.dumps(self._kept(), sort_keys=True, default=str).encode() + (
             board.read_bytes() if board.exists() else b""
         )
         mark = self._mark("report") + hashlib.sha256(known).hexdigest()

@@ -157,10 +157,13 @@ class Decisions(Opened):
         return {user: foresee(self.lake, self.folder / "models", user) for user in users}
 
     def decided(self) -> dict[str, Any]:
-        """The last result of each application that has one, as the report shows it."""
+        """The last result of each application that has one, as the report shows it, and what is read from the profiles as they are."""
+        return self._kept() | {name: one for name, one in self._grids().items() if one}
+
+    def _kept(self) -> dict[str, Any]:
+        """What the applications left: of it, and of the profiles, the report is made."""
         found: dict[str, Any] = {
             "recommend": self.lake.note("recommend"),
-            **self._grids(),
             "segments": self.lake.note("segments").get("found"),
             "audiences": [asdict(one) for one in self.market.audiences()] if self.settings.audiences else None,
         }

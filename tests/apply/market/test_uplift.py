@@ -135,7 +135,9 @@ def test_rows_of_one_customer_stay_in_one_fold_and_widen_the_intervals() -> None
     assert np.ptp(as_customers) > 1.5 * np.ptp(as_rows)
     found = measure_uplift(*many, seed=1, repeats=1, resamples=50, grid=[T_LINEAR], customer=who)
     once = measure_uplift(x, treated, y, seed=1, repeats=1, resamples=50, grid=[T_LINEAR])
-    assert found.ranking.qini < once.ranking.qini + 0.15  # a customer's own copies do not teach about it
+    assert abs(found.ranking.qini - once.ranking.qini) < 0.01  # a customer's own copies do not teach about it
+    leaking = measure_uplift(*many, seed=1, repeats=1, resamples=50, grid=[T_LINEAR])
+    assert leaking.ranking.qini > found.ranking.qini + 0.02  # what they would say of it
 
 
 def test_treatment_by_habit_is_noticed() -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from huaxiang.apply.market.campaign_terms import Campaign
 from huaxiang.apply.market.consent import ASSIGNED, CONTACT, known_events, known_span
 from huaxiang.apply.market.samples import detectable_effect
 from huaxiang.apply.market.sequential import Difference, read_difference
 from huaxiang.engine import Lake
 from huaxiang.errors import DefinitionError, ShopError
 from huaxiang.models.metrics import Floats
-
-if TYPE_CHECKING:
-    from huaxiang.apply.market.campaigns import Campaign
 
 METRICS = ("purchase", "spend")
 

@@ -33,7 +33,7 @@ from typing import Any
 from urllib.parse import quote as percent
 from urllib.parse import urlsplit
 
-from huaxiang.apply.market.campaigns import Campaign
+from huaxiang.apply.market.campaign_terms import Campaign
 from huaxiang.apply.market.consent import ASSIGNED
 from huaxiang.apply.market.offers import offers_of
 from huaxiang.engine import Lake

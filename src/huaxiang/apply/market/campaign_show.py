@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from huaxiang.apply.market.campaign_read import Reading
-from huaxiang.apply.market.campaigns import Campaign
+from huaxiang.apply.market.campaign_terms import Campaign
 from huaxiang.look.numbers import Numbers
 from huaxiang.words import Words
 

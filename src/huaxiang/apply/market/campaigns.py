@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ import pyarrow as pa
 from huaxiang.apply.market.audiences import member_ids, version_of
 from huaxiang.apply.market.campaign_read import Reading, check_metric, read_campaign
 from huaxiang.apply.market.campaign_target import Spend, find_asked
+from huaxiang.apply.market.campaign_terms import Campaign
 from huaxiang.apply.market.consent import (
     ASSIGNED,
     REASONS,
@@ -52,62 +53,6 @@ if TYPE_CHECKING:
     from huaxiang.apply.market.campaign_send import Sent
 
 _NAME = re.compile(r"[A-Za-z0-9一-鿿][\w.\-]{0,59}")
-
-
-@dataclass(frozen=True)
-class Campaign:
-    """The terms of a campaign. Times are UTC; `left_out`: reason -> customers; `detectable`: the smallest effect the test likely finds,
-    in the metric's unit, which also sets the mixture of its always-valid interval."""
-
-    name: str
-    channel: str
-    holdout: float
-    metric: str
-    days: int
-    assigned_at: datetime
-    send_after: datetime
-    targeted_by: str  # everyone, list, audience, effect or redemption
-    asked: int
-    treated: int
-    held_out: int
-    left_out: dict[str, int]
-    detectable: float
-    base: float  # mean of the metric over as many days before
-    profile_as_of: str
-    uplift_version: str = ""
-    audience: str = ""
-    audience_version: str = ""
-    offers: dict[str, int] = field(default_factory=dict)  # offer -> treated customers who get it
-    policies: tuple[dict[str, Any], ...] = ()  # the allocation beside what else the budget could do (policies.py)
-    per_user: int = 1
-    null_rankings: tuple[str, ...] = ()  # offers ("": messages) whose ranking cannot be told from a random order
-    expected: float | None = None  # incremental profit by the ranking's effects, hold-out included
-
-    @property
-    def has_holdout(self) -> bool:
-        return self.held_out > 0
-
-    @property
-    def held_share(self) -> float:
-        """The share really held out: who is follows from a hash, so that it differs a little from the `holdout` planned."""
-        return self.held_out / max(self.treated + self.held_out, 1)
-
-    @property
-    def stale_days(self) -> int:
-        """Days from the profiles' date to the plan: who came or left since is not known."""
-        if not self.profile_as_of:
-            return 0
-        return (self.assigned_at.date() - datetime.fromisoformat(self.profile_as_of[:10]).date()).days
-
-    def to_json(self) -> dict[str, Any]:
-        times = {name: getattr(self, name).isoformat() for name in ("assigned_at", "send_after")}
-        return asdict(self) | times | {"held_share": self.held_share}
-
-    @classmethod
-    def from_json(cls, note: dict[str, Any]) -> Campaign:
-        times = {name: datetime.fromisoformat(note[name]) for name in ("assigned_at", "send_after")}
-        note = note | {name: tuple(note.get(name, ())) for name in ("policies", "null_rankings")}
-        return cls(**{name: value for name, value in (note | times).items() if name != "held_share"})
 
 
 @dataclass

@@ -27,6 +27,8 @@ from huaxiang.models.zoo.linear import LinearConfig
 from huaxiang.models.zoo.prepare import Preparation
 
 OUTER, INNER = 5, 5
+HELD = 4_000_000_000  # bytes that learners fitted side by side may hold, about
+COPIES = 8  # of the columns that one holds, about: one-hot, products with the treatment, and what a fit copies
 Tell = Callable[[str], None]
 Codes = NDArray[np.integer[Any]]
 
@@ -109,7 +111,8 @@ def choose_learner(
         score = fit_learner(config, x.rows(learn), treated[learn], y[learn], seed=seed)
         return quick_qini(score(x.rows(~learn)), treated[~learn], y[~learn])
 
-    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:  # fits side by side, each on one core
+    side_by_side = min(os.cpu_count() or 1, max(1, HELD // max(COPIES * x.values.nbytes, 1)))
+    with threadpool_limits(1), ThreadPoolExecutor(side_by_side) as pool:  # each fit on one core
         told = {config.name: [pool.submit(reached, config, one) for one in range(folds)] for config in grid}
         each = {name: np.array([one.result() for one in scores]) for name, scores in told.items()}
     found = {name: float(scores.mean()) for name, scores in each.items()}

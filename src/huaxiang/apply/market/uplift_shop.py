@@ -13,11 +13,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from huaxiang.apply.market.campaign_terms import Campaign
 from huaxiang.apply.market.consent import ASSIGNED, CONTACT, known_events
 from huaxiang.apply.market.experiment import make_matrix
 from huaxiang.apply.market.holdout import place_sql
@@ -34,9 +36,6 @@ from huaxiang.models.zoo.baseline import BaselineConfig
 from huaxiang.models.zoo.boosting import BoostingConfig
 from huaxiang.models.zoo.linear import LinearConfig
 from huaxiang.words import LANGS
-
-if TYPE_CHECKING:
-    from huaxiang.apply.market.campaigns import Campaign
 
 SCORES = "market.uplift"
 WINDOW_DAYS = 45  # in which a redemption counts
@@ -163,8 +162,9 @@ def _score_unseen(
     held: HeldOut, fitted: Score, tested: pa.ChunkedArray, users: pa.ChunkedArray, all_x: Matrix
 ) -> Floats:
     """(N,) effects of all customers: of those in the test by the learner of their fold, which has not seen what they did in it."""
-    fold_of = dict(zip(tested.to_pylist(), held.fold.tolist(), strict=True))
-    fold = np.array([fold_of.get(user, -1) for user in users.to_pylist()])
+    at = pc.index_in(users, value_set=tested.combine_chunks())  # all of a customer's rows are in one fold
+    row = at.fill_null(-1).to_numpy()
+    fold = np.where(row >= 0, held.fold[row], -1)
     score = np.zeros(len(fold))
     for one, learner in ((-1, fitted), *enumerate(held.learners)):
         mine = np.flatnonzero(fold == one)
@@ -305,8 +305,6 @@ def tried_offers(lake: Lake) -> list[str]:
 
 def _finished(lake: Lake) -> list[Campaign]:
     """The campaigns that held some out and whose days have passed."""
-    from huaxiang.apply.market.campaigns import Campaign
-
     if not lake.has(ASSIGNED):
         return []
     end = lake.engine.value(f"SELECT max(ts) FROM ({known_events(lake)})")

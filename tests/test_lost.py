@@ -36,6 +36,15 @@ def test_deleted_features_are_made_anew_by_the_next_run(shop: Path) -> None:
     assert after == before
 
 
+def test_one_deleted_file_is_noticed(shop: Path) -> None:
+    next((shop / "lake" / "profiles").glob("*.parquet")).unlink()
+    with Shop.open(shop) as opened:
+        assert opened.lake.lost() == ["profiles"]
+        opened.run()
+        assert not opened.lake.lost()
+    assert run_huaxiang("profile", str(shop), "1007").returncode == 0
+
+
 def test_deleted_records_are_not_made_up(shop: Path) -> None:
     shutil.rmtree(shop / "lake" / "raw" / "events")
     with Shop.open(shop) as opened, pytest.raises(ShopError, match=r"raw\.events"):

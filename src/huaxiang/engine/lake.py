@@ -107,8 +107,12 @@ class Lake:
             raise ShopError("lake.lost", names=name, folder=self.folder) from error
 
     def lost(self) -> list[str]:
-        """The tables that the manifest names and whose folder is gone: somebody deleted it."""
-        return [name for name in self.names() if not DeltaTable.is_deltatable(str(self._folder(name)))]
+        """The tables that the manifest names and of which files are gone: somebody deleted them."""
+        return [name for name, entry in sorted(self.manifest().tables.items()) if not self._is_whole(name, entry)]
+
+    def _is_whole(self, name: str, entry: Entry) -> bool:
+        there = DeltaTable.is_deltatable(str(self._folder(name)))
+        return there and all(path.exists() for path in self._files(name, entry.version))
 
     def _at(self, name: str, entry: Entry, void: Entry | None = None) -> ibis.Table:
         """The table at `entry` without the rows that its companion at `void` names."""

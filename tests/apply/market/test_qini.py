@@ -83,3 +83,12 @@ def test_one_arm_and_a_flat_outcome_are_errors() -> None:
         measure_ranking(np.arange(50.0), np.ones(50), np.arange(50) % 2, seed=1)
     with pytest.raises(ModelError, match=r"outcome is 0\.0 for all 50"):
         measure_ranking(np.arange(50.0), np.arange(50) % 2.0, np.zeros(50), seed=1)
+
+
+def test_a_resample_without_any_effect_has_no_share_of_the_total_and_does_no_harm() -> None:
+    """Each customer once treated and once not, ten buyers in either arm: where both weigh the same, Q(n) = 0 and a share of it is infinite."""
+    customer = np.arange(60) // 2
+    treated = (np.arange(60) % 2).astype(float)
+    outcome = np.isin(np.arange(60), [*range(1, 20, 2), *range(40, 60, 2)]).astype(float)
+    found = measure_ranking(np.linspace(1, 0, 60), treated, outcome, seed=1, resamples=400, customer=customer)
+    assert np.isfinite([*found.qini_interval, *found.auuc_interval, *found.effect_interval]).all()

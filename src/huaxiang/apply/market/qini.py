@@ -93,7 +93,8 @@ def measure_ranking(
         point.append(_figures(score[rows], treated[rows], outcome[rows], None, 0)[0])
         drawn.append(_figures(score[rows], treated[rows], outcome[rows], generator, resamples, own))
     mean = np.mean(point, axis=0)
-    low, high = np.quantile(np.mean(drawn, axis=0), (0.025, 0.975), axis=0)
+    # A share of the total has no interval: a resample without any effect makes it infinite.
+    low, high = np.quantile(np.mean(drawn, axis=0)[:, :3], (0.025, 0.975), axis=0)
     return Ranking(
         customers=len(score),
         treated=int(treated.sum()),

@@ -8,6 +8,7 @@
     ├── ModelError       a model cannot be trained or used on what it was given
     ├── ShopError        the shop folder is missing, busy, damaged, or a step was called too early
     ├── GuardError       a risk, a case or a rule that is not there; a shop with nothing to guard
+    ├── StoreError       the live store is full, busy, away or damaged
     ├── TrustError       the key or the vault is missing, open to others, or damaged
     └── UnknownUserError no such customer in this shop
 
@@ -69,6 +70,10 @@ class ShopError(HuaxiangError):
 
 
 class GuardError(HuaxiangError):
+    pass
+
+
+class StoreError(HuaxiangError):
     pass
 
 

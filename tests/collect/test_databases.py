@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
-import pwd
 import shutil
-import socket
 import sqlite3
 import subprocess
 import time
@@ -20,93 +18,23 @@ from huaxiang.collect.databases import _reason, address_of, expand, open_query
 from huaxiang.engine import Engine
 from huaxiang.errors import SourceError
 from huaxiang.settings import SourceSettings
+from servers import PostgresServer, as_user, await_ready, free_port, has_user, open_folder, run
 
 Source = Callable[..., dict[str, Any]]
 PASSWORD = "s3cret/p@ss:word"
 ROWS = "(1, 'A', '2024-01-01 10:00:00', 'buy', 12.50), (2, '苹果', '2024-01-01 11:00:00', 'pv', NULL)"
 
 
-def as_user(user: str, *command: str | Path) -> list[str]:
-    """The command, run as `user` where we are root."""
-    words = [str(word) for word in command]
-    return ["runuser", "-u", user, "--", *words] if os.geteuid() == 0 else words
-
-
-def run(command: list[str], **how: Any) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=120, **how)
-
-
-def open_folder(base: Path, user: str) -> Path:
-    """A folder outside pytest's own (which only its owner may enter), belonging to `user`."""
-    folder = Path("/tmp") / f"hx-{base.name}-{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    if os.geteuid() == 0:
-        shutil.chown(folder, user)
-    return folder
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def await_ready(check: Callable[[], bool], server: subprocess.Popen[bytes], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not check():
-        assert server.poll() is None and time.monotonic() < end, "the database did not start"
-        time.sleep(0.2)
-
-
-def has_user(name: str) -> bool:
-    return os.geteuid() != 0 or name in {entry.pw_name for entry in pwd.getpwall()}
-
-
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    tools = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not tools or not has_user("postgres"):
-        pytest.skip("PostgreSQL is not installed (scripts/apt-needs.sh installs it)")
-    tool, user = tools[-1].parent, "postgres"
-    folder, port = open_folder(tmp_path_factory.mktemp("pg"), user), free_port()
-    (secret := folder / "pw").write_text(PASSWORD)
-    secret.chmod(0o644)
-    run(
-        as_user(
-            user,
-            tool / "initdb",
-            "-D",
-            folder / "data",
-            "-U",
-            "reader",
-            "-A",
-            "scram-sha-256",
-            "--pwfile",
-            secret,
-            "-E",
-            "UTF8",
-            "--no-sync",
-        )
-    )
-    command = as_user(
-        user, tool / "postgres", "-D", folder / "data", "-p", str(port), "-k", folder, "-h", "127.0.0.1", "-F"
-    )
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    client = [str(tool / "psql"), "-h", "127.0.0.1", "-p", str(port), "-U", "reader", "-d", "postgres", "-q"]
-    environ = os.environ | {"PGPASSWORD": PASSWORD}
+    server = PostgresServer(tmp_path_factory.mktemp("pg"), PASSWORD)
     try:
-        await_ready(
-            lambda: subprocess.run([*client, "-c", "SELECT 1"], env=environ, capture_output=True).returncode == 0,
-            server,
+        server.ask(
+            f"CREATE TABLE orders (usr bigint, item text, at timestamptz, what varchar, paid numeric(10,2)); SET timezone='UTC'; INSERT INTO orders VALUES {ROWS}; CREATE TABLE many AS SELECT n AS usr, 'x' AS item, now() AS at, 'pv' AS what, 1.5::numeric AS paid FROM generate_series(1, 70000) n"
         )
-        made = f"CREATE TABLE orders (usr bigint, item text, at timestamptz, what varchar, paid numeric(10,2)); SET timezone='UTC'; INSERT INTO orders VALUES {ROWS}; CREATE TABLE many AS SELECT n AS usr, 'x' AS item, now() AS at, 'pv' AS what, 1.5::numeric AS paid FROM generate_series(1, 70000) n"
-        run([*client, "-c", made], env=environ)
-        yield f"postgresql://reader:${{PG}}@127.0.0.1:{port}/postgres"
+        yield server.url(password="${PG}")
     finally:
-        server.terminate()
-        server.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
+        server.close()
 
 
 @pytest.fixture(scope="module")

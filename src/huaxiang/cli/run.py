@@ -21,7 +21,8 @@ import huaxiang.cli.journey
 import huaxiang.cli.look
 import huaxiang.cli.market
 import huaxiang.cli.predict
-import huaxiang.cli.recommend  # noqa: F401  they declare their commands
+import huaxiang.cli.recommend
+import huaxiang.cli.serve  # noqa: F401  they declare their commands
 from huaxiang.cli.terminal import LANG, WORDS, app, err
 from huaxiang.errors import HuaxiangError
 

@@ -22,6 +22,7 @@ from huaxiang.settings.collect import ColumnFrom, DoorSettings, SourceSettings, 
 from huaxiang.settings.contact import ContactSettings
 from huaxiang.settings.features import FeatureSettings, FeaturesSection, OutcomeSettings
 from huaxiang.settings.guard import GuardSettings, RuleSettings
+from huaxiang.settings.live import LiveSettings
 from huaxiang.settings.market import AudienceSettings
 from huaxiang.settings.models import ModelSettings
 from huaxiang.settings.profile import ProfileSettings
@@ -40,6 +41,7 @@ __all__ = [
     "FeatureSettings",
     "FeaturesSection",
     "GuardSettings",
+    "LiveSettings",
     "ModelSettings",
     "OutcomeSettings",
     "ProfileSettings",
@@ -73,6 +75,7 @@ class Settings(Section):
     audiences: dict[str, AudienceSettings] = Field(default_factory=dict)
     guard: GuardSettings = GuardSettings()
     contact: ContactSettings = ContactSettings()
+    live: LiveSettings = LiveSettings()
     spark: SparkSettings = SparkSettings()
 
 

@@ -56,7 +56,7 @@ class LiveStore:
         self, path: Path | str, fold: Fold, engine: Engine, *, zone: str = "UTC", items: str | None = None
     ) -> None:
         self.fold = fold
-        self._file = sqlite3.connect(path, isolation_level=None)
+        self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._file.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + _TABLES)
         self._check_plan()
         prices = Prices(self._file.execute("SELECT category, day, total, n FROM price_days"))

@@ -1,0 +1,14 @@
+"""The log: every message on disk, sealed, before it is acknowledged; each message id once.
+
+layout     the tables, as migrations
+ids        the index of message ids: a set, and sorted runs on disk
+seal       bodies encrypted under the vault's key: personal values are never in clear on disk
+log        Log: append many requests in one transaction, read on from an offset, quarantine, purge
+commit     Committer: gathers the requests of a moment into one transaction (group commit), with back-pressure
+"""
+
+from huaxiang.serve.log.commit import Committer, OverloadedError
+from huaxiang.serve.log.log import Entry, Log, Request
+from huaxiang.serve.log.seal import Seal
+
+__all__ = ["Committer", "Entry", "Log", "OverloadedError", "Request", "Seal"]

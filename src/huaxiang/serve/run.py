@@ -1,0 +1,54 @@
+"""The process: one server, one worker, until somebody stops it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from huaxiang.serve.api import make_api
+from huaxiang.serve.app import App
+from huaxiang.serve.open import Running, open_running
+from huaxiang.shop import Shop
+
+STOP_S = 10  # how long requests in hand may take when the process ends
+
+
+def serve(shop: Shop, *, host: str, port: int, started: Callable[[Running], None] = lambda running: None) -> None:
+    """Serves `shop` until the process is asked to end (Ctrl-C, SIGTERM); what was acknowledged is on disk by then.
+
+    started: called before the first request
+    """
+    with open_running(shop) as running:
+        started(running)
+        config = uvicorn.Config(
+            App(running.collector, make_api(running)),
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=STOP_S,
+            server_header=False,
+            limit_concurrency=2_000,
+        )
+        _Server(config).run()
+
+
+class _Server(uvicorn.Server):
+    """Being asked to end is a good end: uvicorn's own raises the signal once more, and the process would exit with it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        def end(number: int, frame: Any) -> None:
+            self.force_exit = self.should_exit and number == signal.SIGINT  # asked twice: at once
+            self.should_exit = True
+
+        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,164 @@
+"""The one shape that everything on the wire is brought to: Segment's messages, in batches.
+
+source: https://segment.com/docs/connections/spec/common/ ; the names are the specification's own
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+TYPES = frozenset({"track", "identify", "page", "screen", "group", "alias", "merge"})
+LONGEST_ID = 512
+LONGEST_NAME = 512
+EVENT_BYTES = 32 * 1024  # of one message; Segment's own limit
+EMPTY = msgspec.Raw(b"{}")
+Id = str | int | None
+
+
+class Message(msgspec.Struct, gc=False):
+    """One message. What is `Raw` is read only when it is mapped."""
+
+    type: str = "track"
+    messageId: Id = None  # noqa: N815
+    userId: Id = None  # noqa: N815
+    anonymousId: Id = None  # noqa: N815
+    previousId: Id = None  # noqa: N815
+    groupId: Id = None  # noqa: N815
+    event: str | None = None
+    name: str | None = None
+    category: str | None = None
+    timestamp: str | None = None
+    originalTimestamp: str | None = None  # noqa: N815
+    sentAt: str | None = None  # noqa: N815
+    properties: msgspec.Raw = EMPTY
+    traits: msgspec.Raw = EMPTY
+    context: msgspec.Raw = EMPTY
+
+
+class Batch(msgspec.Struct, gc=False):
+    """What one request brought. context: merged into that of each message"""
+
+    batch: list[Message]
+    sentAt: str | None = None  # noqa: N815
+    writeKey: str | None = None  # noqa: N815
+    context: msgspec.Raw = EMPTY
+
+
+class _Envelope(msgspec.Struct):
+    batch: list[msgspec.Raw]
+    sentAt: Any = None  # noqa: N815
+    writeKey: Any = None  # noqa: N815
+    context: msgspec.Raw = EMPTY
+
+
+class WireError(Exception):
+    """A whole request that cannot be read. code: for machines; detail: for people, without any of the content"""
+
+    def __init__(self, code: str, detail: str, status: int = 400) -> None:
+        super().__init__(detail)
+        self.code, self.detail, self.status = code, detail, status
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A message that is no good. index: its place in the request; content: as it came"""
+
+    index: int
+    reason: str
+    content: bytes
+
+
+batch_decoder = msgspec.json.Decoder(Batch)
+_message = msgspec.json.Decoder(Message)
+_envelope = msgspec.json.Decoder(_Envelope)
+_object = msgspec.json.Decoder(dict[str, Any])
+encode = msgspec.json.encode
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([Tt ]\d{2}:\d{2}|$)")
+
+
+def read_batch(body: bytes) -> tuple[Batch, list[Refused]]:
+    """The batch of a body, and what of it is no good (the messages left stay in their order; see `Refused.index`).
+
+    raises: WireError where the body is no batch at all
+    """
+    try:
+        return batch_decoder.decode(body), []
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
+        return _read_one_by_one(body)
+
+
+def find_faults(batch: Batch) -> list[tuple[int, str]]:
+    """The places in `batch` of messages that break the contract, and why."""
+    return [(at, why) for at, message in enumerate(batch.batch) if (why := _fault(message))]
+
+
+def _fault(message: Message) -> str:
+    if message.type not in TYPES:
+        return "type"
+    if message.userId is None and message.anonymousId is None and message.previousId is None:
+        return "no_user"
+    if message.userId == "" and not message.anonymousId:
+        return "no_user"
+    if message.type == "track" and not message.event:
+        return "no_event"
+    if len(message.properties) + len(message.traits) + len(message.context) > EVENT_BYTES:
+        return "too_large"
+    for one in (message.userId, message.anonymousId, message.messageId, message.previousId):
+        if one.__class__ is str and len(one) > LONGEST_ID:
+            return "long_id"
+    if message.event is not None and len(message.event) > LONGEST_NAME:
+        return "long_name"
+    for time in (message.timestamp, message.originalTimestamp):
+        if time is not None and _TIME.match(time) is None:
+            return "time"
+    return ""
+
+
+def _read_one_by_one(body: bytes) -> tuple[Batch, list[Refused]]:
+    """A batch of which some message (or all of it) does not have the shape."""
+    try:
+        outer = _envelope.decode(body)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise WireError("bad_json", f"the body is no JSON batch: {_place(error)}") from error
+    except RecursionError as error:
+        raise WireError("too_deep", "the body is nested too deeply") from error
+    good: list[Message] = []
+    bad: list[Refused] = []
+    for index, raw in enumerate(outer.batch):
+        try:
+            good.append(_message.decode(raw))
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
+            bad.append(Refused(index, "shape", bytes(raw)))
+    context = outer.context
+    made = Batch(good, _text(outer.sentAt), _text(outer.writeKey), context)
+    return made, bad
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """A JSON object; raises WireError."""
+    try:
+        return _object.decode(body)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise WireError("bad_json", f"the body is no JSON object: {_place(error)}") from error
+    except RecursionError as error:
+        raise WireError("too_deep", "the body is nested too deeply") from error
+
+
+def make_batch(messages: Sequence[dict[str, Any]], sent_at: str | None = None) -> bytes:
+    """The body of a batch from messages as plain dictionaries; what is None is left out."""
+    plain = [{name: value for name, value in message.items() if value is not None} for message in messages]
+    return encode({"batch": plain, "sentAt": sent_at} if sent_at else {"batch": plain})
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _place(error: Exception) -> str:
+    """msgspec says where and what kind, never the content; of other errors only their kind is told."""
+    return str(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__

@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 
 from huaxiang.apply.market.redemption import MODELS, NEED, choose_model, cut_date, measure_redemption
 from huaxiang.apply.market.uplift import HeldOut, Tell, fit_uplift, is_binary, measure_uplift
-from huaxiang.apply.market.uplift_learners import LearnerConfig, Score, doubly_robust, learner_grid
+from huaxiang.apply.market.uplift_learners import LearnerConfig, doubly_robust, learner_grid
+from huaxiang.apply.market.uplift_parts import Learner
 from huaxiang.apply.market.uplift_rows import make_features, randomised_rows, redemption_rows, tried_offers
 from huaxiang.apply.market.worth import TESTED, tested_rows
 from huaxiang.engine import Lake
@@ -112,7 +113,9 @@ def _learn_effect(
     fitted = fit_uplift(x, treated, y, seed=seed, grid=grid, customer=who)
     assert report.held is not None
     score = _score_unseen(report.held, fitted.score, rows["user_id"], everyone["user_id"], all_x)
-    effect = doubly_robust(LinearConfig("binary" if is_binary(y) else "number", l2=0.01), x, treated, y, seed=seed)
+    effect = doubly_robust(
+        LinearConfig("binary" if is_binary(y) else "number", l2=0.01), x, treated, y, seed=seed, customer=who
+    )
     tested = tested_rows(rows["user_id"], offer, report.held.score, effect)
     reached = treated == 1
     responds = make_model(LinearConfig("binary", l2=0.003)).fit(
@@ -124,7 +127,7 @@ def _learn_effect(
 
 
 def _score_unseen(
-    held: HeldOut, fitted: Score, tested: pa.ChunkedArray, users: pa.ChunkedArray, all_x: Matrix
+    held: HeldOut, fitted: Learner, tested: pa.ChunkedArray, users: pa.ChunkedArray, all_x: Matrix
 ) -> Floats:
     """(N,) effects of all customers: of those in the test by the learner of their fold, which has not seen what they did in it."""
     at = pc.index_in(users, value_set=tested.combine_chunks())  # all of a customer's rows are in one fold

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from statistics import median
 
-import numpy as np
 import pyarrow as pa
 
 from huaxiang.apply.market.campaign_terms import Campaign
 from huaxiang.apply.market.consent import ASSIGNED, CONTACT, known_events
-from huaxiang.apply.market.experiment import make_matrix
+from huaxiang.apply.market.experiment import Coding
 from huaxiang.apply.market.holdout import place_sql
 from huaxiang.apply.market.offers import offers_of
 from huaxiang.apply.market.redemption import NEED
@@ -82,7 +81,7 @@ def _known_rows(lake: Lake, cases: str) -> pa.Table:
     known = engine.sql(lake.table("training"))
     return engine.arrow(
         f"SELECT c.*, t.* EXCLUDE (user_id) FROM ({cases}) AS c ASOF JOIN ({known}) AS t "
-        f"ON c.user_id = t.user_id AND c.started >= t.as_of ORDER BY c.started, c.user_id"
+        f"ON c.user_id = t.user_id AND c.started >= t.as_of ORDER BY c.started, c.user_id, c.campaign"
     )
 
 
@@ -110,8 +109,8 @@ def redemption_rows(lake: Lake) -> pa.Table:
 NOT_FEATURES = ("user_id", "campaign", "started", "redeemed", "treated", "outcome", "as_of", "before")
 
 
-def make_features(rows: pa.Table, everyone: pa.Table) -> tuple[Matrix, Matrix]:
-    """The columns of numbers and texts of both, with the same codes; lists and times are left out."""
+def make_features(rows: pa.Table, everyone: pa.Table) -> tuple[Coding, Matrix]:
+    """How the columns of numbers and texts of both become numbers, and those of `rows`; lists and times are left out."""
     columns = [
         field.name
         for field in rows.schema
@@ -119,9 +118,14 @@ def make_features(rows: pa.Table, everyone: pa.Table) -> tuple[Matrix, Matrix]:
         and field.name in everyone.column_names
         and not (pa.types.is_nested(field.type) or pa.types.is_temporal(field.type))
     ]
-    both = pa.concat_tables([rows.select(columns), everyone.select(columns)], promote_options="permissive")
-    made = make_matrix({name: both[name] for name in columns}, {})
-    if not made.columns:
+    given = {name: rows[name] for name in columns}
+    coding = Coding.fit(given, {})
+    if not coding.columns:
         raise ModelError("market.no_columns", column="training")
-    place = np.arange(len(made))
-    return made.rows(place[: rows.num_rows]), made.rows(place[rows.num_rows :])
+    return coding, coding.apply(given)
+
+
+def code_features(coding: Coding, users: pa.Table) -> Matrix:
+    """The features of `users` as a learner of other rows knows them; one that the shop has no more is missing."""
+    gone = pa.nulls(users.num_rows, pa.float64())
+    return coding.apply({n: users[n] if n in users.column_names else gone for n in coding.columns})

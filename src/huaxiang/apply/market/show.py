@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.table import Table
 
-from huaxiang.apply.market.audiences import Preview
+from huaxiang.apply.market.audiences import Audience, Preview
 from huaxiang.apply.market.grids import FIFTHS
+from huaxiang.apply.market.schedule import Scheduled
 from huaxiang.apply.market.segments import APART, Difference, Segment, Segments
 from huaxiang.apply.market.values import SAID
 from huaxiang.look.numbers import Numbers
@@ -66,6 +69,30 @@ def _said(name: str, value: object, words: Words, numbers: Numbers) -> str:
     if isinstance(value, str):
         return words.either(f"profile.{SAID.get(name, name)}.{value}", value)
     return numbers.number(value) if isinstance(value, int | float) else str(value)
+
+
+def show_audiences(listed: Sequence[Audience], timed: Sequence[Scheduled], out: Console, lang: Lang, zone: str) -> None:
+    """The audiences, who entered and left, and when each is found anew. timed: in the order of `listed`; zone: the shop's"""
+    words = Words(lang)
+
+    def told(at: datetime | None) -> str:
+        return "–" if at is None else f"{at.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
+
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("name", "size", "entered", "left", "as_of", "every", "refreshed", "next_due", "when"):
+        right = column in ("size", "entered", "left")
+        table.add_column(
+            words(f"market.column.{column}"), justify="right" if right else "left", no_wrap=column != "when"
+        )
+    for one, its in zip(listed, timed, strict=True):
+        due = words("market.due_now") if its.is_due else told(its.next_due)
+        figures = f"{one.size:,}", f"+{one.entered:,}", f"−{one.left:,}"
+        every = words.either(f"market.every.{its.every}", its.every)
+        table.add_row(one.name, *figures, one.as_of or "–", every, told(its.refreshed_at), due, one.when)
+    out.print(table, highlight=False, markup=False)
+    for its in timed:
+        if its.is_changed:
+            out.print(words("market.changed_since", name=its.name), style="yellow", highlight=False, markup=False)
 
 
 def segment_name(one: Segment, lang: Lang) -> str:

@@ -187,15 +187,27 @@ def segments(
 @app.command(help=WORDS("cli.rules"))
 def rules(
     shop: Folder,
+    over: Annotated[str, typer.Option(metavar="WHAT", help=help_of("rule_over"))] = "",
     days: Annotated[int, typer.Option(min=1, help=help_of("rule_days"))] = 180,
+    longest: Annotated[int, typer.Option(min=2, max=4, help=help_of("rule_longest"))] = 3,
     least: Annotated[int, typer.Option(min=2, help=help_of("rule_least"))] = 20,
     as_json: Json = False,
 ) -> None:
-    from huaxiang.apply.market.show import show_rules
+    from huaxiang.apply.market.associations import over_of
+    from huaxiang.apply.market.show import show_associations, show_rules
 
+    what = over_of(over) if over else None
     with open_shop(shop) as opened:
-        found = opened.market.rules(days=days, least=least)
-    if as_json:
+        if what is not None:
+            found = opened.market.associations(what, days=days, longest=longest, least=least)
+        else:
+            pairs = opened.market.rules(days=days, least=least)
+    if what is None:
+        if as_json:
+            print_json(pairs)
+        else:
+            show_rules(pairs, out, LANG)
+    elif as_json:
         print_json(found)
     else:
-        show_rules(found, out, LANG)
+        show_associations(found, out, LANG)

@@ -181,6 +181,7 @@ class Decisions(Opened):
         found: dict[str, Any] = {
             "recommend": self.lake.note("recommend"),
             "segments": self.lake.note("segments").get("found"),
+            "associations": self.lake.note("rules"),
             "audiences": [asdict(one) for one in self.market.audiences()] if self.settings.audiences else None,
         }
         for name in DECIDED:
@@ -193,5 +194,7 @@ class Decisions(Opened):
         if self.settings.shop.engine == "spark" or not self.lake.has("profiles"):
             return {}
         flow = self.market.flow()
-        rules = self.market.rules() if self.lake.has("ready.events") else []
+        pairs = self.market.rules() if self.lake.has("ready.events") else []
+        held = [one for one in self.lake.note("rules").values() if isinstance(one, dict) and one.get("rules")]
+        rules = {"pairs": pairs, "held": held} if pairs or held else None
         return {"flow": flow if flow["moves"] else None, "rfm": self.market.rfm(), "rules": rules}

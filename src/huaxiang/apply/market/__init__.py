@@ -1,7 +1,7 @@
 """Audiences, segments, campaigns.
 
-audiences          language.py: conditions, checked (values.py) and compiled; audiences.py: kept and refreshed; lists.py; alike.py: look-alikes
-segments           segments.py: found by their stability; grids.py: recency × frequency, lifecycle moves, rules; people.py
+audiences          language.py: conditions, checked (values.py) and compiled; audiences.py: kept and refreshed (schedule.py); lists.py; alike.py: look-alikes
+segments           segments.py: found by their stability; grids.py: recency × frequency, lifecycle moves, pairs; associations.py: rules held; people.py
 the desk           market.py: what `Shop.market` gives
 
 who to send what   uplift.py: choose, fit and measure learners (uplift_learners.py, uplift_parts.py, causal_forest.py) by Qini (qini.py);

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from huaxiang.apply.market.alike import Alike, look_alikes
+from huaxiang.apply.market.associations import LONGEST, Over, find_associations
 from huaxiang.apply.market.audiences import (
     STEP,
     Audience,
@@ -30,6 +31,7 @@ from huaxiang.errors import DefinitionError
 from huaxiang.settings import Settings
 from huaxiang.settings.every import AFTER_RUN, BY_HAND
 
+RULES = "rules"
 Declare = Callable[
     [str, Mapping[str, Any] | None], Settings
 ]  # writes (or, given None, takes out) an entry of [audiences]
@@ -163,6 +165,20 @@ class Market:
     def rules(self, *, days: int = 180, least: int = LEAST, best: int = BEST) -> list[dict[str, Any]]:
         """Which categories are bought by the same customers, more than chance has it: lift with its 95 % interval."""
         return rules(self.lake, days=days, least=least, best=best)
+
+    def associations(
+        self, over: Over, *, days: int = 180, longest: int = LONGEST, least: int = LEAST, best: int = BEST
+    ) -> dict[str, Any]:
+        """Rules of up to four things, found in one half of the customers and held on the other: over "orders", "customers" (all that
+        each bought) or "traits". The report shows the last of each.
+
+        longest: things in a rule; least: orders or customers it rests on in either half; needs mlxtend (pip install 'huaxiang[rules]')
+        """
+        found = find_associations(self.lake, over, days=days, longest=longest, least=least, best=best)
+        before = self.lake.note(RULES)
+        with self.lake.step(RULES) as step:
+            step.note |= before | {over: found}
+        return found
 
     def alike(self, name: str, *, count: int = 1_000, seed: int | None = None) -> Alike:
         """The customers most like an audience's members and not among them, and how well that finds members held out."""

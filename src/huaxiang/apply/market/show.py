@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.table import Table
 
+from huaxiang.apply.market.associations import CATEGORY
 from huaxiang.apply.market.audiences import Audience, Preview
 from huaxiang.apply.market.grids import FIFTHS
 from huaxiang.apply.market.schedule import Scheduled
@@ -21,6 +22,7 @@ from huaxiang.profile.say import label_of
 from huaxiang.words import Lang, Words
 
 WIDTH = 24  # of a bar
+RULE_COLUMNS = ("given", "then", "rows", "support", "confidence", "lift")
 SINCE = ("recency_days", "idle_days", "tenure_days", "first_purchase_days")  # days back: more of them is longer ago
 
 
@@ -151,6 +153,45 @@ def show_rules(rows: Sequence[Mapping[str, Any]], out: Console, lang: Lang) -> N
         table.add_row(
             str(row["one"]), str(row["other"]), f"{row['customers']:,}", numbers.percent(row["confidence"]), lift
         )
+    out.print(table, highlight=False, markup=False)
+
+
+def thing_name(thing: Sequence[str], lang: Lang) -> str:
+    """[trait or "category", value] in words."""
+    trait, value = thing
+    if trait == CATEGORY:
+        return value
+    return f"{label_of(trait)[lang]}: {Words(lang).either(f'profile.{SAID.get(trait, trait)}.{value}', value)}"
+
+
+def rule_texts(row: Mapping[str, Any], lang: Lang) -> tuple[str, str, str, str, str, str]:
+    """A rule's two sides, rows, support, confidence, and its lift with the interval."""
+    numbers = Numbers(lang)
+    given = Words(lang)("market.and").join(thing_name(one, lang) for one in row["given"])
+    lift = f"{row['lift']:.1f} ({row['low']:.1f}–{row['high']:.1f})"
+    shares = numbers.percent(row["support"], 1), numbers.percent(row["confidence"])
+    return given, thing_name(row["then"], lang), f"{row['rows']:,}", *shares, lift
+
+
+def held_line(found: Mapping[str, Any], lang: Lang) -> str:
+    """On how many rows rules were found, and how many of those asked of the other half it held."""
+    names = ("found_on", "held_on", "tested", "held")
+    what = Words(lang)(f"market.over.{found['over']}")
+    return Words(lang)("market.rules_held", what=what, as_of=found["as_of"], version=found["version"], **{name: f"{found[name]:,}" for name in names})  # fmt: skip
+
+
+def show_associations(found: Mapping[str, Any], out: Console, lang: Lang) -> None:
+    """Rules held on the half of the customers that did not find them (find_associations)."""
+    words = Words(lang)
+    out.print(held_line(found, lang), highlight=False, markup=False)
+    if not found["rules"]:
+        out.print(words("market.no_rules_held"), style="yellow")
+        return
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in RULE_COLUMNS:
+        table.add_column(words(f"market.column.{column}"), justify="left" if column in ("given", "then") else "right")
+    for row in found["rules"]:
+        table.add_row(*rule_texts(row, lang))
     out.print(table, highlight=False, markup=False)
 
 

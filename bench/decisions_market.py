@@ -27,7 +27,7 @@ MESSAGE, MARGIN, BUDGET = (
     0.3,
     0.1,
 )  # money a message; profit's share of an order; budget's share of what sending to all costs
-SESSIONS, LAST = 1500, 0.15  # sessions replayed, drawn from the last ones, which intent was not learned from
+SESSIONS, LAST = 600, 0.15  # sessions replayed, drawn from the last ones, which intent was not learned from
 
 
 def score_messages(shop: Shop, truth: Truth) -> list[Row]:

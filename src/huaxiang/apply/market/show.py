@@ -78,20 +78,20 @@ def show_audiences(listed: Sequence[Audience], timed: Sequence[Scheduled], out: 
     words = Words(lang)
 
     def told(at: datetime | None) -> str:
-        return "–" if at is None else f"{at.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
+        return "–" if at is None else f"{at.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)):%m-%d %H:%M}"
 
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in ("name", "size", "entered", "left", "as_of", "every", "refreshed", "next_due", "when"):
+    for column in ("name", "size", "entered", "left", "as_of", "every", "refreshed", "next_due"):
         right = column in ("size", "entered", "left")
-        table.add_column(
-            words(f"market.column.{column}"), justify="right" if right else "left", no_wrap=column != "when"
-        )
+        table.add_column(words(f"market.column.{column}"), justify="right" if right else "left", no_wrap=True)
     for one, its in zip(listed, timed, strict=True):
         due = words("market.due_now") if its.is_due else told(its.next_due)
         figures = f"{one.size:,}", f"+{one.entered:,}", f"−{one.left:,}"
         every = words.either(f"market.every.{its.every}", its.every)
-        table.add_row(one.name, *figures, one.as_of or "–", every, told(its.refreshed_at), due, one.when)
+        table.add_row(one.name, *figures, one.as_of or "–", every, told(its.refreshed_at), due)
     out.print(table, highlight=False, markup=False)
+    for one in listed:  # beside the figures there is no room for them
+        out.print(f"{one.name}: {one.when}", style="dim", highlight=False, markup=False)
     for its in timed:
         if its.is_changed:
             out.print(words("market.changed_since", name=its.name), style="yellow", highlight=False, markup=False)

@@ -28,7 +28,7 @@ def main() -> None:
     given = asked.parse_args()
     found: dict[str, list[float]] = {}
     for seed in range(given.seeds):
-        for name, value in _measure(given.users, given.offers, given.exact, seed).items():
+        for name, value in measure_allocation(given.users, given.offers, given.exact, seed).items():
             found.setdefault(name, []).append(value)
     metrics: Metrics = {}
     for name, values in found.items():
@@ -39,7 +39,7 @@ def main() -> None:
     )
 
 
-def _measure(users: int, offers: int, exact: int, seed: int) -> dict[str, float]:
+def measure_allocation(users: int, offers: int, exact: int, seed: int) -> dict[str, float]:
     generator = np.random.default_rng(seed)
     propensity = generator.beta(1, 8, (users, offers))
     cost = propensity * np.linspace(2, 6, offers) + 0.05  # paid when redeemed, and for sending
@@ -54,6 +54,7 @@ def _measure(users: int, offers: int, exact: int, seed: int) -> dict[str, float]
     relaxed = allocate(value[few], cost[few], exact=0, **small)  # type: ignore[arg-type]
     return {
         "seconds": timer.seconds,
+        "core_s": timer.cpu_s,
         "peak_gb": timer.peak_gb,
         "gap": best.gap,
         "of_exact": relaxed.profit / proven.profit,

@@ -2,6 +2,7 @@
 
     python bench/decisions.py --users 2500 --seed 1 --out decisions.json     # 2 to 3 minutes on 2 cores
     python bench/decisions.py --data simulated-shop                          # a shop that has been run
+    python bench/decisions.py --speed --out speed.json                       # how fast, at a million customers: 20 to 30 minutes
 
 Every row sets what the shop says beside a plain baseline and beside the oracle, who knows everything of each customer but chance.
 Simulated, and so a check of the machinery and of honest figures, not a claim about real shops. An application adds its rows by one
@@ -13,21 +14,19 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-from scipy.stats import spearmanr
-from sklearn.metrics import roc_auc_score
 
+from decisions_market import score_coupons, score_intent, score_messages
+from decisions_speed import measure_speeds
 from huaxiang.demo import open_demo
-from huaxiang.demo.applications import learn_uplift
 from huaxiang.demo.simulated.truth import Truth, join_truth, read_truth, with_pseudonyms
 from huaxiang.errors import HuaxiangError
 from huaxiang.shop import Shop
 from measure import Metrics, note, write_report
+from truth_rows import Row, auc, mean, numbers, rank, recall_at, show
 
 RECALL = "recall, 1 % false"
 KINDS = {
@@ -36,18 +35,6 @@ KINDS = {
     "takeover": "takeover",
     "coupon_farm": "coupon_farm",
 }  # what the truth calls it -> the guard's risk
-
-
-@dataclass(frozen=True)
-class Row:
-    """One figure against the truth. baseline, oracle: nan where there is none; n: of how many cases."""
-
-    name: str
-    metric: str
-    shop: float
-    baseline: float
-    oracle: float
-    n: int
 
 
 def score_outcomes(shop: Shop, truth: Truth) -> list[Row]:
@@ -222,33 +209,9 @@ def score_lists(shop: Shop, truth: Truth) -> list[Row]:
     ]  # fmt: skip
 
 
-def score_messages(shop: Shop, truth: Truth) -> list[Row]:
-    """How the shop ranks customers for each offer against the orders it would add to them: learned from the shop's log of whom chance drew.
-    A shop without such a log ranks by redemption, which is no effect: the row says what that costs. Baseline: spend of 90 days."""
-    found = learn_uplift(shop)
-    said = (
-        f"SELECT u.user_id, u.offer AS asked, u.score, coalesce(f.spend_90d, 0) AS before FROM ({shop.engine.sql(shop.lake.table('market.uplift'))}) u "
-        f"JOIN ({shop.engine.sql(shop.lake.table('features'))}) f USING (user_id)"
-    )
-    joined = shop.engine.load(join_truth(shop, truth, "effects", said)).get_name()
-    offers = [
-        row["asked"]
-        for row in shop.engine.rows(f"SELECT DISTINCT asked FROM {joined} WHERE asked <> '' ORDER BY asked")
-    ]
-    made = []
-    for offer in offers or [""]:
-        which = f"asked = '{offer}'" + (f" AND offer = '{offer}'" if offer else "")
-        rows = shop.engine.arrow(
-            f"SELECT max(effect) AS effect, any_value(score) AS score, any_value(before) AS before FROM {joined} WHERE {which} GROUP BY user_id"
-        )
-        effect, score, before = (numbers(rows, name) for name in ("effect", "score", "before"))
-        name = f"message: {offer}" if offer else f"message ({found['basis']})"
-        made.append(Row(name, "spearman", rank(effect, score), rank(effect, before), 1.0, len(effect)))
-    return made
-
-
 SCORERS: tuple[Callable[[Shop, Truth], list[Row]], ...] = (
     score_outcomes, score_next_items, score_identities, score_lists, score_value, score_risks, score_messages,
+    score_coupons, score_intent,
 )  # fmt: skip
 
 
@@ -260,8 +223,15 @@ def main() -> None:
     words.add_argument(
         "--only", nargs="+", choices=[one.__name__.removeprefix("score_") for one in SCORERS], help="rows to score"
     )
+    words.add_argument("--speed", action="store_true", help="how long decisions take instead, on made tables")
+    words.add_argument("--customers", type=int, default=1_000_000, help="of audiences and allocation, with --speed")
+    words.add_argument("--listed", type=int, default=100_000, help="customers and items of the lists, with --speed")
     words.add_argument("--out", type=Path)
     given = words.parse_args()
+    if given.speed:
+        fast = measure_speeds(given.customers, given.listed, given.seed)
+        write_report(given.out, "how long do decisions take", f"made, seed {given.seed}", fast)
+        return
     with tempfile.TemporaryDirectory() as temp:
         folder = given.data or Path(temp)
         with (
@@ -296,37 +266,6 @@ def main() -> None:
         str(given.data or f"simulated, seed {given.seed}"),
         metrics,
     )
-
-
-def show(rows: Sequence[Row]) -> None:
-    print(f"{'against the truth':<24}{'metric':<18}{'baseline':>10}{'shop':>10}{'oracle':>10}{'n':>8}")
-    for row in rows:
-        figures = "".join(
-            f"{'–' if math.isnan(one) else format(one, '.3f'):>10}" for one in (row.baseline, row.shop, row.oracle)
-        )
-        print(f"{row.name:<24}{row.metric:<18}{figures}{row.n:>8,}")
-
-
-def numbers(table: pa.Table, name: str) -> np.ndarray:
-    return np.asarray(table.column(name).to_numpy(zero_copy_only=False), dtype=np.float64)
-
-
-def auc(real: np.ndarray, score: np.ndarray) -> float:
-    return float(roc_auc_score(real, score))
-
-
-def rank(real: np.ndarray, score: np.ndarray) -> float:
-    return float(spearmanr(real, score).statistic)
-
-
-def recall_at(real: np.ndarray, score: np.ndarray, false: float = 0.01) -> float:
-    """The share of the true cases that score above all but `false` of the others."""
-    level = np.quantile(score[~real], 1 - false)
-    return float((score[real] > level).mean())
-
-
-def mean(values: Sequence[float | bool]) -> float:
-    return float(np.mean(values)) if values else math.nan
 
 
 if __name__ == "__main__":

@@ -39,22 +39,35 @@ def main() -> None:
     asked.add_argument("--seed", type=int, default=1)
     asked.add_argument("--out", type=Path)
     options = asked.parse_args()
+    metrics = measure_lists(options.customers, options.items, options.seed)
+    write_report(
+        options.out,
+        __doc__.splitlines()[0],
+        f"made, seed {options.seed}",
+        metrics,
+        customers=options.customers,
+        items=options.items,
+    )
+
+
+def measure_lists(customers: int, items: int, seed: int) -> Metrics:
+    """Seconds of learning, listing and of one customer, and the process's peak memory."""
     metrics: Metrics = {}
     with open_made_lake() as (lake, folder):
-        make(lake, options.customers, options.items, options.seed)
+        make(lake, customers, items, seed)
         desk = Watched(lake, Settings(), folder / "models")
         start = time.perf_counter()
-        exam = desk.train(seed=options.seed)
+        exam = desk.train(seed=seed)
         done = time.perf_counter()
         note(metrics, "learn_s", [desk.learned_at - start])
         note(metrics, "list_s", [done - desk.learned_at])
         print(
-            f"learned in {desk.learned_at - start:.0f} s, listed for {options.customers:,} in {done - desk.learned_at:.0f} s; NDCG@10 {exam.figures['ranker']['ndcg@10']:.3f}"
+            f"learned in {desk.learned_at - start:.0f} s, listed for {customers:,} in {done - desk.learned_at:.0f} s; NDCG@10 {exam.figures['ranker']['ndcg@10']:.3f}"
         )
         one, shown = [], []
         rules = Settings().recommend
         for number in range(50):
-            user = f"u{number * (options.customers // 50)}"
+            user = f"u{number * (customers // 50)}"
             past = read_past(lake, desk.desk.shelf, user_id=user)
             start = time.perf_counter()
             desk.desk.lists(past, rules, new=False, count=10, seed=1)
@@ -73,14 +86,7 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     note(metrics, "peak_gb", [peak])
     print(f"peak {peak:.1f} GB")
-    write_report(
-        options.out,
-        __doc__.splitlines()[0],
-        f"made, seed {options.seed}",
-        metrics,
-        customers=options.customers,
-        items=options.items,
-    )
+    return metrics
 
 
 def make(lake: Lake, customers: int, items: int, seed: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +205,9 @@ def test_refresh_keeps_who_entered_and_left(lake: Lake) -> None:
 
     def again() -> dict[str, tuple[int, int, int]]:
         with lake.step("audiences") as step:
-            return {one.name: (one.size, one.entered, one.left) for one in refresh(step, declared)}
+            return {
+                one.name: (one.size, one.entered, one.left) for one in refresh(step, declared, now=datetime(2025, 3, 1))
+            }
 
     assert again() == {"loyal": (2, 2, 0), "all": (4, 4, 0)}
     write(lake, people=PEOPLE | {"orders_90d": [4, 3, 1, 1]})  # bob enters, eve leaves

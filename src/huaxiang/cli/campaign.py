@@ -24,12 +24,24 @@ At = Annotated[str, typer.Option(help=help_of("at"))]
 @app.command(help=WORDS("cli.uplift"))
 def uplift(
     shop: Folder,
+    user: Annotated[str, typer.Argument(metavar="USER", help=help_of("uplift_user"))] = "",
     repeats: Annotated[int, typer.Option(min=1, help=help_of("repeats"))] = 2,
+    offer: Annotated[str, typer.Option(help=help_of("uplift_offer"))] = "",
     as_json: Json = False,
 ) -> None:
     from huaxiang.apply.market.campaign_show import show_uplift
 
     with open_shop(shop) as opened:
+        if user:
+            one = opened.score_uplift([user], offer=offer)[0]
+            if as_json:
+                print_json(one)
+            else:
+                told = {
+                    name: f"{one[name]:+.4f}" if name == "score" else f"{one[name]:.1%}" for name in ("score", "likely")
+                }
+                say(f"uplift_of_{one['basis']}", user=user, as_of=one["as_of"], model=one["model"], **told)
+            return
         with make_progress().task("uplift", "folds") as _:
             found = opened.uplift(repeats=repeats)
         customers = opened.lake.rows("market.uplift")
@@ -37,6 +49,12 @@ def uplift(
         print_json(found)
         return
     show_uplift(found, out, WORDS)
+    if found["reused"]:
+        say(
+            "uplift_reused",
+            what=", ".join(one or WORDS("market.any_message") for one in found["reused"]),
+            model=found["model"],
+        )
     say("uplift_saved", customers=f"{customers:,}", version=found["version"], as_of=found["as_of"])
     if found["basis"] == "redemption":
         say("redemption_next", shop=shop)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from huaxiang.cli.terminal import LANG, WORDS, Folder, app, help_of, open_shop, out, print_json, say
 
@@ -36,11 +35,12 @@ def save(
     shop: Folder,
     name: Name,
     when: When,
+    every: Annotated[str | None, typer.Option(metavar="SCHEDULE", help=help_of("audience_every"))] = None,
     meaning: Annotated[str | None, typer.Option(help=help_of("audience_meaning"))] = None,
 ) -> None:
     with open_shop(shop) as opened:
         before = opened.settings.audiences.get(name)
-        found = opened.market.save(name, when, meaning=meaning)
+        found = opened.market.save(name, when, meaning=meaning, every=every)
         unheld = opened.market.unheld(when)
     say("audience_saved", name=name, size=found.size, entered=found.entered, left=found.left, version=found.version)
     if before is not None and before.when != when:
@@ -51,23 +51,17 @@ def save(
 
 @audience.command("list", help=WORDS("cli.audience_list"))
 def list_(shop: Folder, as_json: Json = False) -> None:
+    from huaxiang.apply.market.show import show_audiences
+
     with open_shop(shop) as opened:
-        listed = opened.market.audiences()
+        listed, timed = opened.market.audiences(), opened.market.schedule()
+        zone = opened.settings.shop.timezone
     if as_json:
-        print_json([asdict(one) for one in listed])
-        return
-    if not listed:
+        print_json([asdict(one) | asdict(when) for one, when in zip(listed, timed, strict=True)])
+    elif listed:
+        show_audiences(listed, timed, out, LANG, zone)
+    else:
         say("no_audiences")
-        return
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in ("name", "size", "entered", "left", "as_of", "when"):
-        right = column in ("size", "entered", "left")
-        table.add_column(
-            WORDS(f"market.column.{column}"), justify="right" if right else "left", no_wrap=column != "when"
-        )
-    for one in listed:
-        table.add_row(one.name, f"{one.size:,}", f"+{one.entered:,}", f"−{one.left:,}", one.as_of or "–", one.when)
-    out.print(table, highlight=False, markup=False)
 
 
 @audience.command(help=WORDS("cli.audience_overlaps"))
@@ -84,10 +78,20 @@ def overlaps(shop: Folder, as_json: Json = False) -> None:
 
 
 @audience.command(help=WORDS("cli.audience_refresh"))
-def refresh(shop: Folder) -> None:
+def refresh(
+    shop: Folder,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help=help_of("refresh_names"))] = None,
+    due: Annotated[bool, typer.Option("--due", help=help_of("refresh_due"))] = False,
+) -> None:
     with open_shop(shop) as opened:
-        for one in opened.market.refresh():
-            say("audience_saved", name=one.name, size=one.size, entered=one.entered, left=one.left, version=one.version)
+        if due:
+            found = opened.market.refresh_due()
+        else:
+            found = [one for one in opened.market.refresh(names or None) if not names or one.name in names]
+    for one in found:
+        say("audience_saved", name=one.name, size=one.size, entered=one.entered, left=one.left, version=one.version)
+    if due and not found:
+        say("nothing_due")
 
 
 @audience.command(help=WORDS("cli.audience_members"))
@@ -183,15 +187,27 @@ def segments(
 @app.command(help=WORDS("cli.rules"))
 def rules(
     shop: Folder,
+    over: Annotated[str, typer.Option(metavar="WHAT", help=help_of("rule_over"))] = "",
     days: Annotated[int, typer.Option(min=1, help=help_of("rule_days"))] = 180,
+    longest: Annotated[int, typer.Option(min=2, max=4, help=help_of("rule_longest"))] = 3,
     least: Annotated[int, typer.Option(min=2, help=help_of("rule_least"))] = 20,
     as_json: Json = False,
 ) -> None:
-    from huaxiang.apply.market.show import show_rules
+    from huaxiang.apply.market.associations import over_of
+    from huaxiang.apply.market.show import show_associations, show_rules
 
+    what = over_of(over) if over else None
     with open_shop(shop) as opened:
-        found = opened.market.rules(days=days, least=least)
-    if as_json:
+        if what is not None:
+            found = opened.market.associations(what, days=days, longest=longest, least=least)
+        else:
+            pairs = opened.market.rules(days=days, least=least)
+    if what is None:
+        if as_json:
+            print_json(pairs)
+        else:
+            show_rules(pairs, out, LANG)
+    elif as_json:
         print_json(found)
     else:
-        show_rules(found, out, LANG)
+        show_associations(found, out, LANG)

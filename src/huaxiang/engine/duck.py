@@ -44,7 +44,9 @@ class Engine:
         self._connection = duckdb.connect(config=config)
         self._connection.execute("SET TimeZone = 'UTC'; SET parquet_metadata_cache = true")
         self._connection.execute("SET GLOBAL lambda_syntax = 'ENABLE_SINGLE_ARROW'")  # ibis 12 writes x -> …
-        self._names = (f"t{number}" for number in itertools.count())
+        self._names = (
+            f"held_{number}" for number in itertools.count()
+        )  # never as Ibis calls a part of a query: t0, t1 …
 
     @classmethod
     def of(cls, settings: ShopSettings, temp: Path | None = None) -> Engine:

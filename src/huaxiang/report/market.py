@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from huaxiang.apply.market.grids import FIFTHS
 from huaxiang.apply.market.segments import Difference, Segment
-from huaxiang.apply.market.show import segment_name
+from huaxiang.apply.market.show import RULE_COLUMNS, held_line, rule_texts, segment_name
 from huaxiang.look import charts
 from huaxiang.look.charts import Bar
 from huaxiang.look.numbers import Numbers
@@ -86,17 +86,19 @@ def rfm_body(found: Sequence[Mapping[str, Any]], lang: Lang) -> Markup:
     return Markup('<div class="card">{}</div>').format(drawn)
 
 
-def rules_body(found: Sequence[Mapping[str, Any]], lang: Lang) -> Markup:
-    """Categories that the same customers buy (rules)."""
-    numbers = Numbers(lang)
+def rules_body(found: Mapping[str, Any], lang: Lang) -> Markup:
+    """What goes with what. pairs: categories that the same customers buy (rules); held: each last find_associations"""
+    numbers, words = Numbers(lang), Words(lang)
     return render(
         "rules.html",
         "huaxiang.report",
         lang=lang,
         rows=[
             (one["one"], one["other"], numbers.number(one["customers"]), numbers.percent(one["confidence"]), f"{one['lift']:.1f} ({one['low']:.1f}–{one['high']:.1f})")
-            for one in found
+            for one in found["pairs"]
         ],
+        columns=[(words(f"market.column.{name}"), name not in ("given", "then")) for name in RULE_COLUMNS],
+        held=[(held_line(one, lang), [rule_texts(row, lang) for row in one["rules"]]) for one in found["held"]],
     )  # fmt: skip
 
 

@@ -219,7 +219,7 @@ class Shop(Decisions, Declarations):
             if show is not None:
                 show(name, result)
         if self.settings.audiences:
-            self.market.refresh()
+            self.market.refresh_due(ran=True)
         out = self.folder / "reports" / "report.html"
         stamp = self.folder / "reports" / ".report"
         board = self.folder / "reports" / BOARD

@@ -62,13 +62,29 @@ class Decisions(Opened):
     def uplift(self, *, repeats: int = 2, learners: Sequence[str] = ()) -> dict[str, Any]:
         """Whom a message moves, from campaigns with a hold-out; without one, who redeems. Ranks every customer (`market.uplift`).
 
+        What was learned is kept, and asked again without learning while its tests and settings are the same (`reused` names the offers).
+
         learners: to choose among, by name (default: all; uplift_learners.py)
         """
         from huaxiang.apply.market.uplift_shop import find_uplift
 
-        found = find_uplift(self.lake, seed=self.settings.train.seed, repeats=repeats, learners=learners)
+        home = self.folder / "models" / "uplift"
+        found = find_uplift(self.lake, seed=self.settings.train.seed, repeats=repeats, learners=learners, home=home)
         self._save("uplift.json", json.dumps(found, ensure_ascii=False, indent=1))
         return found
+
+    def score_uplift(self, users: Sequence[str], *, offer: str = "") -> list[dict[str, Any]]:
+        """How far a message ("": any, or an offer) moves each of `users`, by what the last `uplift` kept; nothing is learned. Of the last
+        build's customers, those who came since that `uplift` too: user_id, offer, score, likely, basis, as_of, model.
+
+        users: by the shop's own ids or pseudonyms
+        raises: UnknownUserError; ShopError where nothing was learned of the offer; ModelError where what was learned is gone
+        """
+        from huaxiang.apply.market.uplift_shop import score_customers
+        from huaxiang.profile import find_user
+
+        asked = [find_user(self.lake, self.pseudonyms(), user, among="features") for user in users]
+        return score_customers(self.lake, self.folder / "models" / "uplift", asked, offer)
 
     @property
     def campaigns(self) -> Campaigns:
@@ -165,6 +181,7 @@ class Decisions(Opened):
         found: dict[str, Any] = {
             "recommend": self.lake.note("recommend"),
             "segments": self.lake.note("segments").get("found"),
+            "associations": self.lake.note("rules"),
             "audiences": [asdict(one) for one in self.market.audiences()] if self.settings.audiences else None,
         }
         for name in DECIDED:
@@ -177,5 +194,7 @@ class Decisions(Opened):
         if self.settings.shop.engine == "spark" or not self.lake.has("profiles"):
             return {}
         flow = self.market.flow()
-        rules = self.market.rules() if self.lake.has("ready.events") else []
+        pairs = self.market.rules() if self.lake.has("ready.events") else []
+        held = [one for one in self.lake.note("rules").values() if isinstance(one, dict) and one.get("rules")]
+        rules = {"pairs": pairs, "held": held} if pairs or held else None
         return {"flow": flow if flow["moves"] else None, "rfm": self.market.rfm(), "rules": rules}

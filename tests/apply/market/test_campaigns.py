@@ -23,7 +23,8 @@ from huaxiang.apply.market.campaigns import Campaigns
 from huaxiang.apply.market.consent import next_open
 from huaxiang.apply.market.holdout import place_of, place_sql
 from huaxiang.apply.market.uplift_learners import learner_grid
-from huaxiang.apply.market.uplift_shop import find_uplift, randomised_rows
+from huaxiang.apply.market.uplift_rows import randomised_rows
+from huaxiang.apply.market.uplift_shop import find_uplift
 from huaxiang.engine import Engine, Lake
 from huaxiang.errors import DefinitionError, HuaxiangError, ShopError
 from huaxiang.settings import AudienceSettings, ContactSettings, Settings, ShopSettings

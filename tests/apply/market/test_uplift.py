@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from conftest import DATA
+from huaxiang.apply.market.causal_forest import Splits
 from huaxiang.apply.market.experiment import read_experiment
 from huaxiang.apply.market.qini import measure_ranking, quick_qini
 from huaxiang.apply.market.uplift import (
@@ -19,9 +21,10 @@ from huaxiang.apply.market.uplift import (
     split_folds,
 )
 from huaxiang.apply.market.uplift_learners import LearnerConfig, doubly_robust, fit_learner, learner_grid
+from huaxiang.apply.market.uplift_parts import Learner
 from huaxiang.errors import ModelError
 from huaxiang.models.zoo import Matrix
-from huaxiang.models.zoo.baseline import BaselineConfig
+from huaxiang.models.zoo.baseline import Baseline, BaselineConfig
 from huaxiang.models.zoo.linear import LinearConfig
 
 GRID = learner_grid(binary=True)
@@ -58,6 +61,54 @@ def test_learner_is_the_same_again_and_scores_a_customer_alone_alike(config) -> 
     first, again = (fit_learner(config, x, treated, y, seed=4) for _ in range(2))
     assert np.array_equal(first(x), again(x))
     assert first(x.rows(np.array([7])))[0] == pytest.approx(first(x)[7], abs=1e-12)
+
+
+@pytest.mark.parametrize("config", LEARNERS, ids=lambda config: config.name)
+def test_learner_kept_as_json_scores_the_same_bit_by_bit(config) -> None:
+    x, treated, y, _ = planted(500, effect=0.2)
+    fitted = fit_learner(config, x, treated, y, seed=4)
+    again = Learner.from_state(json.loads(json.dumps(fitted.state(), allow_nan=False)))
+    new = planted(300, effect=0.2, seed=9)[0]
+    new.values[:3, 1] = np.nan  # a customer of whom a number is not known
+    assert np.array_equal(fitted(new), again(new))
+
+
+def test_forest_falls_into_the_leaves_that_scikit_learn_says() -> None:
+    from sklearn.tree import DecisionTreeRegressor
+
+    x = np.random.default_rng(0).normal(size=(400, 3))
+    tree = DecisionTreeRegressor(max_depth=5, random_state=0).fit(x, x[:, 0] * x[:, 1])
+    inner = tree.tree_
+    splits = Splits(inner.feature, inner.threshold, inner.children_left, inner.children_right)
+    assert np.array_equal(splits.leaf_of(x.astype(np.float32)), tree.apply(x))
+    assert len(np.unique(tree.apply(x))) > 10
+
+
+@pytest.mark.parametrize("kind", ["sparse", "forest-400"])
+def test_rows_of_one_customer_are_cross_fitted_together(kind, monkeypatch) -> None:
+    """Each customer's row stands twice, their outcome in both: a model that saw the one would know the other."""
+    seen: list[tuple[set[float], set[float]]] = []
+    fit, score = Baseline.fit, Baseline.score
+
+    def spy_fit(self, x, y, **rest):
+        self.saw = set(x.values[:, -1])
+        return fit(self, x, y, **rest)
+
+    def spy_score(self, x):
+        seen.append((self.saw, set(x.values[:, -1])))
+        return score(self, x)
+
+    monkeypatch.setattr(Baseline, "fit", spy_fit)
+    monkeypatch.setattr(Baseline, "score", spy_score)
+    x, treated, y, _ = planted(400, effect=0.2)
+    twice = np.repeat(np.arange(400), 2)
+    config = replace(next(one for one in GRID if one.name == kind), outcome=BaselineConfig("binary"))
+    fit_learner(config, x.rows(twice), treated[twice], y[twice], seed=1, customer=twice)
+    assert len(seen) == (10 if kind == "sparse" else 5)  # five folds, of both arms or of all
+    assert all(not learned & asked for learned, asked in seen)  # a customer goes by their number, another for each
+    seen.clear()
+    fit_learner(config, x.rows(twice), treated[twice], y[twice], seed=1)
+    assert any(learned & asked for learned, asked in seen)
 
 
 def test_amounts_have_learners_too() -> None:

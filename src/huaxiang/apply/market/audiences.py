@@ -1,4 +1,4 @@
-"""The shop's audiences: previewed before they are saved, found anew after each run, with who entered and who left.
+"""The shop's audiences: previewed before they are saved, found anew by their schedules (schedule.py), with who entered and who left.
 
 audience.members   name, version, user_id, since          who belongs now, and since which date of the profiles
 audience.changes   name, version, user_id, change, as_of  every entry and leave, in order
@@ -9,13 +9,15 @@ audience.lists     name, user_id                          static lists
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
 from huaxiang.apply.market.language import Reader, no_audience
+from huaxiang.apply.market.schedule import note_refreshed
 from huaxiang.apply.market.values import Unheld
 from huaxiang.engine import Lake, Step
 from huaxiang.engine.duck import quote
@@ -111,34 +113,48 @@ def _composition(
     return [{"value": value, "members": counts[0], "customers": counts[1]} for value, counts in ordered]
 
 
+def versions_of(declared: Mapping[str, AudienceSettings]) -> dict[str, str]:
+    """The version of each declared audience."""
+    texts = {name: one.when for name, one in declared.items()}
+    return {name: version_of(text, texts) for name, text in texts.items()}
+
+
 def refresh(
-    step: Step, declared: Mapping[str, AudienceSettings], rules: ProfileSettings | None = None
+    step: Step,
+    declared: Mapping[str, AudienceSettings],
+    rules: ProfileSettings | None = None,
+    *,
+    now: datetime,
+    only: Collection[str] | None = None,
 ) -> list[Audience]:
-    """Finds the members of every declared audience anew, and writes who entered and who left since the last time.
+    """Finds the members of the declared audiences anew (those of `only`, where it is given), and writes who entered and who left
+    since the last time, and that it was done `now` (UTC).
 
     A changed definition is a new version; who belonged by the old one and does not by the new one left. An audience no longer
     declared loses its members, and keeps its changes.
     """
-    texts = {name: one.when for name, one in declared.items()}
-    reader = Reader(step.lake, texts, rules or ProfileSettings())
+    every = {name: one.when for name, one in declared.items()}
+    texts = {name: text for name, text in every.items() if only is None or name in only}
+    versions = {name: version_of(text, every) for name, text in texts.items()}
+    reader = Reader(step.lake, every, rules or ProfileSettings())
     conditions = {name: reader.read(text, name=name, within=(name,)) for name, text in texts.items()}
     engine, day = step.lake.engine, f"DATE '{reader.as_of}'"
     for table, schema in (("members", MEMBERS), ("changes", CHANGES), ("sizes", SIZES)):
         if not step.has(f"audience.{table}"):
             step.replace(f"audience.{table}", schema.empty_table())
     before = engine.sql(step.table("audience.members"))
+    resting = ", ".join(quote(name) for name in every if name not in texts) or "''"
     parts = [
-        f"SELECT {quote(name)} AS name, {quote(version_of(texts[name], texts))} AS version, user_id "
+        f"SELECT {quote(name)} AS name, {quote(versions[name])} AS version, user_id "
         f"FROM ({engine.sql(reader.members(condition, within=(name,)).select('user_id'))})"
         for name, condition in conditions.items()
     ]
-    now = engine.keep(
-        " UNION ALL ".join(parts) if parts else f"SELECT name, version, user_id FROM ({before}) WHERE false"
-    )
+    parts.append(f"SELECT name, version, user_id FROM ({before}) WHERE name IN ({resting})")
+    held = engine.keep(" UNION ALL ".join(parts))
     try:
-        found = f"SELECT * FROM {now.get_name()}"
-        versions = "".join(f" WHEN {quote(name)} THEN {quote(version_of(text, texts))}" for name, text in texts.items())
-        now_version = f"CASE b.name{versions} ELSE b.version END" if versions else "b.version"
+        found = f"SELECT * FROM {held.get_name()}"
+        cases = "".join(f" WHEN {quote(name)} THEN {quote(version)}" for name, version in versions.items())
+        now_version = f"CASE b.name{cases} ELSE b.version END" if cases else "b.version"
         gone = (
             f"SELECT b.name, {now_version} AS version, b.user_id, 'leave' AS change, {day} AS as_of FROM ({before}) AS b "
             f"ANTI JOIN ({found}) AS n USING (name, user_id)"
@@ -156,16 +172,17 @@ def refresh(
             row["name"]: row["n"] for row in engine.rows(f"SELECT name, count(*) AS n FROM ({found}) GROUP BY name")
         }
     finally:
-        engine.drop(now)
+        engine.drop(held)
     step.append("audience.changes", changes.cast(CHANGES))
     step.replace("audience.members", members.cast(MEMBERS))
-    made = [(name, version_of(texts[name], texts), reader.as_of, counted.get(name, 0)) for name in texts]
+    made = [(name, version, reader.as_of, counted.get(name, 0)) for name, version in versions.items()]
     sizes = pa.Table.from_pylist([dict(zip(SIZES.names, row, strict=True)) for row in made], schema=SIZES)
     earlier = engine.arrow(
         f"SELECT * FROM ({engine.sql(step.table('audience.sizes'))}) WHERE as_of <> {day} OR name NOT IN "
         f"({', '.join(map(quote, texts)) or quote('')})"
     )
     step.replace("audience.sizes", pa.concat_tables([earlier.cast(SIZES), sizes]))
+    note_refreshed(step, versions, every, now=now)
     return audiences(step, declared)
 
 

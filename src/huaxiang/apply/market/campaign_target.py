@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from huaxiang.apply.market.offers import Offer
 from huaxiang.apply.market.policies import Policy, compare_policies
-from huaxiang.apply.market.worth import read_worth
+from huaxiang.apply.market.worth import Worth, read_worth
 from huaxiang.engine import Lake
 from huaxiang.engine.duck import quote
 from huaxiang.errors import DefinitionError, ShopError
@@ -101,36 +101,54 @@ def find_asked(
     return Asked(asked, basis, version, found[1], null, found[0] if offers else "")
 
 
-def _allocate(
-    lake: Lake, among: str, spend: Spend, offers: Sequence[Offer], null: Sequence[str], per_user: int, seed: int
-) -> tuple[str, tuple[Policy, ...]]:
-    """An engine table of user_id and offer given within the budget, and the policies compared. (N customers, M offers)
+@dataclass(frozen=True)
+class Weighed:
+    """What each offer is expected to bring and to cost each customer. users: (N,) ids; (N, M) each: score, likely, cost and profit, cost
+    taken off; worth: the lines that the profit is told by."""
 
-    What a customer costs is the message, and the offer's worth where they are expected to buy with it. What a customer brings is what
+    users: pa.ChunkedArray
+    score: Floats
+    likely: Floats
+    cost: Floats
+    profit: Floats
+    worth: Worth
+
+
+def weigh_offers(lake: Lake, among: str, spend: Spend, offers: Sequence[Offer], null: Sequence[str]) -> Weighed:
+    """What a customer costs is the message, and the offer's worth where they are expected to buy with it. What a customer brings is what
     those of the tests bear out (worth.py).
+
+    among: engine table of user_id; null: offers ranked by no better than chance
     """
     told = [_ranked(lake, among, offer.name) for offer in offers]
     worth = read_worth(lake, [offer.name for offer in offers], null)
     score, likely = (np.column_stack([_numbers(one[name]) for one in told]) for name in ("score", "likely"))
     cost = spend.cost + likely * np.array([offer.worth for offer in offers])
-    caps = [len(score) if offer.most is None else offer.most for offer in offers]
+    profit = worth.effects(score) * spend.margin - cost
+    return Weighed(told[0]["user_id"], score, likely, cost, profit, worth)
+
+
+def _allocate(
+    lake: Lake, among: str, spend: Spend, offers: Sequence[Offer], null: Sequence[str], per_user: int, seed: int
+) -> tuple[str, tuple[Policy, ...]]:
+    """An engine table of user_id and offer given within the budget, and the policies compared. (N customers, M offers)"""
+    found = weigh_offers(lake, among, spend, offers, null)
+    caps = [len(found.score) if offer.most is None else offer.most for offer in offers]
     best, policies = compare_policies(
-        worth.effects(score) * spend.margin - cost,
-        cost,
-        likely,
+        found.profit,
+        found.cost,
+        found.likely,
         budget=spend.budget,
         seed=seed,
         per_user=min(per_user, len(offers)),
         limits=caps if any(offer.most is not None for offer in offers) else None,
-        interval=lambda given: worth.interval(given, score, cost, spend.margin),
+        interval=lambda given: found.worth.interval(given, found.score, found.cost, spend.margin),
     )
     if best.why_empty:
         raise ShopError(f"market.empty_{best.why_empty}", budget=spend.budget, cost=spend.cost, margin=spend.margin)
     user, offer = np.nonzero(best.given)
     names = np.array([one.name for one in offers])
-    chosen = pa.table(
-        {"user_id": told[0]["user_id"].take(pa.array(user)), "offer": pa.array(names[offer], pa.string())}
-    )
+    chosen = pa.table({"user_id": found.users.take(pa.array(user)), "offer": pa.array(names[offer], pa.string())})
     return lake.engine.load(chosen).get_name(), tuple(policies)
 
 

@@ -8,13 +8,14 @@ where the outcome happened, for it is a consequence of it. What was left out is 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
@@ -66,34 +67,63 @@ def read_experiment(
     left_out = {} if columns else dict.fromkeys(table.column_names[len(names) + 1 :], "after")
     left_out.pop(outcome, None)
     rows = table.filter(pa.array(kept))
-    x = make_matrix({name: rows[name] for name in names if name not in (treatment, outcome)}, left_out)
+    given_columns = {name: rows[name] for name in names if name not in (treatment, outcome)}
+    x = Coding.fit(given_columns, left_out).apply(given_columns)
     x = _without_consequences(x, y, left_out)
     if not x.columns:
         raise ModelError("market.no_columns", column=treatment)
     return Experiment(x, treated, y, left_out)
 
 
-def make_matrix(columns: dict[str, Any], left_out: dict[str, str]) -> Matrix:
-    """Columns of numbers, booleans and texts as a Matrix. Texts whose levels begin with rising numbers ("2) $100 - $200", "25-34") are
-    taken in that order, other texts as categories; one with too many levels is left out."""
-    made: dict[str, Floats] = {}
-    categories = []
-    for name, column in columns.items():
+@dataclass(frozen=True)
+class Coding:
+    """How columns become numbers. levels: of each column of texts the number of each level; categories: those whose numbers are no ranks.
+
+    Texts whose levels begin with rising numbers ("2) $100 - $200", "25-34") are taken in that order, other texts as categories.
+    """
+
+    columns: tuple[str, ...]
+    levels: dict[str, dict[str, float]]
+    categories: frozenset[str]
+
+    @classmethod
+    def fit(cls, columns: Mapping[str, Any], left_out: dict[str, str]) -> Coding:
+        """As the rows at hand have it; a column of texts with too many levels is left out, and said in `left_out`."""
+        names, coded, categories = [], {}, set()
+        for name, column in columns.items():
+            if _numbers(column) is None:
+                levels = sorted(set(pc.unique(_texts(column)).to_pylist()) - {"", None})
+                if len(levels) > MOST_LEVELS:
+                    left_out[name] = "texts"
+                    continue
+                ranks = _ranks(levels)
+                if ranks is None:
+                    categories.add(name)
+                    ranks = dict(zip(levels, map(float, range(len(levels))), strict=True))
+                coded[name] = ranks
+            names.append(name)
+        return cls(tuple(names), coded, frozenset(categories))
+
+    def apply(self, columns: Mapping[str, Any]) -> Matrix:
+        """The columns as numbers, NaN for what is missing and for a text that was not seen."""
+        made = [self._apply(name, columns[name]) for name in self.columns]
+        return Matrix(self.columns, np.column_stack(made) if made else np.zeros((0, 0)), self.categories)
+
+    def _apply(self, name: str, column: Any) -> Floats:
+        if name in self.levels:
+            known = self.levels[name]
+            ranks = np.array([*known.values(), np.nan])
+            at = pc.index_in(_texts(column), value_set=pa.array(known, pa.string())).fill_null(len(known))
+            return np.asarray(ranks[at.to_numpy()])
         numbers = _numbers(column)
-        if numbers is None:
-            texts = np.array(["" if value is None else str(value) for value in column.to_pylist()])
-            levels = sorted(set(texts) - {""})
-            if len(levels) > MOST_LEVELS:
-                left_out[name] = "texts"
-                continue
-            ranks = _ranks(levels)
-            if ranks is None:
-                categories.append(name)
-                ranks = dict(zip(levels, map(float, range(len(levels))), strict=True))
-            numbers = np.array([ranks.get(text, np.nan) for text in texts])
-        made[name] = numbers
-    values = np.column_stack(list(made.values())) if made else np.zeros((0, 0))
-    return Matrix(tuple(made), values, frozenset(categories))
+        return np.full(len(column), np.nan) if numbers is None else numbers
+
+    def to_json(self) -> dict[str, Any]:
+        return {"columns": list(self.columns), "levels": self.levels, "categories": sorted(self.categories)}
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Coding:
+        return cls(tuple(said["columns"]), said["levels"], frozenset(said["categories"]))
 
 
 def read_table(path: Path) -> pa.Table:
@@ -114,6 +144,14 @@ def _numbers(column: Any) -> Floats | None:
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         return None
     return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=float)
+
+
+def _texts(column: Any) -> pa.Array:
+    """(N,) as texts, null for missing."""
+    made = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if pa.types.is_nested(made.type):
+        return pa.array([None if value is None else str(value) for value in made.to_pylist()], pa.string())
+    return made.cast(pa.string())
 
 
 def _ranks(levels: Sequence[str]) -> dict[str, float] | None:

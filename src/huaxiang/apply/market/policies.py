@@ -48,16 +48,32 @@ def compare_policies(
     """
     best = allocate(value, cost, budget=budget, eligible=eligible, per_user=per_user, limits=limits)
     cost = np.broadcast_to(np.asarray(cost, dtype=float), value.shape)
+    rest = {"budget": budget, "seed": seed, "eligible": eligible, "per_user": per_user, "limits": limits}
+    plans = {"optimal": best.given, **plain_policies(value, cost, propensity, **rest)}  # type: ignore[arg-type]
+    return best, [_policy(name, given, value, cost, budget, interval(given)) for name, given in plans.items()]
+
+
+def plain_policies(
+    value: Floats,
+    cost: Floats,
+    propensity: Floats,
+    *,
+    budget: float,
+    seed: int,
+    eligible: Bools | None = None,
+    per_user: int = 1,
+    limits: Sequence[int] | None = None,
+) -> dict[str, Bools]:
+    """Who would be given what at random, to the likeliest buyers first, and to everyone: (N, M) each, as `compare_policies` takes it."""
+    cost = np.broadcast_to(np.asarray(cost, dtype=float), value.shape)
     likely = np.broadcast_to(propensity[:, None] if propensity.ndim == 1 else propensity, value.shape)
     allowed = allowed_pairs(value.shape, eligible)
     chance = np.random.default_rng(seed).random(value.shape)
-    rules = {
+    return {
         "random": _first(chance, cost, allowed, budget, per_user, limits),
         "propensity": _first(likely, cost, allowed, budget, per_user, limits),
         "everyone": _first(value, cost, allowed, np.inf, per_user, None),
     }
-    plans = {"optimal": best.given, **rules}
-    return best, [_policy(name, given, value, cost, budget, interval(given)) for name, given in plans.items()]
 
 
 def _first(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.table import Table
 
-from huaxiang.apply.market.audiences import Preview
+from huaxiang.apply.market.associations import CATEGORY
+from huaxiang.apply.market.audiences import Audience, Preview
 from huaxiang.apply.market.grids import FIFTHS
+from huaxiang.apply.market.schedule import Scheduled
 from huaxiang.apply.market.segments import APART, Difference, Segment, Segments
 from huaxiang.apply.market.values import SAID
 from huaxiang.look.numbers import Numbers
@@ -18,6 +22,7 @@ from huaxiang.profile.say import label_of
 from huaxiang.words import Lang, Words
 
 WIDTH = 24  # of a bar
+RULE_COLUMNS = ("given", "then", "rows", "support", "confidence", "lift")
 SINCE = ("recency_days", "idle_days", "tenure_days", "first_purchase_days")  # days back: more of them is longer ago
 
 
@@ -66,6 +71,30 @@ def _said(name: str, value: object, words: Words, numbers: Numbers) -> str:
     if isinstance(value, str):
         return words.either(f"profile.{SAID.get(name, name)}.{value}", value)
     return numbers.number(value) if isinstance(value, int | float) else str(value)
+
+
+def show_audiences(listed: Sequence[Audience], timed: Sequence[Scheduled], out: Console, lang: Lang, zone: str) -> None:
+    """The audiences, who entered and left, and when each is found anew. timed: in the order of `listed`; zone: the shop's"""
+    words = Words(lang)
+
+    def told(at: datetime | None) -> str:
+        return "–" if at is None else f"{at.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)):%m-%d %H:%M}"
+
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("name", "size", "entered", "left", "as_of", "every", "refreshed", "next_due"):
+        right = column in ("size", "entered", "left")
+        table.add_column(words(f"market.column.{column}"), justify="right" if right else "left", no_wrap=True)
+    for one, its in zip(listed, timed, strict=True):
+        due = words("market.due_now") if its.is_due else told(its.next_due)
+        figures = f"{one.size:,}", f"+{one.entered:,}", f"−{one.left:,}"
+        every = words.either(f"market.every.{its.every}", its.every)
+        table.add_row(one.name, *figures, one.as_of or "–", every, told(its.refreshed_at), due)
+    out.print(table, highlight=False, markup=False)
+    for one in listed:  # beside the figures there is no room for them
+        out.print(f"{one.name}: {one.when}", style="dim", highlight=False, markup=False)
+    for its in timed:
+        if its.is_changed:
+            out.print(words("market.changed_since", name=its.name), style="yellow", highlight=False, markup=False)
 
 
 def segment_name(one: Segment, lang: Lang) -> str:
@@ -124,6 +153,45 @@ def show_rules(rows: Sequence[Mapping[str, Any]], out: Console, lang: Lang) -> N
         table.add_row(
             str(row["one"]), str(row["other"]), f"{row['customers']:,}", numbers.percent(row["confidence"]), lift
         )
+    out.print(table, highlight=False, markup=False)
+
+
+def thing_name(thing: Sequence[str], lang: Lang) -> str:
+    """[trait or "category", value] in words."""
+    trait, value = thing
+    if trait == CATEGORY:
+        return value
+    return f"{label_of(trait)[lang]}: {Words(lang).either(f'profile.{SAID.get(trait, trait)}.{value}', value)}"
+
+
+def rule_texts(row: Mapping[str, Any], lang: Lang) -> tuple[str, str, str, str, str, str]:
+    """A rule's two sides, rows, support, confidence, and its lift with the interval."""
+    numbers = Numbers(lang)
+    given = Words(lang)("market.and").join(thing_name(one, lang) for one in row["given"])
+    lift = f"{row['lift']:.1f} ({row['low']:.1f}–{row['high']:.1f})"
+    shares = numbers.percent(row["support"], 1), numbers.percent(row["confidence"])
+    return given, thing_name(row["then"], lang), f"{row['rows']:,}", *shares, lift
+
+
+def held_line(found: Mapping[str, Any], lang: Lang) -> str:
+    """On how many rows rules were found, and how many of those asked of the other half it held."""
+    names = ("found_on", "held_on", "tested", "held")
+    what = Words(lang)(f"market.over.{found['over']}")
+    return Words(lang)("market.rules_held", what=what, as_of=found["as_of"], version=found["version"], **{name: f"{found[name]:,}" for name in names})  # fmt: skip
+
+
+def show_associations(found: Mapping[str, Any], out: Console, lang: Lang) -> None:
+    """Rules held on the half of the customers that did not find them (find_associations)."""
+    words = Words(lang)
+    out.print(held_line(found, lang), highlight=False, markup=False)
+    if not found["rules"]:
+        out.print(words("market.no_rules_held"), style="yellow")
+        return
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in RULE_COLUMNS:
+        table.add_column(words(f"market.column.{column}"), justify="left" if column in ("given", "then") else "right")
+    for row in found["rules"]:
+        table.add_row(*rule_texts(row, lang))
     out.print(table, highlight=False, markup=False)
 
 

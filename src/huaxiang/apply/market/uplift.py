@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from huaxiang.apply.market.qini import Ranking, check_arms, measure_ranking, qini_curve, quick_qini
-from huaxiang.apply.market.uplift_learners import LearnerConfig, Score, fit_learner, learner_grid
+from huaxiang.apply.market.uplift_learners import Codes, LearnerConfig, fit_learner, learner_grid
+from huaxiang.apply.market.uplift_parts import Learner
 from huaxiang.models.metrics import Floats
 from huaxiang.models.zoo import Matrix, make_model
 from huaxiang.models.zoo.linear import LinearConfig
@@ -30,7 +31,6 @@ OUTER, INNER = 5, 5
 HELD = 4_000_000_000  # bytes that learners fitted side by side may hold, about
 COPIES = 8  # of the columns that one holds, about: one-hot, products with the treatment, and what a fit copies
 Tell = Callable[[str], None]
-Codes = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Uplift:
 
     learner: str
     inner: dict[str, float]
-    score: Score
+    score: Learner
     config: LearnerConfig
 
 
@@ -62,7 +62,7 @@ class HeldOut:
 
     fold: NDArray[Any]
     score: Floats
-    learners: tuple[Score, ...]
+    learners: tuple[Learner, ...]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ def choose_learner(
 
     def reached(config: LearnerConfig, one: int) -> float:
         learn = fold != one
-        score = fit_learner(config, x.rows(learn), treated[learn], y[learn], seed=seed)
+        own = None if customer is None else customer[learn]
+        score = fit_learner(config, x.rows(learn), treated[learn], y[learn], seed=seed, customer=own)
         return quick_qini(score(x.rows(~learn)), treated[~learn], y[~learn])
 
     side_by_side = min(os.cpu_count() or 1, max(1, HELD // max(COPIES * x.values.nbytes, 1)))
@@ -137,7 +138,8 @@ def fit_uplift(
     """A learner chosen on inner folds and fitted on all rows; raises ModelError where an arm is empty."""
     check_arms(treated, y)
     config, inner = choose_learner(x, treated, y, seed=seed, grid=grid, customer=customer)
-    return Uplift(config.name, inner, fit_learner(config, x, treated, y, seed=seed), config)
+    fitted = fit_learner(config, x, treated, y, seed=seed, customer=customer)
+    return Uplift(config.name, inner, fitted, config)
 
 
 def measure_uplift(

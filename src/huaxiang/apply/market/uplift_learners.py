@@ -13,22 +13,32 @@ Letters: N customers, F columns.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from huaxiang.apply.market.causal_forest import CausalForest, ForestConfig
+from huaxiang.apply.market.uplift_parts import (
+    TREATED,
+    Forest,
+    Kind,
+    Learner,
+    OneModel,
+    Part,
+    Sparse,
+    TwoModels,
+    prepare_dense,
+    with_treatment,
+)
 from huaxiang.models.metrics import Floats
-from huaxiang.models.zoo import Config, Matrix, make_model
+from huaxiang.models.zoo import Config, Matrix, Model, make_model
 from huaxiang.models.zoo.boosting import BoostingConfig
 from huaxiang.models.zoo.linear import LinearConfig
 from huaxiang.models.zoo.prepare import Preparation
 
-Kind = Literal["s", "t", "x", "sparse", "forest"]
-Score = Callable[[Matrix], Floats]  # (N,) effect of the treatment on the outcome, outcomes a customer
-TREATED = "treated"
+Codes = NDArray[np.integer[Any]]
 FOLDS = 5  # of cross-fitting
 # The product of treatment and column is penalised a hundred times as much as the column: the effect is nearly the same for all in
 # log-odds, and so largest where the outcome is neither rare nor sure.
@@ -77,33 +87,47 @@ def learner_grid(*, binary: bool, rows: int = 1_000_000) -> tuple[LearnerConfig,
     )
 
 
-def fit_learner(config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, *, seed: int) -> Score:
+def fit_learner(
+    config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, *, seed: int, customer: Codes | None = None
+) -> Learner:
     """What predicts each customer's effect; its mean over the rows it was fitted on is the difference of the arms' means, so that a
     penalty on the effect shrinks how customers differ, not the level.
 
-    x: (N, F); treated: (N,) 0/1; y: (N,) outcome
+    x: (N, F); treated: (N,) 0/1; y: (N,) outcome; customer: (N,) whose row it is, where one has several (None: a row each)
     """
     prepare = Preparation.fit(x, "dense")
-    dense = _dense(prepare, x)
-    parts: list[Score] = []
+    dense = prepare_dense(prepare, x)
+    who = np.arange(len(y)) if customer is None else customer
+    parts: list[Part] = []
     for bag in range(config.bags):
         rows = np.arange(len(y))
         if config.bags > 1:
             rows = np.random.default_rng([seed, bag]).choice(len(y), len(y), replace=True)
-        parts.append(_FITS[config.kind](config, dense.rows(rows), treated[rows], y[rows], seed + bag))
-
-    def mean(made: Matrix) -> Floats:
-        return np.mean([part(made) for part in parts], axis=0)
-
-    level = y[treated == 1].mean() - y[treated == 0].mean() - mean(dense).mean()
-    return lambda given: mean(_dense(prepare, given)) + level
+        parts.append(_FITS[config.kind](config, dense.rows(rows), treated[rows], y[rows], seed + bag, who[rows]))
+    found = Learner(prepare, tuple(parts))
+    level = y[treated == 1].mean() - y[treated == 0].mean() - found.mean(dense).mean()
+    return replace(found, level=float(level))
 
 
 def cross_fit(
-    config: Config, x: Matrix, y: Floats, rows: NDArray[np.bool_], *, seed: int, folds: int = FOLDS
+    config: Config,
+    x: Matrix,
+    y: Floats,
+    rows: NDArray[np.bool_],
+    *,
+    seed: int,
+    folds: int = FOLDS,
+    customer: Codes | None = None,
 ) -> Floats:
-    """(N,) predictions of a model that has not seen the row; it learns from the rows where `rows` is true only."""
-    fold = np.random.default_rng(seed).permutation(len(y)) % folds
+    """(N,) predictions of a model that has not seen the row's customer; it learns from the rows where `rows` is true only.
+
+    customer: (N,) whose row it is, where one has several: they stay in one fold, for one would tell of the others (None: a row each)
+    """
+    if customer is None:
+        fold = np.random.default_rng(seed).permutation(len(y)) % folds
+    else:
+        who, own = np.unique(customer, return_inverse=True)
+        fold = (np.random.default_rng(seed).permutation(len(who)) % folds)[own]
     made = np.zeros(len(y))
     for one in range(folds):
         learn = (fold != one) & rows
@@ -111,64 +135,58 @@ def cross_fit(
     return made
 
 
-def _fit_s(config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, seed: int) -> Score:
+def _fit_s(config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, seed: int, _customer: Codes) -> Part:
     assert config.outcome is not None
     linear = isinstance(config.outcome, LinearConfig)
-    model = make_model(config.outcome).fit(_with_treatment(x, treated, products=linear), y, seed=seed)
-
-    def score(given: Matrix) -> Floats:
-        ones = np.ones(len(given))
-        return model.score(_with_treatment(given, ones, products=linear)) - model.score(
-            _with_treatment(given, 0 * ones, products=linear)
-        )
-
-    return score
+    return OneModel(make_model(config.outcome).fit(with_treatment(x, treated, products=linear), y, seed=seed), linear)
 
 
-def _fit_t(config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, seed: int) -> Score:
-    one, none = _fit_arms(config, x, treated, y, seed)
-    return lambda given: one(given) - none(given)
+def _fit_t(config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, seed: int, _customer: Codes) -> Part:
+    return TwoModels(*_fit_arms(config, x, treated, y, seed), (1.0, -1.0), "t")
 
 
-def _fit_x(config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, seed: int) -> Score:
+def _fit_x(config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, seed: int, _customer: Codes) -> Part:
     assert config.effect is not None
     one, none = _fit_arms(config, x, treated, y, seed)
     is_treated, share = treated == 1, float(treated.mean())
     own, other = x.rows(is_treated), x.rows(~is_treated)
-    of_treated = make_model(config.effect).fit(own, y[is_treated] - none(own), seed=seed)
-    of_control = make_model(config.effect).fit(other, one(other) - y[~is_treated], seed=seed)
-    return lambda given: share * of_control.score(given) + (1 - share) * of_treated.score(given)
+    of_treated = make_model(config.effect).fit(own, y[is_treated] - none.score(own), seed=seed)
+    of_control = make_model(config.effect).fit(other, one.score(other) - y[~is_treated], seed=seed)
+    return TwoModels(of_control, of_treated, (share, 1 - share), "x")
 
 
-def _fit_sparse(config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, seed: int) -> Score:
+def _fit_sparse(config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, seed: int, customer: Codes) -> Part:
     from sklearn.linear_model import ARDRegression
 
     assert config.outcome is not None
-    pseudo = doubly_robust(config.outcome, x, treated, y, seed=seed)
+    pseudo = doubly_robust(config.outcome, x, treated, y, seed=seed, customer=customer)
     apart = np.abs((x.values - x.values.mean(axis=0)).T @ (pseudo - pseudo.mean()))
     kept = np.sort(np.argsort(-apart, kind="stable")[:SPARSE_COLUMNS])
     model = ARDRegression().fit(x.values[:, kept], pseudo)
-    # einsum, not @: a customer scored alone must get the same
-    return lambda given: np.einsum("nf,f->n", given.values[:, kept], model.coef_) + model.intercept_
+    return Sparse(kept, np.asarray(model.coef_, dtype=float), float(model.intercept_))
 
 
-def doubly_robust(outcome: Config, x: Matrix, treated: Floats, y: Floats, *, seed: int) -> Floats:
-    """(N,) pseudo-outcomes whose mean over any group estimates the group's effect; the share treated is the known propensity."""
+def doubly_robust(
+    outcome: Config, x: Matrix, treated: Floats, y: Floats, *, seed: int, customer: Codes | None = None
+) -> Floats:
+    """(N,) pseudo-outcomes whose mean over any group estimates the group's effect; the share treated is the known propensity.
+
+    customer: as `cross_fit` has it
+    """
     share = float(treated.mean())
-    one = cross_fit(outcome, x, y, treated == 1, seed=seed)
-    none = cross_fit(outcome, x, y, treated == 0, seed=seed)
+    one = cross_fit(outcome, x, y, treated == 1, seed=seed, customer=customer)
+    none = cross_fit(outcome, x, y, treated == 0, seed=seed, customer=customer)
     return one - none + treated * (y - one) / share - (1 - treated) * (y - none) / (1 - share)
 
 
-def _fit_forest(config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, seed: int) -> Score:
+def _fit_forest(config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, seed: int, customer: Codes) -> Part:
     assert config.outcome is not None
     assert config.forest is not None
-    expected = cross_fit(config.outcome, x, y, np.ones(len(y), dtype=bool), seed=seed)
-    forest = CausalForest(config.forest).fit(x.values, treated - treated.mean(), y - expected, seed=seed)
-    return lambda given: forest.score(given.values)
+    expected = cross_fit(config.outcome, x, y, np.ones(len(y), dtype=bool), seed=seed, customer=customer)
+    return Forest(CausalForest(config.forest).fit(x.values, treated - treated.mean(), y - expected, seed=seed))
 
 
-_FITS: dict[Kind, Callable[[LearnerConfig, Matrix, Floats, Floats, int], Score]] = {
+_FITS: dict[Kind, Callable[[LearnerConfig, Matrix, Floats, Floats, int, Codes], Part]] = {
     "s": _fit_s,
     "t": _fit_t,
     "x": _fit_x,
@@ -177,23 +195,8 @@ _FITS: dict[Kind, Callable[[LearnerConfig, Matrix, Floats, Floats, int], Score]]
 }
 
 
-def _fit_arms(config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, seed: int) -> tuple[Score, Score]:
+def _fit_arms(config: LearnerConfig, x: Matrix, treated: Floats, y: Floats, seed: int) -> tuple[Model, Model]:
     assert config.outcome is not None
     one = make_model(config.outcome).fit(x.rows(treated == 1), y[treated == 1], seed=seed)
     none = make_model(config.outcome).fit(x.rows(treated == 0), y[treated == 0], seed=seed)
-    return one.score, none.score
-
-
-def _with_treatment(x: Matrix, treated: Floats, *, products: bool) -> Matrix:
-    """x with the treatment beside it, and its product with every column where a model is linear."""
-    columns, values = (*x.columns, TREATED), np.column_stack([x.values, treated])
-    if products:
-        columns += tuple(f"{TREATED} × {name}" for name in x.columns)
-        values = np.column_stack([values, x.values * treated[:, None]])
-    return Matrix(columns, values)
-
-
-def _dense(prepare: Preparation, x: Matrix) -> Matrix:
-    """One-hot, filled and standardised: numbers only, so that every learner sees the same columns."""
-    values = prepare.apply(x)
-    return Matrix(tuple(f"c{at}" for at in range(values.shape[1])), values)
+    return one, none

@@ -5,7 +5,7 @@ keeps, of every customer of a test, the score by a learner fitted without them b
 pseudo-outcome); a line through both says how much of a difference in score is a difference in effect. Profit is told by that line: of
 a ranking that is luck it is flat, and everybody is expected to be moved alike.
 
-market.tested    user_id, offer ("": any message), score, effect    a row a customer of a test
+market.tested    user_id, offer ("": any message), score, effect, fold (whose learner had not seen them)    a row a customer of a test
 
 source: Chernozhukov, Demirer, Duflo & Fernández-Val 2018 (the best linear predictor of effects, by scores from another sample)
 Letters: N customers, M offers, C customers of the tests.
@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from huaxiang.apply.market.allocate import Bools
 from huaxiang.engine import Lake
@@ -26,6 +28,15 @@ from huaxiang.errors import ShopError
 from huaxiang.models.metrics import Floats
 
 TESTED = "market.tested"
+TESTS = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("offer", pa.string()),
+        ("score", pa.float64()),
+        ("effect", pa.float64()),
+        ("fold", pa.int64()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -91,8 +102,9 @@ def read_worth(lake: Lake, offers: Sequence[str], null: Collection[str]) -> Wort
     return learn_worth(tests, [at for at, offer in enumerate(offers) if offer in null])  # type: ignore[arg-type]
 
 
-def tested_rows(users: pa.ChunkedArray, offer: str, score: Floats, effect: Floats) -> pa.Table:
+def tested_rows(
+    users: pa.ChunkedArray, offer: str, score: Floats, effect: Floats, fold: NDArray[np.integer[Any]]
+) -> pa.Table:
     """Rows of `market.tested`."""
-    return pa.table(
-        {"user_id": users, "offer": pa.array([offer] * len(score), pa.string()), "score": score, "effect": effect}
-    )
+    named = pa.array([offer] * len(score), pa.string())
+    return pa.table({"user_id": users, "offer": named, "score": score, "effect": effect, "fold": fold}).cast(TESTS)

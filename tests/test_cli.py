@@ -35,6 +35,33 @@ def test_profile_speaks_chinese_when_asked_or_by_locale(small_shop: Path) -> Non
     assert sum("\u4e00" <= sign <= "\u9fff" for sign in asked.stdout) > 50
 
 
+def test_a_chinese_shop_speaks_chinese_errors_too(small_shop: Path, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    settings = (small_shop / "huaxiang.toml").read_text(encoding="utf-8")
+    (shop / "huaxiang.toml").write_text(settings.replace('language = "en"', 'language = "zh"'), encoding="utf-8")
+    assert "还没有" in run_huaxiang("profile", str(shop), "1007").stderr
+    assert "还没有" not in run_huaxiang("profile", str(shop), "1007", "--lang", "en").stderr
+    assert "还没有" not in run_huaxiang("profile", str(shop), "1007", HUAXIANG_LANG="en").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("recommend", "SHOP", "1007", "--count", "0"), "--count 0 is not possible\n→ use a whole number from 1 to 100"),
+        (("foresee", "SHOP", "1007", "--count", "0"), "--count 0 is not possible\n→ use a whole number from 1 to 50"),
+        (("audience", "alike", "SHOP", "gold", "--count", "0"), "--count 0 is not possible\n→ use a whole number, 1 or more"),
+        (("campaign", "plan", "SHOP", "x", "--channel", "emial"), "did you mean 'email'?"),
+    ],
+    ids=["recommend", "foresee", "alike", "channel"],
+)  # fmt: skip
+def test_a_number_or_name_that_cannot_be_is_said_with_its_mend(
+    small_shop: Path, words: tuple[str, ...], says: str
+) -> None:
+    refused = run_huaxiang(*(str(small_shop) if word == "SHOP" else word for word in words))
+    assert refused.returncode == 1 and says in refused.stderr
+
+
 def test_second_run_keeps_what_has_not_changed(small_shop: Path) -> None:
     report = small_shop / "reports" / "report.html"
     run_huaxiang("run", str(small_shop))

@@ -11,7 +11,7 @@ import pytest
 
 from huaxiang.errors import HuaxiangError
 from huaxiang.features.standard import standard_features
-from huaxiang.words import Words, catalogue
+from huaxiang.words import Words, catalogue, fill
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "huaxiang"
 
@@ -23,7 +23,7 @@ def test_every_text_stands_in_both_languages() -> None:
 
 def test_both_languages_have_the_same_places() -> None:
     def places(text: str) -> set[str]:
-        return {re.split(r"[.\[!:]", name)[0] for _, name, _, _ in string.Formatter().parse(text) if name}
+        return {re.split(r"[.\[!:|]", name)[0] for _, name, _, _ in string.Formatter().parse(text) if name}
 
     differing = {key: texts for key, texts in catalogue().items() if places(texts["en"]) != places(texts["zh"])}
     assert differing == {}
@@ -52,3 +52,10 @@ def test_unknown_text_names_the_nearest() -> None:
 
 def test_every_standard_feature_has_a_name_to_show() -> None:
     assert [feature.name for feature in standard_features() if not Words("en").has(f"traits.{feature.name}")] == []
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, "1 profile"), ("1", "1 profile"), (0, "0 profiles"), ("1,000", "1,000 profiles")]
+)
+def test_a_count_agrees_with_its_noun(count: object, said: str) -> None:
+    assert fill("{users|profile|profiles}", {"users": count}) == said

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from huaxiang.errors import TrustError
+from huaxiang.errors import SourceError, TrustError
 from huaxiang.trust import Pseudonyms
 
 Source = Callable[..., dict[str, Any]]
@@ -303,3 +303,37 @@ def test_lists_of_numbers_are_read_however_they_are_written(shop: Any) -> None:
     assert [row[1] for row in found[:5]] == [pytest.approx([0.5, -0.01])] * 5
     assert [row[1] for row in found[5:]] == [None] * 5
     assert [row[2] is not None for row in found] == [False] * 5 + [True] * 4 + [False]
+
+
+def test_a_few_lines_in_another_encoding_are_set_aside_and_the_rest_is_read(shop: Any, events: Source) -> None:
+    rows = [f"{n},苹果{n},2024-01-01,buy\n".encode() for n in range(300)]
+    rows[99] = "99,梨,2024-01-01,购买\n".encode("gbk")  # line 101: after the header
+    rows[200] = b"200,half a row\n"  # line 202
+    shop.write("orders.csv", b"user,item,at,what\n" + b"".join(rows))
+    report = shop.collect(events())
+    assert shop.lake.rows("raw.events") == 298
+    assert sorted(shop.rows("rejects", "line", "reason")) == [(101, "encoding"), (202, "too_few")]
+    [ref] = [ref for reason, ref in shop.rows("rejects", "reason", "ref") if reason == "encoding"]
+    assert shop.vault.text(ref) == "99,\\xc0\\xe6,2024-01-01,\\xb9\\xba\\xc2\\xf2"
+    assert report.sources[0].files[0].rejected == 2
+
+
+def test_more_than_a_hundredth_of_lines_in_another_encoding_is_the_wrong_encoding(shop: Any, events: Source) -> None:
+    rows = [f"{n},苹果,2024-01-01,buy\n".encode("gbk" if n < 4 else "utf-8") for n in range(300)]  # 4 of 301
+    shop.write("orders.csv", b"user,item,at,what\n" + b"".join(rows))
+    with pytest.raises(SourceError, match=r"does not fit|no valid"):
+        shop.collect(events())
+    assert not shop.lake.has("raw.events")
+
+
+def test_rows_with_another_time_format_that_leaves_no_doubt_are_read(shop: Any, events: Source) -> None:
+    cells = ["05/01/2024", "2024/01/05", "2024-01-05", "Jan 5, 2024", "2024年01月05日", "05/01/2024 10:30"]
+    doubtful = ["01/13/2024", "20240105"]  # month first, and digits alone: nobody stated them
+    text = "user,item,at,what\n" + "".join(f'{n},A,"{cell}",buy\n' for n, cell in enumerate(cells + doubtful))
+    shop.write("orders.csv", text)
+    formats = ["%d/%m/%Y", "%d/%m/%Y %H:%M"]
+    shop.collect(events(map={"ts": {"column": "at", "format": formats}}))
+    found = shop.rows("events", "ts")
+    fifth = datetime(2024, 1, 5)
+    assert [row[0] for row in found if row[0]] == [fifth] * 5 + [datetime(2024, 1, 5, 10, 30)]
+    assert sum(row[0] is None for row in found) == 2

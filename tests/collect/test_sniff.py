@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from huaxiang.collect.guess_find import column_from
 from huaxiang.collect.seen import Look
 from huaxiang.collect.sniff import guess_delimiter, has_header, look_at_file, name_columns
 from huaxiang.collect.sniff_values import look_at_column
@@ -241,3 +242,12 @@ def test_any_cells_have_a_kind(cells: list[str]) -> None:
     column = look_at_column("x", cells)
     assert column.filled <= len(cells)
     assert 0 <= column.misfit_share <= 1
+
+
+def test_a_second_format_of_the_same_order_is_named_too() -> None:
+    days = [f"{day:02d}/01/2024" for day in range(1, 29)] + ["14/01/2024 10:30"]
+    found = look_at_column("ts", days)
+    assert (found.format, found.also, found.misfit_share) == ("%d/%m/%Y", ("%d/%m/%Y %H:%M",), 0.0)
+    assert column_from(found, "ts")["format"] == ["%d/%m/%Y", "%d/%m/%Y %H:%M"]
+    other = look_at_column("ts", [*days[:28], "01/25/2024 10:30"])
+    assert (other.format, other.also) == ("%d/%m/%Y", ())  # the month stands first there and nowhere else

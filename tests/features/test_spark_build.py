@@ -7,6 +7,7 @@ import random
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from tests.features.conftest import Bench, Row, clean_table
 from tests.features.test_oracle import ITEMS, assert_like, stream
@@ -16,6 +17,7 @@ from huaxiang.engine.spark import SparkEngine
 from huaxiang.engine.spark_tables import Places
 from huaxiang.errors import DefinitionError
 from huaxiang.features import BuildReport, spark_ranks, spark_scores
+from huaxiang.features.fakes import FAKES, everything_sql
 from huaxiang.features.spark_build import build_on_spark
 
 OUTCOMES = {
@@ -58,6 +60,29 @@ def build_on_both(
     timed = {"seconds": 0, "finished_at": "", "ready": None, "training": None}
     assert bench.lake.note("build") | timed == note | timed
     return tables(bench), wanted
+
+
+def test_orders_held_fake_are_kept_out_as_on_duckdb(shop: Bench, spark: SparkEngine) -> None:
+    events = stream(seed=8, users=6, count=300)
+    shop.build(events, items=list(ITEMS.values()), as_of=date(2024, 6, 1))
+    orders = [row for row in orders_of(shop) if row["order_id"]][::3] + [
+        row for row in orders_of(shop) if not row["order_id"]
+    ][::3]
+    with shop.lake.step("guard") as step:
+        step.replace(FAKES, pa.Table.from_pylist(orders))
+    settings = {"features": {"standard": False, "mine": MINE | {"sessions": {"agg": "sessions"}}}}
+    found, wanted = build_on_both(shop, spark, events, USERS, **settings)
+    assert shop.lake.note("build")["fakes"]["orders"] == len(orders) and {
+        row["order_id"] is None for row in orders
+    } == {True, False}
+    for name, rows in wanted.items():
+        assert_same(found[name], rows, *(("user_id", "as_of") if name != "labels" else ("user_id", "as_of", "outcome")))
+
+
+def orders_of(shop: Bench) -> list[Row]:
+    return shop.lake.engine.rows(
+        f"SELECT DISTINCT order_id, order_key, user_id, day FROM ({everything_sql(shop.lake)}) WHERE event = 'purchase' ORDER BY ALL"
+    )
 
 
 def assert_same(found: list[Row], wanted: list[Row], *keys: str) -> None:

@@ -119,7 +119,7 @@ def test_lists_of_the_content_model_alone_are_shares(shop: Shop) -> None:
 def test_the_report_says_whence(shop: Shop) -> None:
     shop.profiles()
     text = shop.report().read_text(encoding="utf-8")
-    assert "content vectors, which the shop brought: 26 items. Of 1 items the vector has another length" in text
+    assert "content vectors, which the shop brought: 26 items. Of 1 item the vector has another length" in text
 
 
 def test_the_leaderboard_reads_them(shop: Shop) -> None:

@@ -316,6 +316,23 @@ def test_conformal_interval_holds_its_share_of_new_numbers() -> None:
     assert Intervals.from_state(json.loads(json.dumps(made.state()))) == made
 
 
+def test_a_chance_far_out_in_its_bin_is_not_the_end_of_its_interval() -> None:
+    # one bin, chances .1 to .9 with a mean of .5, half of them true: Wilson gives .5 ± .098 of 100 rows, moved along in log-odds
+    p = np.tile([0.1, 0.5, 0.9, 0.5], 25)
+    y = np.tile([0.0, 1.0, 1.0, 0.0], 25)
+    made = fit_intervals("binary", y, p)
+    low, high, confidence = made.apply(np.array([0.1, 0.5, 0.9]))
+    wilson_low, wilson_high = 0.4038, 0.5962
+    assert (low[1], high[1]) == (pytest.approx(wilson_low, abs=1e-3), pytest.approx(wilson_high, abs=1e-3))
+    assert low[0] == pytest.approx(
+        1 / (1 + 9 * wilson_high / wilson_low), abs=1e-3
+    )  # odds 1/9, times those of the bin's end
+    assert high[2] == pytest.approx(1 - low[0])
+    assert (low < [0.1, 0.5, 0.9]).all() and (high > [0.1, 0.5, 0.9]).all() and (confidence == 1 - (high - low)).all()
+    old = Intervals.from_state({name: kept for name, kept in made.state().items() if name != "mean"})
+    assert (old.apply(np.array([0.1]))[0], old.apply(np.array([0.1]))[1]) == (0.1, pytest.approx(wilson_high, abs=1e-3))
+
+
 def test_baseline_is_beaten_only_beyond_chance_and_margin() -> None:
     y = np.array([1.0, 0.0] * 200)
     prior = np.full(400, 0.5)

@@ -121,8 +121,8 @@ def test_rows_of_another_width_and_without_label_are_counted(tmp_path: Path) -> 
     path = write_csv(tmp_path / "a.csv")
     path.write_text(path.read_text() + "\n1,2,3\n999,1.0,北京,.5,x,")
     notes = " ".join(note["en"] for note in run_table(path).notes)
-    assert "1 rows do not have 6 fields" in notes
-    assert "1 rows have no label" in notes
+    assert "1 row without 6 fields" in notes
+    assert "1 row without a label" in notes
 
 
 def bad(content: str | bytes, name: str = "a.csv") -> tuple[str, bytes]:
@@ -142,7 +142,7 @@ MANY = "".join(f"{at},{at % 2}\n" for at in range(40))
         (bad("a,y\n" + "1,1\n" * 30), "last", "only one value"),
         (bad("a,y\n" + "1,\n" * 30), "last", "every value of the label 'y' is missing"),
         (bad("a,y\n" + "".join(f"{at},t{at}\n" for at in range(60))), "last", "60 different texts"),
-        (bad("a,y\n" + "1,0\n" * 30 + "2,1\n"), "last", "a class with 1 rows"),
+        (bad("a,y\n" + "1,0\n" * 30 + "2,1\n"), "last", "a class with 1 row"),
         (bad("a,y\n" + "1,0\n1,1\n" * 30), "last", "no column of"),
         (bad("a,a,y\n1,2,3\n"), "last", "names the column 'a' twice"),
         (bad("," * 100_000 + "\n1\n"), "last", "has 100001 columns"),

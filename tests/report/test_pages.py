@@ -14,10 +14,12 @@ import pytest
 
 from huaxiang.clean.quality import QualityReport, Rows, Scores, Sides
 from huaxiang.engine import Engine, Lake
+from huaxiang.look.numbers import Numbers
 from huaxiang.models.card import ModelScore, ScoreCard
 from huaxiang.profile.page import profile_fragment, profile_page
 from huaxiang.report import quality_page, write_report
 from huaxiang.report.gather import gather
+from huaxiang.report.overview import overview
 from huaxiang.settings import Settings, ShopSettings
 
 from .example import document, empty_document
@@ -134,6 +136,18 @@ def test_gathered_rows_are_the_ones_worked_out_by_hand(lake: Lake) -> None:
         ("lost", "gold", 1),
         ("lost", "bronze", 1),
     }
+
+
+def test_the_report_says_what_was_kept_out_as_held_fake(lake: Lake) -> None:
+    fill(lake)
+    numbers = Numbers("en", "")
+    assert overview(gather(lake, SETTINGS), numbers, "en")["kept_out"] == ""
+    with lake.step("build") as step:
+        step.note["fakes"] = {"orders": 1, "events": 1200, "users": 3}
+    found = gather(lake, SETTINGS)
+    said = "Kept out of the profiles: 1 order held fake (1,200 events of 3 customers)."
+    assert overview(found, numbers, "en")["kept_out"] == said
+    assert "1 笔（3 位顾客的 1,200 条事件）" in overview(found, Numbers("zh", ""), "zh")["kept_out"]
 
 
 def test_report_of_an_empty_shop_says_what_to_run(lake: Lake, tmp_path: Path) -> None:

@@ -177,6 +177,8 @@ def _show(shop: Shop, step: str, result: Any) -> None:
             say("built_full", why=WORDS(f"features.full.{result.full}"))
         else:
             say("built_more", touched=result.touched, rows=result.rows, events=result.events)
+        if result.fakes.get("orders"):
+            out.print(WORDS("features.kept_out", **result.fakes), style="dim", highlight=False, soft_wrap=True)
     elif step == "train":
         from huaxiang.models.show import show_card
 

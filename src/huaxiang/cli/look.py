@@ -21,6 +21,7 @@ from huaxiang.cli.terminal import (
     out,
     print_json,
     say,
+    whole,
 )
 
 
@@ -75,7 +76,7 @@ def compare(
 def foresee(
     shop: Folder,
     user: Annotated[str, typer.Argument(help=help_of("user"))],
-    count: Annotated[int, typer.Option(min=1, max=50, help=help_of("count"))] = 5,
+    count: Annotated[int, typer.Option(callback=whole(1, 50), help=help_of("count"))] = 5,
     as_json: Annotated[bool, typer.Option("--json", help=help_of("json"))] = False,
 ) -> None:
     from huaxiang.models.next_item.show import show_foreseen

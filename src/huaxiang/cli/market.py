@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from huaxiang.cli.terminal import LANG, WORDS, Folder, app, help_of, open_shop, out, print_json, say
+from huaxiang.cli.terminal import LANG, WORDS, Folder, app, help_of, open_shop, out, print_json, say, whole
 
 audience = typer.Typer(help=WORDS("cli.audience"), no_args_is_help=True)
 app.add_typer(audience, name="audience")
@@ -128,7 +128,7 @@ def upload(
 def alike(
     shop: Folder,
     name: Name,
-    count: Annotated[int, typer.Option(min=1, help=help_of("alike_count"))] = 100,
+    count: Annotated[int, typer.Option(callback=whole(1), help=help_of("alike_count"))] = 100,
     to: Annotated[Path | None, typer.Option("--out", help=help_of("members_out"))] = None,
 ) -> None:
     from huaxiang.engine.lake import write_atomically

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from huaxiang.cli.terminal import LANG, WORDS, Folder, app, help_of, open_shop, out, print_json
+from huaxiang.cli.terminal import LANG, WORDS, Folder, app, help_of, open_shop, out, print_json, whole
 
 
 @app.command(help=WORDS("cli.recommend"))
@@ -17,7 +17,7 @@ def recommend(
     user: Annotated[str, typer.Argument(metavar="USER", help=help_of("recommend_user"))] = "",
     place: Annotated[str, typer.Option(help=help_of("place"))] = "home",
     item: Annotated[list[str] | None, typer.Option(help=help_of("beside_item"))] = None,
-    count: Annotated[int, typer.Option(min=0, max=100, help=help_of("recommend_count"))] = 0,
+    count: Annotated[int | None, typer.Option(callback=whole(1, 100), help=help_of("recommend_count"))] = None,
     log: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help=help_of("recommend_log"))] = None,
     as_json: Annotated[bool, typer.Option("--json", help=help_of("json"))] = False,
 ) -> None:
@@ -38,7 +38,7 @@ def recommend(
             else:
                 show_exam(exam, out, LANG, fakes=fakes)
             return
-        found = opened.recommend.show(opened.pseudonym(user), place=place, items=item or (), count=count)
+        found = opened.recommend.show(opened.pseudonym(user), place=place, items=item or (), count=count or 0)
     if as_json:
         print_json([asdict(one) for one in found])
     else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from huaxiang.errors import DefinitionError
 from huaxiang.words import LANGS, Lang, Words, guess_lang
+
+SETTINGS = "huaxiang.toml"
 
 if TYPE_CHECKING:
     from huaxiang.progress import Progress
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
 
 # typer reads these annotations when the commands are made, so help texts come from the language of this process.
 def _asked_lang(argv: Sequence[str]) -> Lang:
-    """The language of `--lang zh` or `--lang=zh` anywhere in `argv`; else the terminal's."""
+    """The language of `--lang zh` or `--lang=zh` anywhere in `argv`; else Chinese where HUAXIANG_LANG, the shop or the terminal asks for it."""
     for word, after in zip(argv, [*argv[1:], ""], strict=True):
         asked = after if word == "--lang" else word.removeprefix("--lang=") if word.startswith("--lang=") else None
         if asked is not None:
@@ -29,7 +34,21 @@ def _asked_lang(argv: Sequence[str]) -> Lang:
                 sys.stderr.write(f"✗ --lang {asked}\n→ --lang {' | '.join(LANGS)}\n")
                 raise SystemExit(2)
             return "zh" if asked == "zh" else "en"
+    if not os.environ.get("HUAXIANG_LANG") and _shop_lang(argv) == "zh":
+        return "zh"
     return guess_lang()
+
+
+def _shop_lang(argv: Sequence[str]) -> str:
+    """The language that the shop among `argv` names in its huaxiang.toml ("": no shop, or it names none)."""
+    folder = next((word for word in argv[1:] if not word.startswith("-") and (Path(word) / SETTINGS).is_file()), "")
+    if not folder:
+        return ""
+    try:
+        said = tomllib.loads((Path(folder) / SETTINGS).read_text(encoding="utf-8")).get("shop")
+    except (OSError, ValueError):
+        return ""  # what is wrong with it is said where it is read
+    return str(said.get("language", "")) if isinstance(said, dict) else ""
 
 
 LANG: Lang = _asked_lang(sys.argv)
@@ -65,6 +84,18 @@ def say(key: str, **values: Any) -> None:
 
 def print_json(content: Any) -> None:
     sys.stdout.write(json.dumps(content, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def whole(low: int, high: int | None = None) -> Callable[[typer.CallbackParam, int | None], int | None]:
+    """Checks an option that takes a whole number from `low` (to `high`)."""
+
+    def check(option: typer.CallbackParam, value: int | None) -> int | None:
+        if value is not None and (value < low or (high is not None and value > high)):
+            key = "cli.least" if high is None else "cli.between"
+            raise DefinitionError(key, option=max(option.opts, key=len), value=value, low=low, high=high)
+        return value
+
+    return check
 
 
 def parse_day(text: str) -> date | None:

@@ -1,7 +1,8 @@
 """Which files a source names, and each as UTF-8 text that DuckDB can read: gzip opened, other encodings turned.
 
 One streaming pass over the bytes finds what is wrong before anything is stored: a cut gzip, an encoding that is not the
-stated one, a line as long as a file. A turned copy is a nameless temporary file: nothing of it outlives this process.
+stated one, a line as long as a file. A turned copy is a nameless temporary file: nothing of it outlives this process. Where a few
+lines alone are in another encoding, the copy is without them (foreign.py).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from huaxiang.collect.foreign import Foreign, copy_without_foreign
 from huaxiang.collect.sniff_bytes import guess_encoding
 from huaxiang.collect.squeeze import Squeezer
 from huaxiang.errors import SourceError
@@ -55,6 +57,13 @@ class Text:
     path: str
     size: int
     ragged: bool
+    foreign: tuple[Foreign, ...] = ()  # lines in another encoding, which are not in it
+
+    def line(self, number: int) -> int:
+        """The number in the file of a line of this text."""
+        for one in self.foreign:
+            number += one.line <= number
+        return number
 
 
 def find_files(source: SourceSettings, folder: Path) -> list[Path]:
@@ -107,8 +116,17 @@ def open_text(path: Path, source: SourceSettings, temp: Path, advance: Advance) 
         if not plain:
             temp.mkdir(parents=True, exist_ok=True)
             copy = stack.enter_context(nameless_file(temp))
-        ragged, size = _pass_over(path, encoding, source, copy, gzipped=gzipped, advance=advance)
-        yield Text(str(path) if copy is None else path_of(copy), size, ragged)
+        foreign: tuple[Foreign, ...] = ()
+        try:
+            ragged, size = _pass_over(path, encoding, source, copy, gzipped=gzipped, advance=advance)
+        except _WrongEncodingError as wrong:
+            temp.mkdir(parents=True, exist_ok=True)
+            copy = stack.enter_context(nameless_file(temp))
+            left = copy_without_foreign(_chunks(path, gzipped=gzipped), encoding, source, copy)
+            if left is None:
+                raise wrong.said from wrong
+            foreign, ragged, size = left, True, path.stat().st_size
+        yield Text(str(path) if copy is None else path_of(copy), size, ragged, foreign)
 
 
 def _pass_over(
@@ -124,9 +142,8 @@ def _pass_over(
             text = decoder.decode(chunk)
         except UnicodeDecodeError as error:
             place = at - pending + error.start
-            raise _wrong_encoding(
-                path, source, encoding, chunk[max(0, error.start - pending - 2000) :][:8000], place
-            ) from error
+            around = chunk[max(0, error.start - pending - 2000) :][:8000]
+            raise _WrongEncodingError(_wrong_encoding(path, source, encoding, around, place)) from error
         at += len(chunk)
         data = chunk
         if copy is not None:
@@ -171,6 +188,14 @@ def _encoding(path: Path, start: bytes, source: SourceSettings) -> str:
     if b"\x00" in start and not encoding.startswith(("utf-16", "utf-32")):
         raise SourceError("collect.binary", path=path, kind="binary", source=source.name)
     return encoding
+
+
+class _WrongEncodingError(Exception):
+    """Some bytes are not of the encoding; `said`: the error where too many are."""
+
+    def __init__(self, said: SourceError) -> None:
+        super().__init__()
+        self.said = said
 
 
 def _wrong_encoding(path: Path, source: SourceSettings, encoding: str, around: bytes, at: int) -> SourceError:

@@ -97,7 +97,7 @@ def column_from(column: ColumnLook, role: str) -> dict[str, Any]:
     origin: dict[str, Any] = {"column": column.name}
     if column.is_time and role in ("ts", "since", "registered_at", "received_at"):
         if column.format:
-            origin["format"] = column.format
+            origin["format"] = [column.format, *column.also] if column.also else column.format
         if column.unit:
             origin["unit"] = column.unit
     empty = empty_values(column, measure=role in (*MEASURES, "amount_line", "amount_order"))

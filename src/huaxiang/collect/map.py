@@ -198,8 +198,9 @@ def check_map(source: SourceSettings, engine: Engine) -> None:
             zone = origin.timezone or source.timezone
             if not _is_zone(zone):
                 raise SourceError("collect.unknown_zone", source=source.name, zone=zone)
-            if origin.format and engine.attempt(f"SELECT try_strptime('', {quote(origin.format)})") is not None:
-                raise SourceError("collect.bad_format", source=source.name, format=origin.format)
+            for form in origin.formats:
+                if engine.attempt(f"SELECT try_strptime('', {quote(form)})") is not None:
+                    raise SourceError("collect.bad_format", source=source.name, format=form)
 
 
 def _is_zone(name: str) -> bool:

@@ -9,8 +9,8 @@ import csv
 import difflib
 import io
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from huaxiang.collect.files import Text, nameless_file, open_text, path_of
@@ -67,6 +67,7 @@ def stage_file(stage: Stage, number: int, path: Path, source: SourceSettings, ad
         _stage_parquet(stage, number, path, source)
     else:
         with open_text(path, source, stage.temp, advance) as text:
+            stage.rejects[number] += [Reject(one.line, "encoding", one.text[:KEPT]) for one in text.foreign]
             if source.format == "jsonl":
                 _stage_json(stage, number, path, text, source)
             else:
@@ -92,11 +93,16 @@ def _stage_csv(stage: Stage, number: int, path: Path, text: Text, source: Source
         return
     with nameless_file(_made(stage.temp)) as clean:
         with Path(text.path).open("rb") as dirty:
-            stage.rejects[number] += sieve_csv(dirty, clean, len(names), source.delimiter, source.quote, skip)
+            stage.rejects[number] += _sieved(text, sieve_csv(dirty, clean, len(names), source.delimiter, source.quote, skip))  # fmt: skip
         clean.flush()
         wrong = stage.insert(number, values, row, _read_csv(path_of(clean), len(names), source, 0))
     if wrong is not None:  # not shown: DuckDB's message holds the line itself
         raise SourceError("collect.unreadable", path=path, source=source.name)
+
+
+def _sieved(text: Text, rejects: Iterable[Reject]) -> list[Reject]:
+    """The rejects with the numbers of their lines in the file itself."""
+    return [replace(one, line=text.line(one.line)) for one in rejects] if text.foreign else list(rejects)
 
 
 def _read_csv(path: str, columns: int, source: SourceSettings, skip: int) -> str:
@@ -180,7 +186,7 @@ def _stage_json(stage: Stage, number: int, path: Path, text: Text, source: Sourc
         return
     with nameless_file(_made(stage.temp)) as clean:
         with Path(text.path).open("rb") as dirty:
-            stage.rejects[number] += sieve_csv(dirty, clean, 1, "\x01", "", source.skip)
+            stage.rejects[number] += _sieved(text, sieve_csv(dirty, clean, 1, "\x01", "", source.skip))
         clean.flush()
         sieved = f"(SELECT k0 FROM {_read_csv(path_of(clean), 1, lines, 0)} WHERE trim(k0) <> '')"
         _insert_json(stage, number, path, sieved, source)

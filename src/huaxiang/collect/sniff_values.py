@@ -104,6 +104,7 @@ class ColumnLook:
     empty_share: float = 0.0
     misfit_share: float = 0.0  # of the filled rows, those that are not of `kind`
     format: str | None = None
+    also: tuple[str, ...] = ()  # other formats of the same order of day and month that some cells have
     unit: Literal["s", "ms", "us", "ns"] | None = None
     offset: bool = False  # times carry their own zone
     day_or_month: bool = False  # the order of day and month was guessed
@@ -203,13 +204,21 @@ def _look_at_time(
     if hits < 0.8 * len(some):
         return _look_at_mixed_times(base.name, some)
     kind: Kind = "time" if "%H" in best or "%I" in best else "date"
-    more: dict[str, object] = {"format": best, "offset": "%z" in best}
+    date = re.split(r"[T ]?%[HI]", best)[0]
+    alike = [form for form in _FORMATS if form != best and re.split(r"[T ]?%[HI]", form)[0] == date]
+    left = [cell for cell in some if not _parses(cell, best)]
+    also = tuple(form for form in alike if any(_parses(cell, form) for cell in left))
+    more: dict[str, object] = {"format": best, "offset": "%z" in best, "also": also}
     for month_first, day_first in _DAY_FIRST.items():
         if best.startswith(month_first):
             other = best.replace(month_first, day_first)
             if sum(_parses(cell, other) for cell in some) == hits:
                 more.update(format=_smoother(base.values, best, other), day_or_month=True)
-    return kind, hits / len(some), more
+    if more.get("day_or_month"):
+        also = tuple(form.replace(date, str(more["format"])[: len(date)], 1) for form in also)
+        also = more["also"] = tuple(form for form in also if any(_parses(cell, form) for cell in left))
+    found = hits + sum(any(_parses(cell, form) for form in also) for cell in left)
+    return kind, found / len(some), more
 
 
 def _look_at_mixed_times(name: str, cells: Sequence[str]) -> tuple[Kind, float, dict[str, object]] | None:

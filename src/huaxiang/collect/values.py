@@ -127,16 +127,19 @@ def whole_sql(sql: str) -> str:
 
 
 def time_sql(sql: str, origin: ColumnFrom, zone: str) -> str:
-    """A time in UTC. An offset within the text wins; a time without one is of `zone`."""
+    """A time in UTC. An offset within the text wins; a time without one is of `zone`.
+
+    Beside the formats that are stated, those are read that leave no doubt of what is the day and what the month.
+    """
     ways = [] if origin.unit is None else [_epoch(sql, origin.unit, zone)]
-    if origin.format:
-        parsed = f"try_strptime({sql}, {quote(origin.format)})"
-        offset = "%z" in origin.format.lower()
-        ways.append(f"{parsed} AT TIME ZONE 'UTC'" if offset else _to_utc(parsed, zone))
+    for form in origin.formats:
+        parsed = f"try_strptime({sql}, {quote(form)})"
+        ways.append(f"{parsed} AT TIME ZONE 'UTC'" if "%z" in form.lower() else _to_utc(parsed, zone))
     ways.append(_iso(sql, zone))
-    if origin.unit is None and not origin.format:
-        others = ", ".join(map(quote, OTHER_TIMES))
+    if origin.unit is None:
+        others = ", ".join(quote(form) for form in OTHER_TIMES if not origin.format or not form.startswith("%Y%m"))
         ways.append(_to_utc(f"try_strptime({sql}, [{others}])", zone))
+    if origin.unit is None and not origin.format:
         ways += [
             f"CASE WHEN regexp_full_match({sql}, '[0-9]{{{digits}}}(\\.[0-9]+)?') THEN {_epoch(sql, unit, zone)} END"
             for digits, unit in ((10, "s"), (13, "ms"), (16, "us"))

@@ -35,6 +35,7 @@ LAKE = {
     "ready_users": "ready.users",
     "ready_items": "ready.items",
     "ready_events": "ready.events",
+    "ready_fakes": "ready.fakes",
 }
 ATOMIC = ("delta", "iceberg")  # formats whose catalog replaces a table in one transaction
 

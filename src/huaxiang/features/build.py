@@ -17,6 +17,7 @@ from huaxiang.engine import Engine, Lake, Step
 from huaxiang.errors import DefinitionError
 from huaxiang.features.algebra import Feature
 from huaxiang.features.compile import plan_features
+from huaxiang.features.fakes import count_kept_out
 from huaxiang.features.filters import EVENT_CODES
 from huaxiang.features.live.fold import why_not_live
 from huaxiang.features.mine import declared_features
@@ -79,6 +80,7 @@ class BuildReport:
     skipped: outcome -> why it has no labels (too_short, no_rows)
     full: why everything was computed anew ("": only what new and changed events touch was); a key of words/features.toml
     touched: customers whose events were written; rows: the events written; redone: training rows computed
+    fakes: orders, events, users: what was kept out because the guard holds the order fake
     """
 
     as_of: date
@@ -93,6 +95,7 @@ class BuildReport:
     touched: int = 0
     rows: int = 0
     redone: int = 0
+    fakes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def build_features(
     full: bool = False,
     progress: Progress = SILENT,
 ) -> BuildReport:
-    """Writes ready.users, ready.items, ready.events, features, training and labels, and the step's note.
+    """Writes ready.users, ready.items, ready.events, ready.fakes, features, training and labels, and the step's note.
 
     as_of: features as of this local midnight; default [shop] as_of, else the day after the last event
     full: compute everything anew, also what new and changed events do not touch; the answer is the same
@@ -152,8 +155,12 @@ def build_features(
         "build: %s; %d events, %d of them written, %d users, %d features, %d training rows computed out, %.1f s",
         ready.full or "incremental", made.events, ready.rows, made.users, made.features, made.redone, seconds,
     )  # fmt: skip
+    fakes = step.note["fakes"] = count_kept_out(step)
     return BuildReport(
-        **(vars(made) | {"seconds": seconds, "full": ready.full, "touched": ready.touched, "rows": ready.rows})
+        **(
+            vars(made)
+            | {"seconds": seconds, "full": ready.full, "touched": ready.touched, "rows": ready.rows, "fakes": fakes}
+        )
     )
 
 

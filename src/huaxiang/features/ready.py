@@ -10,6 +10,7 @@ What a later build needs to find what changed, and to go on from here, lies besi
     ready.owners       one row a user and id that their events carry: how many, a mark of their row hashes, first and last
     ready.prices       one row a category and day: the prices of the purchases that became known that day, added up
     ready.events_void  (part, user_no) of rows of ready.events that count no more; readers never see them (engine/lake.py)
+    ready.fakes        rows of orders held fake, which ready.events does not hold (fakes.py)
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from huaxiang.engine import Engine, Step
 from huaxiang.engine.duck import quote
 from huaxiang.errors import DefinitionError
 from huaxiang.features.derived import event_code_sql, order_key_sql
+from huaxiang.features.fakes import AROUND, KEPT_OUT, marked_sql
 from huaxiang.features.items import LEVELS, items_sql, listing_sql
 from huaxiang.features.users import BUCKETS, write_users
 from huaxiang.features.zones import local_day, local_sql
@@ -51,11 +53,12 @@ class Span:
 
 
 def write_ready(step: Step, settings: Settings, events: str, *, progress: Progress = SILENT) -> Span:
-    """Writes ready.users, ready.items and ready.events from the canonical events `events` (SQL); gives what they cover.
+    """Writes ready.users, ready.items, ready.events and ready.fakes from the canonical events `events` (SQL); gives what they cover.
 
     raises: DefinitionError where there is no event at all
     """
     engine, start = step.lake.engine, time.perf_counter()
+    events = marked_sql(step, events, settings.shop.timezone)
     step.replace("ready.owners", owners_sql(f"({events})"))
     seen = engine.keep(seen_sql(engine.sql(step.table("ready.owners"))))
     span = measure_span(engine, seen.get_name(), settings.shop.timezone)
@@ -72,7 +75,9 @@ def write_ready(step: Step, settings: Settings, events: str, *, progress: Progre
     means = engine.keep(means_sql(f"SELECT category_no, known_day, total, n FROM {prices.get_name()}", days))
     step.replace("ready.prices", sum_prices(prices.get_name()))
     step.replace("ready.events_void", NO_VOID)
-    _write_chunks(step, joined, means.get_name(), coded.get_name(), span, settings.features.session_gap_min, progress)
+    gap_min, kept = settings.features.session_gap_min, f"SELECT * FROM ({joined}) WHERE NOT fake"
+    _write_chunks(step, kept, means.get_name(), coded.get_name(), span, gap_min, progress)
+    step.replace(KEPT_OUT, fakes_sql(joined, means.get_name(), coded.get_name(), gap_min))
     for table in (means, prices, people, coded):
         engine.drop(table)
     log.info("ready: %d users, %d items, %d events, %.1f s", users, items, span.events, time.perf_counter() - start)
@@ -80,10 +85,10 @@ def write_ready(step: Step, settings: Settings, events: str, *, progress: Progre
 
 
 def owners_sql(events: str) -> str:
-    """SQL of ready.owners from canonical events. bare_ts: the last event without a session id of the source."""
+    """SQL of ready.owners from canonical events (marked_sql). bare_ts: the last event without a session id of the source, but for fakes."""
     return f"""
         SELECT user_id, owner, count(*) AS events, bit_xor(row_hash) AS mark, bool_and(visitor) AS visitor, min(ts) AS first_ts,
-            max(ts) AS last_ts, max(greatest(known_at, ts)) AS last_known, max(ts) FILTER (session_id IS NULL) AS bare_ts
+            max(ts) AS last_ts, max(greatest(known_at, ts)) AS last_known, max(ts) FILTER (session_id IS NULL AND NOT fake) AS bare_ts
         FROM {events} WHERE user_id IS NOT NULL GROUP BY user_id, owner"""
 
 
@@ -140,14 +145,14 @@ def measure_span(engine: Engine, seen: str, zone: str) -> Span:
 
 
 def joined_sql(events: str, items: str, people: str, local: dict[str, str]) -> str:
-    """The canonical events with user and item numbers and local time."""
+    """The canonical events (marked_sql) with user and item numbers and local time."""
     return f"""
         SELECT u.bucket, u.user_no, e.user_id, e.event_id, e.event, {event_code_sql()} AS event_no,
             e.ts, greatest(e.known_at, e.ts) AS known_at, {local["ts"]} AS local_ts, local_ts::DATE AS day, ({local["known"]})::DATE AS known_day,
             e.session_id, i.item_no, i.category_no, e.order_id,
             {order_key_sql("day")} AS order_key,
             e.quantity, e.price, e.amount, e.discount, e.coupon_id, e.campaign_id, e.text, e.rating, e.channel, e.device,
-            e.refund_of, e.refunded, e.visitor
+            e.refund_of, e.refunded, e.visitor, e.fake
         FROM {events} AS e JOIN {people} AS u USING (user_id) LEFT JOIN {items} AS i ON e.item_id = i.item_id"""
 
 
@@ -156,7 +161,7 @@ def _prices(events: str, items: str, local: dict[str, str]) -> str:
     bought = f"""
         SELECT i.category_no, e.price, ({local["ts"]})::DATE AS day, ({local["known"]})::DATE AS known_day
         FROM ({events}) AS e JOIN {items} AS i ON e.item_id = i.item_id
-        WHERE e.event = 'purchase' AND e.price > 0 AND i.category_no IS NOT NULL AND e.user_id IS NOT NULL"""
+        WHERE e.event = 'purchase' AND e.price > 0 AND i.category_no IS NOT NULL AND e.user_id IS NOT NULL AND NOT e.fake"""
     return (
         f"SELECT category_no, day, known_day, sum(price) AS total, count(*) AS n FROM ({bought}) "
         "GROUP BY category_no, day, known_day"
@@ -234,6 +239,12 @@ def chunk_sql(joined: str, means: str, items: str, gap_min: int, *, part: int = 
         FROM (SELECT * FROM ({numbered}) ORDER BY bucket, user_no, ts, event_id) AS s
         LEFT JOIN {items} AS i ON s.item_no = i.item_no
         LEFT JOIN {means} AS m ON m.category_no = s.category_no AND m.day = s.day AND s.event = 'purchase' AND s.price > 0"""
+
+
+def fakes_sql(joined: str, means: str, items: str, gap_min: int) -> str:
+    """SQL of ready.fakes: the rows of `joined` that are fake, without what the events around them say."""
+    rows = chunk_sql(f"SELECT * FROM ({joined}) WHERE fake", means, items, gap_min)
+    return f"SELECT * EXCLUDE ({', '.join(AROUND)}) FROM ({rows})"
 
 
 def last_complete_day(span: Span) -> date:

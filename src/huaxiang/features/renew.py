@@ -2,7 +2,8 @@
 
 New events of a customer whose past stands are appended to ready.events as a part of their own; a customer whose past changed
 is written anew in that part, and the old rows are void. The past is not only a customer's own: a category of an item, and the
-mean price of a category on a day, are read by others too, so whoever met them becomes stale with them.
+mean price of a category on a day, are read by others too, so whoever met them becomes stale with them. So does whoever has an order
+that is held fake since, or no more.
 
 When void rows are VOID_SHARE of the table or there are more than PARTS parts, everything that counts is written anew, sorted
 (10 M rows: about a fifth of a full build). When more than STALE_SHARE of the events belong to stale customers, a full build
@@ -19,6 +20,7 @@ from typing import Any
 
 from huaxiang.engine import Step
 from huaxiang.features.changes import Changes, Keep, find_changes
+from huaxiang.features.fakes import KEPT_OUT, marked_sql, moved_sql
 from huaxiang.features.filters import EVENT_CODES
 from huaxiang.features.items import LEVELS, items_sql, listing_sql
 from huaxiang.features.ready import (
@@ -28,6 +30,7 @@ from huaxiang.features.ready import (
     Span,
     chunk_sql,
     coded_items,
+    fakes_sql,
     joined_sql,
     local_times,
     means_sql,
@@ -44,13 +47,14 @@ from huaxiang.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # raise when the meaning of a ready table changes: the next build is then a full one
+FORMAT = 2  # raise when the meaning of a ready table changes: the next build is then a full one
 PARTS = 32
 VOID_SHARE = 0.2
 STALE_SHARE = 0.4
 NEEDED = (
     "ready.events",
     "ready.events_void",
+    KEPT_OUT,
     "ready.users",
     "ready.items",
     "ready.owners",
@@ -149,10 +153,11 @@ class _Update:
         with self.stack:
             listing = self.keep(listing_sql(self.step))
             self.seen = self.keep(seen_sql(self.old["ready.owners"]))
-            changes = find_changes(self.step, self.events, self.seen, self._met_changed_items(listing), self.keep)
+            anyway = f"{self._met_changed_items(listing)} UNION {moved_sql(self.step)}"
+            changes = find_changes(self.step, self.events, self.seen, anyway, self.keep)
             if self._are_many(changes.stale):
                 return "much"
-            rows = self.keep(changes.rows(self.events))
+            rows = self._rows(changes)
             met = f"SELECT item_id FROM ({self.old['ready.items']}) UNION SELECT item_id FROM {rows} WHERE item_id IS NOT NULL"
             items = self.keep(items_sql(listing, met, self.old["ready.items"]))
             local = self._local(rows)
@@ -162,8 +167,11 @@ class _Update:
                 changes = replace(changes, stale=stale, any_stale=True)
                 if self._are_many(changes.stale):
                     return "much"
-                rows = self.keep(changes.rows(self.events))
+                rows = self._rows(changes)
             return self._write(changes, rows, items, prices, local)
+
+    def _rows(self, changes: Changes) -> str:
+        return self.keep(marked_sql(self.step, changes.rows(self.events), self.settings.shop.timezone))
 
     # ---- who is touched -------------------------------------------------------------------------------------------
 
@@ -175,7 +183,8 @@ class _Update:
         )
         if not self.count(changed):
             return "SELECT NULL::VARCHAR AS user_id WHERE FALSE"
-        return f"SELECT DISTINCT user_id FROM ({self.old['ready.events']}) SEMI JOIN {changed} USING (item_no)"
+        met = f"SELECT user_id, item_no FROM ({self.old['ready.events']}) UNION ALL SELECT user_id, item_no FROM ({self.old[KEPT_OUT]})"
+        return f"SELECT DISTINCT user_id FROM ({met}) SEMI JOIN {changed} USING (item_no)"
 
     def _numbers(self, stale: str) -> str:
         """Table of the numbers that stale customers have in the old rows."""
@@ -186,7 +195,7 @@ class _Update:
         new = f"""
             SELECT i.category_no, ({local["known"]})::DATE AS known_day, e.price, 1 AS sign
             FROM {rows} AS e JOIN {items} AS i ON e.item_id = i.item_id
-            WHERE e.event = 'purchase' AND e.price > 0 AND i.category_no IS NOT NULL"""
+            WHERE e.event = 'purchase' AND e.price > 0 AND i.category_no IS NOT NULL AND NOT e.fake"""
         old = f"SELECT category_no, known_day, price, -1 AS sign FROM ({self.old['ready.events']}) SEMI JOIN {self._numbers(stale)} USING (user_no) WHERE event_no = {EVENT_CODES['purchase']} AND price > 0 AND category_no IS NOT NULL"
         # the hashes tell the same prices in another order, which add up to the same but for the last digits, from others
         return self.keep(
@@ -244,21 +253,24 @@ class _Update:
         touched = self.count(
             f"(SELECT user_id FROM {rows} UNION SELECT user_id FROM {self.seen} SEMI JOIN {stale} USING (user_id))"
         )
-        if self.parts > PARTS or step.rows("ready.events") - span.events > VOID_SHARE * span.events:
+        count = span.events - step.rows(KEPT_OUT)
+        if self.parts > PARTS or step.rows("ready.events") - count > VOID_SHARE * count:
             self._compact(span)
         step.note["ready"] = basis(self.settings) | {"parts": self.parts}
         gone = self.count(f"({self.old['ready.users']}) ANTI JOIN {people} USING (user_id)")
         return Renewal(span, "", touched, written, gone, restated)
 
     def _append(self, changes: Changes, rows: str, items: str, people: str, old_nos: str, local: dict[str, str]) -> int:
-        """Makes the old rows of stale customers void and adds `rows` as a part; gives the rows added."""
+        """Makes the old rows of stale customers void and adds `rows` as a part, or to ready.fakes; gives the rows added to ready.events."""
         step, stale = self.step, changes.stale
         if self.count(old_nos):
             step.append(
                 "ready.events_void",
                 f"SELECT DISTINCT part, user_no FROM ({self.old['ready.events']}) SEMI JOIN {old_nos} USING (user_no)",
             )
+        fakes = f"SELECT * FROM ({self.old[KEPT_OUT]}) ANTI JOIN {stale} USING (user_id)"
         if not self.count(rows):
+            step.replace(KEPT_OUT, fakes)
             return 0
         coded = self.keep(coded_items(f"FROM {items}"))
         joined = self.keep(joined_sql(rows, coded, people, local))
@@ -274,12 +286,10 @@ class _Update:
                 f" UNION ALL SELECT user_no, session_id, max(ts) FROM ({self.old['ready.events']}) "
                 f"SEMI JOIN ({going_on}) USING (user_no, session_id) GROUP BY user_no, session_id"
             )
-        written = step.append(
-            "ready.events",
-            chunk_sql(
-                f"FROM {joined}", means, coded, self.settings.features.session_gap_min, part=self.parts, earlier=earlier
-            ),
-        )
+        gap_min = self.settings.features.session_gap_min
+        step.replace(KEPT_OUT, f"{fakes} UNION ALL BY NAME ({fakes_sql(f'FROM {joined}', means, coded, gap_min)})")
+        kept = f"FROM {joined} WHERE NOT fake"
+        written = step.append("ready.events", chunk_sql(kept, means, coded, gap_min, part=self.parts, earlier=earlier))
         self.parts += 1
         return written
 
@@ -288,7 +298,7 @@ class _Update:
         lost = f"SELECT item_id FROM ({self.old['ready.items']}) AS o JOIN {items} AS i USING (item_id) WHERE o.listed AND NOT i.listed"
         if not self.count(changes.stale) and not self.count(f"({lost})"):
             return f"FROM {items} ORDER BY item_no"
-        met = f"SELECT DISTINCT item_no FROM ({self.now('ready.events')})"
+        met = f"SELECT item_no FROM ({self.now('ready.events')}) UNION SELECT item_no FROM ({self.now(KEPT_OUT)})"
         return f"FROM {items} WHERE listed OR item_no IN ({met}) ORDER BY item_no"
 
     def _restated(self, people: str, stale: str, old_nos: str, written: int) -> str:

@@ -9,12 +9,14 @@ from datetime import date, timedelta
 from functools import reduce
 
 import ibis
+from ibis import _
 
 from huaxiang.engine.spark_tables import Places
 from huaxiang.errors import DefinitionError
 from huaxiang.features import spark_ready as ready
 from huaxiang.features.build import CATEGORIES, BuildReport, Chosen, check_definitions, sampled_buckets
 from huaxiang.features.compile import plan_features
+from huaxiang.features.fakes import FAKES, NOTHING
 from huaxiang.features.filters import EVENT_CODES
 from huaxiang.features.mine import declared_features
 from huaxiang.features.outcomes import Outcome, Schedule, schedule
@@ -73,13 +75,14 @@ def build_on_spark(
         labels = _write_labels(places, chosen.outcomes, dates, sample) if trained else {}
     skipped |= {name: "no_rows" for name in dates if not labels.get(name)}
     places.step.note |= chosen.note(settings, labels, skipped)
+    fakes = places.step.note.setdefault("fakes", NOTHING.copy())
     seconds = round(time.perf_counter() - start, 3)
     log.info(
         "build: %d events in, %d users, %d features out, %.1f s", span.events, users, len(chosen.features), seconds
     )
     return BuildReport(
         chosen.as_of, users, span.events, len(chosen.features), trained, labels, skipped, seconds,
-        full="spark", touched=span.users, rows=span.events, redone=trained,
+        full="spark", touched=span.users, rows=span.events, redone=trained, fakes=fakes,
     )  # fmt: skip
 
 
@@ -152,6 +155,15 @@ def find_links(places: Places) -> ibis.Table | None:
     return identity.link_users(events, identifiers) if visitors or identifiers is not None else None
 
 
+def find_held(places: Places) -> ibis.Table | None:
+    """order_id, user_id, day of the orders held fake (None: there are none)."""
+    step = places.step
+    if not step.rows(FAKES):
+        return None
+    held = places.engine.parquet(step.files(FAKES), step.lake.engine.schema(step.table(FAKES)))
+    return held.select("order_id", "user_id", "day")
+
+
 def write_ready(places: Places, settings: Settings) -> tuple[Span, ready.Clock]:
     """Writes ready users, items and events; gives what the events cover, and the shop's clock over it.
 
@@ -173,8 +185,19 @@ def write_ready(places: Places, settings: Settings) -> tuple[Span, ready.Clock]:
     users = places.write(
         "ready_users", ready.ready_users(_merged(places, people, settings), events), sort=("bucket", "user_id")
     )
-    rows = ready.ready_events(events, places.read("ready_items"), clock, settings.features.session_gap_min)
-    places.write("ready_events", rows, sort=("bucket", "user_id", "ts", "event_id"))
+    rows = ready.event_columns(events, places.read("ready_items"), clock)
+    real, fakes = ready.split_fakes(rows, find_held(places))
+    order = ("bucket", "user_id", "ts", "event_id")
+    places.write("ready_events", ready.ready_events(real, settings.features.session_gap_min), sort=order)
+    if fakes is not None:
+        places.write("ready_fakes", fakes.select(*ready.FAKE_COLUMNS), sort=order)
+        kept = places.read("ready_fakes")
+        orders = kept.select("user_id", "order_key").distinct().group_by("user_id").aggregate(orders=_.count())
+        counted = kept.group_by("user_id").aggregate(events=_.count()).join(orders, "user_id")
+        total = {"orders": counted.orders.sum(), "events": counted.events.sum(), "users": counted.count()}
+        places.step.note["fakes"] = {
+            name: int(value or 0) for name, value in engine.rows(counted.aggregate(**total))[0].items()
+        }
     log.info("ready: %d users, %d items, %d events, %.1f s", users, items, span.events, time.perf_counter() - start)
     return span, clock
 

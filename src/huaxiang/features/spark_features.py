@@ -65,7 +65,8 @@ def known_events(engine: SparkEngine, plan: Plan, events: ibis.Table, numbers: l
     late = waiting.mutate(as_of_no=_days(numbers).unnest())
     late = late.filter((late.day_no < late.as_of_no) & (late.known_no >= late.as_of_no)).select(*BY).distinct()
     on_time = known.anti_join(late, BY)
-    behind = add_sessions(known.semi_join(late, BY).drop("session_start", "session_gap_s"), gap_min, by=BY)
+    behind = known.semi_join(late, BY).drop(*{"session_start", "session_gap_s"} & asked)
+    behind = add_sessions(behind, gap_min, by=BY)
     return engine.deal(on_time.select(*kept).union(behind.select(*kept)), "user_id")
 
 

@@ -35,6 +35,12 @@ USER_COLUMNS = USERS.stored + LINEAGE[:4] + FILL
 ITEM_COLUMNS = ITEMS.stored + LINEAGE[:4]
 
 
+# Of ready.fakes: those of ready.events, but for what the events around a row say.
+FAKE_COLUMNS = (
+    "bucket", "user_id", "event_id", "event", "event_no", "ts", "known_at", "day", "known_day", "hour", "weekday",
+    "session_id", "item_id", "category", "category_top", "category_2", "brand", "order_id", "order_key", "quantity", "price",
+    "amount", "discount", "coupon_id", "campaign_id", "text", "rating", "channel", "device", "refund_of", "refunded", "visitor",
+)  # fmt: skip
 ITEM_NAMES = ("category", "category_top", "category_2", "brand")
 
 
@@ -138,9 +144,8 @@ def ready_items(listed: ibis.Table | None, events: ibis.Table) -> ibis.Table:
     )
 
 
-def ready_events(events: ibis.Table, items: ibis.Table, clock: Clock, gap_min: int) -> ibis.Table:
-    """The canonical events (with_known) as features read them."""
-    rows = event_columns(events, items, clock)
+def ready_events(rows: ibis.Table, gap_min: int) -> ibis.Table:
+    """The events (event_columns) as features read them."""
     means = _price_means(rows)
     priced = (rows.event == "purchase") & (rows.price > 0)
     rows = rows.left_join(means, [rows.category == means.mean_category, rows.day == means.mean_day, priced]).drop(
@@ -177,6 +182,23 @@ def event_columns(events: ibis.Table, items: ibis.Table | None, clock: Clock) ->
         return rows.mutate(**{name: ibis.null("string") for name in ITEM_NAMES})
     named = items.select("item_id", *ITEM_NAMES).rename(met_id="item_id")
     return rows.left_join(named, rows.item_id == named.met_id).drop("met_id")
+
+
+def split_fakes(rows: ibis.Table, held: ibis.Table | None) -> tuple[ibis.Table, ibis.Table | None]:
+    """`rows` (event_columns) without those of orders held fake, and those (None: nothing is held).
+
+    held: order_id, user_id, day of the orders, as guard.fake_orders has them
+    """
+    if held is None:
+        return rows, None
+    by_id = held.filter(held.order_id.notnull()).select(fake_id="order_id").distinct()
+    by_day = held.filter(held.order_id.isnull()).select(fake_user="user_id", fake_day="day").distinct()
+    named = [rows.order_id == by_id.fake_id]
+    unnamed = [rows.user_id == by_day.fake_user, rows.day == by_day.fake_day, rows.order_id.isnull(), rows.event.isin(ORDERED)]  # fmt: skip
+    fakes = rows.semi_join(by_id, named).union(rows.semi_join(by_day, unnamed))
+    rest = rows.anti_join(by_id, named)
+    unnamed = [rest.user_id == by_day.fake_user, rest.day == by_day.fake_day, rest.order_id.isnull(), rest.event.isin(ORDERED)]  # fmt: skip
+    return rest.anti_join(by_day, unnamed), fakes
 
 
 def add_sessions(rows: ibis.Table, gap_min: int, by: Iterable[str] = ("user_id",)) -> ibis.Table:

@@ -80,7 +80,7 @@ def _make(
         stem = name.removesuffix(f"_{window}")
     stem = "category_share" if places else stem
     en, zh = (Words(lang)(f"features.meaning.{stem}", days=days, **places) for lang in ("en", "zh"))
-    return Feature(name, agg, where, window, unit, en.replace("last 1 days", "last day"), zh, group, "huaxiang")
+    return Feature(name, agg, where, window, unit, en.replace("last 1 day", "last day"), zh, group, "huaxiang")
 
 
 def _recency() -> Iterator[Feature]:

@@ -32,6 +32,7 @@ class Gathered:
     predicted: Sequence[Row] = ()  # outcome, bin, customers
     acting: Sequence[Row] = ()  # outcome, customers, above
     points: Sequence[Row] = ()  # user_id, x, y, lifecycle of the behaviour model's map
+    fakes: Row = field(default_factory=dict)  # orders, events, users: what the last build kept out as held fake
     counts: Row = field(default_factory=dict)  # table -> rows
 
 
@@ -66,6 +67,7 @@ def gather(lake: Lake, settings: Settings) -> Gathered:
         predicted=_predicted(lake),
         points=_points(lake),
         acting=_acting(lake),
+        fakes=lake.note("build").get("fakes", {}),
         counts=counts,
     )
 

@@ -21,6 +21,7 @@ def overview(found: Gathered, numbers: Numbers, lang: Lang) -> dict[str, Any]:
     """Everything the overview and customers sections show; None for what the lake cannot say."""
     return {
         "figures": _figures(found, numbers, lang),
+        "kept_out": _kept_out(found, numbers, lang),
         "revenue": _line(found, "revenue", 1, lambda value: numbers.money(value, compact=True), numbers, lang),
         "customers": _line(found, "customers", 2, numbers.compact, numbers, lang),
         "events": _line(found, "events", 6, numbers.compact, numbers, lang),
@@ -87,6 +88,13 @@ def _figures(found: Gathered, numbers: Numbers, lang: Lang) -> list[dict[str, st
         )
     )
     return [{"label": label, "value": value, "more": more} for label, value, more in rows]
+
+
+def _kept_out(found: Gathered, numbers: Numbers, lang: Lang) -> str:
+    """What of the shop's events no figure here counts, because the guard holds their orders fake ("": nothing)."""
+    if not found.fakes.get("orders"):
+        return ""
+    return Words(lang)("features.kept_out", **{name: numbers.number(count) for name, count in found.fakes.items()})
 
 
 def _share(name: str, part: float, whole: float, numbers: Numbers) -> str:

@@ -18,7 +18,9 @@ class ColumnFrom(Section):
     columns: tuple[str, ...] = Field(default=(), description="several columns, joined by `join`")
     join: str = Field(default=" > ", description="what stands between the columns")
     values: dict[str, str] = Field(default_factory=dict, description="source value -> our value; others pass unchanged")
-    format: str | None = Field(default=None, description="strptime format of a time")
+    format: str | tuple[str, ...] | None = Field(
+        default=None, description="strptime format of a time, or several, tried in this order"
+    )
     unit: Literal["s", "ms", "us", "ns", "days"] | None = Field(
         default=None, description="unit of a numeric time (epoch)"
     )
@@ -30,6 +32,10 @@ class ColumnFrom(Section):
     scale: float | None = Field(
         default=None, description="multiply a number by this (0.01: cents to yuan; -1: change the sign)"
     )
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        return () if not self.format else (self.format,) if isinstance(self.format, str) else self.format
 
     @model_validator(mode="after")
     def _one_origin(self) -> ColumnFrom:

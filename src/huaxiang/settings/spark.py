@@ -11,6 +11,7 @@ WRITTEN = (
     "ready_users",
     "ready_items",
     "ready_events",
+    "ready_fakes",
     "features",
     "training",
     "labels",
@@ -37,6 +38,7 @@ class SparkTables(Section):
     ready_users: str = _table("written: merged users")
     ready_items: str = _table("written: merged items")
     ready_events: str = _table("written: events as features read them")
+    ready_fakes: str = _table("written: events of orders held fake, where there are any")
     features: str = _table("written: features of every customer")
     training: str = _table("written: features at the training dates")
     labels: str = _table("written: what the outcomes were")

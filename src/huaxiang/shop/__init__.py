@@ -357,6 +357,7 @@ class Shop(Decisions, Declarations):
     def _mark(self, name: str) -> str:
         """What a step's result depends on: the tables before it, the settings, and this version of huaxiang."""
         from huaxiang import __version__
+        from huaxiang.features.fakes import held_mark
 
         if name in ("collect", "clean"):
             inputs: dict[str, Any] = {
@@ -365,6 +366,8 @@ class Shop(Decisions, Declarations):
         else:
             before = STEPS[STEPS.index(name) - 1]
             inputs = {before: self.lake.note(before).get("mark", "")}
+            if name == "build":  # orders held fake since are kept out of it
+                inputs["fakes"] = held_mark(self.lake)
         text = json.dumps([__version__, inputs, self.settings.model_dump(mode="json")], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

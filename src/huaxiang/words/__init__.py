@@ -4,7 +4,8 @@
     en = "active"
     zh = "活跃"
 
-`Words("zh")("lifecycle.active")` gives 活跃. A text may hold `{name}` places, filled from keyword arguments.
+`Words("zh")("lifecycle.active")` gives 活跃. A text may hold `{name}` places, filled from keyword arguments; `{users|customer|customers}`
+is the number and its noun: "1 customer", "2 customers".
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from __future__ import annotations
 import difflib
 import locale
 import os
+import re
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
 Lang = Literal["en", "zh"]
 LANGS: tuple[Lang, ...] = ("en", "zh")
+_COUNTED = re.compile(r"\{(\w+)\|([^|{}]+)\|([^|{}]+)\}")
 
 
 class Words:
@@ -33,8 +37,7 @@ class Words:
         if key not in texts:
             near = difflib.get_close_matches(key, texts, n=3)
             raise KeyError(f"no text {key!r} in words/*.toml; near: {near}")
-        text = texts[key][self.lang]
-        return text.format(**values) if values else text
+        return fill(texts[key][self.lang], values)
 
     def has(self, key: str) -> bool:
         return key in catalogue()
@@ -52,6 +55,15 @@ def catalogue() -> dict[str, dict[str, str]]:
         if entry.name.endswith(".toml"):
             _flatten(tomllib.loads(entry.read_text(encoding="utf-8")), "", texts)
     return texts
+
+
+def fill(text: str, values: Mapping[str, Any]) -> str:
+    """`text` with its places filled; without values it stays as it is."""
+    if not values:
+        return text
+    if "|" in text:
+        text = _COUNTED.sub(lambda found: f"{{{found[1]}}} {found[2 if str(values[found[1]]) == '1' else 3]}", text)
+    return text.format(**values)
 
 
 def _flatten(node: dict[str, Any], path: str, texts: dict[str, dict[str, str]]) -> None:

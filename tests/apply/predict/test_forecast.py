@@ -200,7 +200,7 @@ def test_money_is_left_out_where_nobody_paid() -> None:
 
 @pytest.mark.parametrize(
     ("frequency", "what"),
-    [([0.0] * 40, "40 customers bought, 0 of them again"), ([3.0], "1 customers bought"), ([], "0 customers bought")],
+    [([0.0] * 40, "40 customers bought, 0 of them again"), ([3.0], "1 customer bought"), ([], "0 customers bought")],
     ids=["no repeat buyer", "one customer", "nobody"],
 )
 def test_too_few_are_refused(frequency: list[float], what: str) -> None:

@@ -223,6 +223,17 @@ def test_pushed_feature_moves_the_prediction(predict: Predict) -> None:
     assert same.before == same.after
 
 
+def test_what_moves_it_is_named_and_what_does_not(predict: Predict) -> None:
+    found = predict.what_if("u5", "churn_30d", {"spend": 95.0})
+    assert found.flat == () and found.tries[0].feature == "spend"
+    again = predict.what_if("u5", "churn_30d", {"spend": found.tries[0].value})
+    assert again.after.value == found.tries[0].prediction != again.before.value
+    moves = [abs(one.prediction - found.before.value) for one in found.tries]
+    assert moves == sorted(moves, reverse=True)
+    still = predict.what_if("u5", "churn_30d", {"visits": 1.0})
+    assert (still.before == still.after) == ("visits" in still.flat + still.unread)
+
+
 def test_names_and_units_are_those_a_person_reads(predict: Predict) -> None:
     with predict.lake.step("build") as step:
         about = [

@@ -29,6 +29,7 @@ from huaxiang.apply.guard.window import Sources
 from huaxiang.engine import Lake
 from huaxiang.engine.duck import quote
 from huaxiang.errors import GuardError
+from huaxiang.features.fakes import everything_sql
 from huaxiang.models.metrics import Floats
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import RuleSettings, Settings
@@ -159,8 +160,10 @@ class Guard:
         def sql(name: str) -> str:
             return self.lake.engine.sql(self.lake.table(name)) if self.lake.rows(name) else ""
 
-        events, users = (self.lake.engine.sql(self.lake.table(f"ready.{name}")) for name in ("events", "users"))
-        return Sources(events, users, sql("clean.identifiers"), sql("clean.relations"), sql("identity.links"))
+        users = self.lake.engine.sql(self.lake.table("ready.users"))
+        return Sources(
+            everything_sql(self.lake), users, sql("clean.identifiers"), sql("clean.relations"), sql("identity.links")
+        )
 
     def _report(
         self, held: str, found: Assessment, decisions: Decisions, taught: Learned, fresh: list[Case], decided: list[Case], *, written: bool

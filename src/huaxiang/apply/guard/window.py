@@ -28,7 +28,7 @@ SEEN_BEFORE_H = 24  # an order nobody browsed for: no other event of the custome
 
 @dataclass(frozen=True)
 class Sources:
-    """SQL of what the guard reads: `ready.events`, `ready.users`, `clean.identifiers`, `clean.relations`, `identity.links` ("": there is none)."""
+    """SQL of what the guard reads: `ready.events` with `ready.fakes`, `ready.users`, `clean.identifiers`, `clean.relations`, `identity.links` ("": there is none)."""
 
     events: str
     users: str

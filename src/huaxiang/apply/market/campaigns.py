@@ -9,6 +9,7 @@ A plan is one step of the lake: its assignments are rows of `market.assigned`, i
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from huaxiang.apply.market.consent import (
     ASSIGNED,
     REASONS,
     judge_customers,
+    known_channels,
     known_span,
     next_open,
     profiles_at,
@@ -47,11 +49,13 @@ from huaxiang.engine import Lake
 from huaxiang.errors import DefinitionError, ShopError
 from huaxiang.settings import Settings
 from huaxiang.trust import Pseudonyms, Vault
+from huaxiang.words import LANGS, Words
 
 if TYPE_CHECKING:
     from huaxiang.apply.market.campaign_adopt import Drawn
     from huaxiang.apply.market.campaign_send import Sent
 
+NEAR = 0.75  # emial is email by 0.8, phone no mail
 _NAME = re.compile(r"[A-Za-z0-9一-鿿][\w.\-]{0,59}")
 
 
@@ -293,6 +297,9 @@ class Campaigns:
             raise DefinitionError("market.name", name=name)
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,29}", channel):
             raise DefinitionError("market.channel", channel=channel)
+        known = known_channels(self.lake, self.settings.contact)
+        if channel not in known and (near := difflib.get_close_matches(channel, known, n=1, cutoff=NEAR)):
+            raise DefinitionError("market.channel_near", channel=channel, near=near[0])
         if not 0 <= holdout < 1:
             raise DefinitionError("market.share", name="holdout", value=holdout)
         check_metric(metric, days)
@@ -346,5 +353,10 @@ def _minute(at: datetime | None) -> str:
     return "-" if at is None else at.isoformat(sep=" ", timespec="minutes")
 
 
-def _reasons(counts: dict[Any, int]) -> str:
-    return ", ".join(f"{reason} {count}" for reason, count in counts.items() if reason and count) or "-"
+def _reasons(counts: dict[Any, int]) -> dict[str, str]:
+    """Why how many are left out, in every language."""
+    found = {reason: count for reason, count in counts.items() if reason and count}
+    return {
+        lang: "; ".join(f"{count:,} {Words(lang)(f'market.reason.{reason}')}" for reason, count in found.items()) or "-"
+        for lang in LANGS
+    }

@@ -16,9 +16,21 @@ from huaxiang.engine.duck import quote
 from huaxiang.identity import canonical_events
 from huaxiang.settings import ContactSettings
 
+CHANNELS = ("email", "sms", "push", "wechat", "app", "phone", "mail", "whatsapp")
 REASONS = ("not_yet", "suppressed", "refused", "unknown", "too_often")
 ASSIGNED = "market.assigned"
 CONTACT = "coupon_receive"  # the event that says a message reached a customer
+
+
+def known_channels(lake: Lake, contact: ContactSettings) -> list[str]:
+    """What a message may go by as far as this shop knows: usual channels, those [contact] purposes name, and those customers consented to."""
+    said = {purpose for purpose in contact.purposes if "{" not in purpose}
+    users = lake.table("clean.users") if lake.has("clean.users") else None
+    if users is not None and "consent" in users.columns:
+        found = lake.engine.rows(f"SELECT DISTINCT lower(unnest(consent)) AS one FROM ({lake.engine.sql(users)})")
+        said |= {str(row["one"]) for row in found if row["one"]}
+    before = [purpose.split("{channel}")[0].lower() for purpose in contact.purposes if purpose.endswith("{channel}")]
+    return sorted({*CHANNELS, *said, *(one.removeprefix(start) for one in said for start in before)})
 
 
 def judge_customers(

@@ -26,6 +26,7 @@ from typing import Any
 
 import ibis
 
+from huaxiang.apply.market.consent import CHANNELS
 from huaxiang.apply.market.values import (
     TOLD,
     Unheld,
@@ -154,7 +155,9 @@ class Reader:
                 known = words_sql(engine.sql(self.lake.table("ready.items")))
             have = [row["value"] for row in engine.rows(known)]
             if word not in have:
-                found.append(Unheld(call.function, word, nearest(call.function, word, have), tuple(have[:TOLD]), True))
+                usual = CHANNELS if call.function == "consents" else ()
+                near = nearest(call.function, word, [*have, *usual])
+                found.append(Unheld(call.function, word, near, tuple(have[:TOLD]), True))
         return found
 
     def _names_items(self, call: Call, word: str) -> bool:

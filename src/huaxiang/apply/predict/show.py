@@ -236,6 +236,10 @@ def show_moved(found: Moved, console: Console, lang: Lang, currency: str) -> Non
         console.print(
             "  " + words("predict.whatif.changed", feature=label(name), **values), highlight=False, markup=False
         )
+    for name, (before, after) in found.followed.items():
+        values = {"before": known(name, before), "after": known(name, after)}
+        line = words("predict.whatif.followed", feature=label(name), **values)
+        console.print("  " + line, style="dim", highlight=False, markup=False)
     ends = {
         "low": found.before.low,
         "high": found.before.high,
@@ -245,12 +249,17 @@ def show_moved(found: Moved, console: Console, lang: Lang, currency: str) -> Non
     console.print(
         words("predict.whatif.interval", **{name: figure(end) for name, end in ends.items()}), highlight=False
     )
-    for kind in ("outside", "unread"):
+    for kind in ("outside", "unread", "flat"):
         if names := getattr(found, kind):
             listed = words("profile.say.comma").join(map(label, names))
             console.print(
                 words(f"predict.whatif.{kind}", features=listed), style="yellow", highlight=False, markup=False
             )
+    if found.tries:
+        console.print(words("predict.whatif.tries"), style="dim")
+    for one in found.tries:
+        line = f"{one.feature}={one.value:g}  {label(one.feature)}: {figure(one.prediction)}"
+        console.print(f"  {line}", highlight=False, markup=False)
     console.print(words("predict.whatif.reasons"), style="dim")
     for name, value, effect in found.after.reasons:
         console.print(f"  {effect:+.3f}  {label(name)}: {known(name, value)}", highlight=False, markup=False)

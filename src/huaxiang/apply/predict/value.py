@@ -20,7 +20,7 @@ from huaxiang.apply.predict.next_buy import LEVELS, NextBuy, learn_next
 from huaxiang.engine import Lake, Step
 from huaxiang.engine.duck import quote
 from huaxiang.errors import ModelError
-from huaxiang.features.fakes import is_fake_sql
+from huaxiang.features.fakes import everything_sql, is_fake_sql
 from huaxiang.models.card import plain
 from huaxiang.models.metrics import Floats, spearman
 
@@ -74,7 +74,7 @@ def read_buys(lake: Lake, *, as_of: date | None = None, without: Sequence[str] |
     raises: ModelError where there is no purchase at all
     """
     engine = lake.engine
-    events = engine.sql(lake.table("ready.events"))  # raises where nothing is built yet
+    events = everything_sql(lake)  # raises where nothing is built yet
     day = as_of or date.fromisoformat(lake.note("build")["as_of"])
     named = engine.load(pa.table({"order_id": pa.array(list(without or ()), pa.string())}))
     fake = (

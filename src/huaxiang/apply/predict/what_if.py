@@ -1,13 +1,14 @@
 """What if: a customer's features with some of them changed, and how the prediction of an outcome moves.
 
-The model's answer, not the world's: a feature that is pushed does not pull along those that always moved with it, and no cause is claimed.
+The model's answer, not the world's: a feature that is pushed pulls along what its definition says must follow (follow.py), not what merely used
+to move with it, and no cause is claimed.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from huaxiang.apply.predict.follow import Ties
 from huaxiang.engine import Lake, Step
 from huaxiang.engine.duck import quote
 from huaxiang.errors import ModelError, UnknownUserError
+from huaxiang.features.mine import declared_features
 from huaxiang.models.brought import files_in
 from huaxiang.models.histories import HistoryReader
 from huaxiang.models.labelled import feature_matrix
@@ -26,6 +29,8 @@ from huaxiang.models.zoo import Matrix, VectorConfig
 from huaxiang.profile.names import Names
 from huaxiang.settings import Settings
 from huaxiang.words import Lang
+
+TRIES = 3  # features named that move the prediction most
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,22 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Try:
+    """A value that a tenth, half or nine tenths of the shop's customers do not pass, and what the prediction would be with it."""
+
+    feature: str
+    value: float
+    prediction: float
+
+
+@dataclass(frozen=True)
 class Moved:
     """What was changed (feature: from, to), the prediction before and after; outside: changed features whose new value lies beyond all
     that this shop's customers show, so that the model answers from the edge of what it has seen. as_of, version: of the features and the
     model; labels, units: of the outcome and of every feature named here.
+
+    followed: what had to change with them (feature: from, to); unread: what the model does not read; flat: changed features that leave this
+    customer's prediction as it is at any value the shop shows; tries: the features that move it most, each at the value that does
     """
 
     outcome: str
@@ -58,6 +75,9 @@ class Moved:
     kind: str = ""  # binary, number or class
     labels: dict[str, dict[Lang, str]] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
+    followed: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    flat: tuple[str, ...] = ()
+    tries: tuple[Try, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -90,28 +110,74 @@ def what_if(
     x, as_of = _row(lake, user_id, read)
     if predictor.model.config.reads_history:
         x = _with_history(lake, settings, predictor, x, user_id, as_of)
-    values = x.values.copy()
-    for name, value in changes.items():
-        values[0, read.index(name)] = np.nan if value is None else value
-    changed = Matrix(x.columns, values, history=x.history)
+    now = {name: _number(value) for name, value in zip(read, x.values[0], strict=True)}
+    ties = _ties(lake, settings, read)
+    followed = ties.follow(changes, now)
+    changed = _with(x, [{**changes, **followed}])
     before, after = _answer(predictor, user_id, x), _answer(predictor, user_id, changed)
+    unread = tuple(name for name in changes if name not in columns or name in predictor.model.dropped)
+    swept = _sweep(lake, predictor, x, ties, now, [name for name in read if name in columns])
+    flat = tuple(name for name in changes if name not in unread and name in swept and not swept[name][0])
+    best = sorted((name for name in swept if swept[name][0]), key=lambda name: (-swept[name][0], name))[:TRIES]
     names_of, told = Names.of(lake), {outcome: "", **changes}
     told |= {name: "" for one in (before, after) for name, *_ in one.reasons}
+    told |= dict.fromkeys((*followed, *best), "")
     kinds = {str(one["name"]): str(one.get("kind", "")) for one in lake.note("build").get("outcomes", [])}
     return Moved(
         outcome,
-        {name: (_number(x.values[0, read.index(name)]), value) for name, value in changes.items()},
+        {name: (now[name], value) for name, value in changes.items()},
         before,
         after,
         _outside(lake, changes),
-        tuple(name for name in changes if name not in columns or name in predictor.model.dropped),
+        unread,
         as_of,
         predictor.name,
         version,
         kinds.get(outcome, ""),
         {name: names_of.label(name) for name in told},
         {name: names_of.units.get(name, "") for name in told},
+        {name: (now[name], value) for name, value in followed.items()},
+        flat,
+        tuple(swept[name][1] for name in best),
     )
+
+
+def _ties(lake: Lake, settings: Settings, names: tuple[str, ...]) -> Ties:
+    note = lake.note("build")
+    features = declared_features(settings.features, note.get("categories", []), sells=note.get("sells", True))
+    return Ties.of(features, names)
+
+
+def _with(x: Matrix, rows: Sequence[Mapping[str, float | None]]) -> Matrix:
+    """The one row of `x` once for each of `rows`, with those values."""
+    made = x.rows(np.zeros(len(rows), dtype=np.int64))
+    values = made.values.copy()
+    for at, row in enumerate(rows):
+        for name, value in row.items():
+            values[at, x.columns.index(name)] = np.nan if value is None else value
+    return Matrix(made.columns, values, made.categories, made.history)
+
+
+def _sweep(
+    lake: Lake, predictor: Predictor, x: Matrix, ties: Ties, now: Mapping[str, float | None], names: Sequence[str]
+) -> dict[str, tuple[float, Try]]:
+    """feature -> how far it alone (and what must follow) moves this customer's prediction, over the shop's usual values; and the value that does most."""
+    ends = ", ".join(f'quantile_disc("{name}"::DOUBLE, [0.1, 0.5, 0.9]) AS "{name}"' for name in names)
+    usual = lake.engine.rows(f"SELECT {ends} FROM ({lake.engine.sql(lake.table('features'))})")[0] if names else {}
+    tried = [(name, value) for name in names for value in dict.fromkeys(usual[name] or ())]
+    if not tried:
+        return {}
+    scored = predictor.score(_with(x, [{name: value, **ties.follow({name: value}, now)} for name, value in tried]))
+    base = predictor.score(x)[0]
+    if predictor.task == "class":
+        called = int(base.argmax())
+        scored, base = scored[:, called], base[called]
+    found: dict[str, tuple[float, Try]] = {}
+    for (name, value), score in zip(tried, scored, strict=True):
+        move = abs(float(score - base))
+        if name not in found or move > found[name][0]:
+            found[name] = (move, Try(name, float(value), float(score)))
+    return found
 
 
 def _load(lake: Lake, folder: Path, outcome: str) -> tuple[Predictor, str]:

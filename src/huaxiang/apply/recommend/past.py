@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 
 from huaxiang.engine import Lake, Step
 from huaxiang.errors import ShopError
-from huaxiang.features.fakes import is_fake_sql
+from huaxiang.features.fakes import everything_sql, is_fake_sql
 from huaxiang.features.filters import EVENT_CODES
 
 Floats = NDArray[np.float64]
@@ -144,7 +144,7 @@ def read_past(lake: Lake | Step, shelf: Shelf, *, user_id: str = "") -> Past:
     one = f" AND user_id = {quote(user_id)} AND bucket = {bucket_of(user_id)}" if user_id else ""
     found = engine.arrow(
         "SELECT user_id, item_no, event_no, day - DATE '1970-01-01' AS day, known_day - DATE '1970-01-01' AS known, "
-        f"coalesce(order_key, -1) AS order_key, epoch(ts)::BIGINT AS second FROM ({engine.sql(lake.table('ready.events'))}) "
+        f"coalesce(order_key, -1) AS order_key, epoch(ts)::BIGINT AS second FROM ({everything_sql(lake)}) "
         f"WHERE item_no IS NOT NULL AND event_no IN ({codes}){one}{fake} "
         f"QUALIFY row_number() OVER (PARTITION BY user_no ORDER BY ts DESC, event_id DESC) <= {LAST} ORDER BY user_id, ts, event_id"
     )
@@ -186,7 +186,7 @@ def count_fakes(lake: Lake | Step) -> dict[str, int]:
     engine = lake.lake.engine if isinstance(lake, Step) else lake.engine
     codes = ", ".join(str(code) for name, code in EVENT_CODES.items() if name in WEIGHT)
     found = engine.rows(
-        f"SELECT count(DISTINCT (user_id, order_key)) AS orders, count(*) AS events FROM ({engine.sql(lake.table('ready.events'))}) "
+        f"SELECT count(DISTINCT (user_id, order_key)) AS orders, count(*) AS events FROM ({everything_sql(lake)}) "
         f"WHERE item_no IS NOT NULL AND event_no IN ({codes}) AND {is_fake_sql(lake)}"
     )
     return {name: int(value) for name, value in found[0].items()}

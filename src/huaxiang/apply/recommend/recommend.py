@@ -147,6 +147,8 @@ class Recommend:
         desk, rules = self.desk, self.settings.recommend
         count = count or rules.count
         if place in ("item", "goes"):
+            if not items:
+                raise ModelError("recommend.beside", place=place)
             return show_beside(desk, place, items, rules, count)
         past = read_past(self.lake, desk.shelf, user_id=user_id)
         if place == "again":

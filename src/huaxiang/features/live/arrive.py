@@ -3,6 +3,7 @@ against its category. Whole batches at a time, as columns."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 from huaxiang.engine import Engine
 from huaxiang.errors import DefinitionError
 from huaxiang.features.derived import event_code_sql, order_key_sql
+from huaxiang.features.fakes import among_sql
 from huaxiang.features.filters import EVENT_CODES
 from huaxiang.features.live.fold import Fold
 from huaxiang.features.live.prices import Prices
@@ -21,19 +23,29 @@ from huaxiang.tables import EVENTS, arrow_schema
 
 _FROM_ITEMS = ("category", "category_top", "category_2", "brand")
 _PURCHASE = EVENT_CODES["purchase"]
+_HELD = pa.schema([("order_id", pa.string()), ("order_key", pa.int64()), ("user_id", pa.string())])
 
 
 class Arrivals:
     """Makes rows for `fold`. items: SQL of ready.items (None: nothing is known of items)."""
 
     def __init__(self, engine: Engine, fold: Fold, prices: Prices, *, zone: str, items: str | None) -> None:
+        self._held = ""
         self._engine, self._fold, self._prices, self._zone = engine, fold, prices, zone
         levels = ", ".join(_FROM_ITEMS)
         none = f"SELECT NULL::VARCHAR AS item_id, {', '.join(f'NULL::VARCHAR AS {name}' for name in _FROM_ITEMS)} WHERE FALSE"
         self._items = engine.store(f"SELECT item_id, {levels} FROM ({items})" if items else none)
 
+    def keep_out(self, fakes: Sequence[tuple[str | None, int, str]]) -> None:
+        """From now on leaves out the events of these orders. fakes: order_id, order_key, user_id of each"""
+        if self._held:
+            self._engine.drop(self._held)
+        columns = zip(*fakes, strict=True) if fakes else ((), (), ())
+        rows = [pa.array(list(column), kind) for column, kind in zip(columns, _HELD.types, strict=True)]
+        self._held = self._engine.load(pa.table(rows, schema=_HELD)).get_name() if fakes else ""
+
     def rows(self, events: pa.Table) -> tuple[list[str], list[list[Any]]]:
-        """The user of each event, and its row; in the order of `events`.
+        """The user of each event, and its row; in the order of `events`, without those of orders held fake.
 
         events: columns of the contract's events (what is left out is unknown); user_id, else anonymous_id, says whose it is
         raises: DefinitionError for an event without user, event, id or time
@@ -85,11 +97,13 @@ class Arrivals:
             **{name: f"i.{name}" for name in _FROM_ITEMS},
         }
         columns = ", ".join(f"{made.get(name, f'e.{name}')} AS {name}" for name in self._fold.columns)
+        whose = "coalesce(e.user_id, e.anonymous_id)"
+        real = f" WHERE NOT {among_sql(f'FROM {self._held}', whose, order_key_sql('e.day'))}" if self._held else ""
         timed = f"SELECT e.*, {local['ts']} AS local_ts, local_ts::DATE AS day FROM {table} AS e"
         return (
-            f"SELECT coalesce(e.user_id, e.anonymous_id) AS whose, "
+            f"SELECT {whose} AS whose, "
             f"CASE WHEN e.event = 'purchase' AND e.price > 0 THEN i.category END AS priced_in, {columns} "
-            f"FROM ({timed}) AS e LEFT JOIN {self._items} AS i ON e.item_id = i.item_id ORDER BY e.place"
+            f"FROM ({timed}) AS e LEFT JOIN {self._items} AS i ON e.item_id = i.item_id{real} ORDER BY e.place"
         )
 
     def _add_ratios(self, rows: list[list[Any]], categories: list[str | None]) -> None:

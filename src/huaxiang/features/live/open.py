@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import date
 from itertools import groupby
@@ -10,6 +11,7 @@ from pathlib import Path
 from huaxiang.engine import Lake
 from huaxiang.engine.duck import quote
 from huaxiang.errors import ShopError
+from huaxiang.features.fakes import kept_out
 from huaxiang.features.live.fold import Fold, live_features
 from huaxiang.features.live.past import past_rows, past_sql
 from huaxiang.features.live.store import LiveStore
@@ -18,14 +20,25 @@ from huaxiang.features.text import day_number
 from huaxiang.features.users import BUCKETS
 from huaxiang.settings import Settings
 
+log = logging.getLogger(__name__)
+
 _BUCKETS_AT_ONCE = 16
 
 
 def open_live(lake: Lake, settings: Settings, path: Path) -> LiveStore:
     """The states at `path` of the features that fold exactly, as the last build declared them.
 
+    States that were filled when other orders were held fake stand as they are until they are refilled; a warning says so.
+
     raises: ShopError before the first build; DefinitionError where the states were kept for other definitions
     """
+    store = _open(lake, settings, path)
+    if set(store.kept_out()) != set(kept_out(lake)):
+        log.warning("live: the last build kept out other orders held fake than the states do; refill them")
+    return store
+
+
+def _open(lake: Lake, settings: Settings, path: Path) -> LiveStore:
     note = lake.note("build")
     if not note:
         raise ShopError("lake.no_table", name="features", have=", ".join(lake.names()) or "-")
@@ -40,7 +53,7 @@ def fill(lake: Lake, settings: Settings, path: Path, *, advance: Callable[[int],
     made = path.with_name(f"{path.name}.new")
     for left in (made, *_beside(made)):
         left.unlink(missing_ok=True)
-    with open_live(lake, settings, made) as store:
+    with _open(lake, settings, made) as store:
         users = refill(store, lake, settings.shop.timezone, advance=advance)
     for left in _beside(path):  # of the old file; not fit for the new
         left.unlink(missing_ok=True)
@@ -67,6 +80,7 @@ def refill(store: LiveStore, lake: Lake, zone: str, *, advance: Callable[[int], 
     with store.replacing(
         [(row["category"], row["day"], row["total"], row["n"]) for row in prices],
         ((row["user_id"], row["day"]) for row in people),
+        kept_out(lake),
     ) as write:
         for low in range(0, BUCKETS, _BUCKETS_AT_ONCE):
             inside = f"bucket >= {low} AND bucket < {low + _BUCKETS_AT_ONCE}"

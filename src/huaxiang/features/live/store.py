@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS state (key INTEGER PRIMARY KEY, user_id TEXT NOT NULL
 CREATE TABLE IF NOT EXISTS price_days (category TEXT, day INTEGER, total REAL NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (category, day)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS applied (source TEXT PRIMARY KEY, upto INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS registered (user_id TEXT PRIMARY KEY, day INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS fake (order_id TEXT, order_key INTEGER NOT NULL, user_id TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 AT_ONCE = 500  # parameters of one SELECT
@@ -66,6 +67,7 @@ class LiveStore:
         self._pending: dict[str, int] = {}  # source -> offset that goes with them
         self._version = -1
         self._arrivals = Arrivals(engine, fold, prices, zone=zone, items=items)
+        self._arrivals.keep_out(self.kept_out())
 
     def __enter__(self) -> LiveStore:
         return self
@@ -193,24 +195,34 @@ class LiveStore:
         found = self._file.execute("SELECT day FROM registered WHERE user_id = ?", (user,)).fetchone()
         return EPOCH + timedelta(days=found[0]) if found else None
 
+    def kept_out(self) -> list[tuple[str | None, int, str]]:
+        """order_id, order_key, user_id of the orders held fake at the last refill: their events change no state."""
+        return list(self._file.execute("SELECT order_id, order_key, user_id FROM fake"))
+
     @contextmanager
     def replacing(
-        self, prices: Iterable[tuple[str, int, float, int]], registered: Iterable[tuple[str, date]]
+        self,
+        prices: Iterable[tuple[str, int, float, int]],
+        registered: Iterable[tuple[str, date]],
+        fakes: Iterable[tuple[str | None, int, str]] = (),
     ) -> Iterator[Callable[[dict[str, State]], None]]:
         """Every state made anew, in one transaction: gives the function that writes some. What was applied is forgotten.
 
-        prices: (category, day, total, n): the daily sums of the prices paid; registered: (user, local day)
+        prices: (category, day, total, n): the daily sums of the prices paid; registered: (user, local day);
+        fakes: order_id, order_key, user_id of the orders held fake
         """
         self._discard()
         known = list(prices)
         with self._transaction():
-            for table in ("state", "price_days", "applied", "registered"):
+            for table in ("state", "price_days", "applied", "registered", "fake"):
                 self._file.execute(f"DELETE FROM {table}")
             self._file.execute("UPDATE about SET value = ? WHERE name = 'plan'", (str(self.fold.plan_hash),))
             self._file.executemany("INSERT INTO price_days VALUES (?, ?, ?, ?)", known)
+            self._file.executemany("INSERT INTO fake VALUES (?, ?, ?)", fakes)
             self._register(registered)
             yield self._write
         self._prices.replace(known)
+        self._arrivals.keep_out(self.kept_out())
 
     def sizes(self) -> list[int]:
         """Bytes of each state."""

@@ -134,19 +134,24 @@ class Fixed:
         return np.nan_to_num(x[:, 0])
 
 
-def test_the_ranker_without_a_profile_is_taken_where_it_does_better_on_the_window_before() -> None:
-    """One customer took item 0; `a` puts it first, `b` second of two: NDCG 1 and 1 / log2(3)."""
-    values = np.array([[2.0, 1.0, 0.0, 61.0], [1.0, 2.0, 0.0, 61.0]])
-    table = Candidates(np.zeros(2, np.int64), np.arange(2), values, ("a", "b", "s_score", "s_rank"), 1)
-    look = Look(0, None, np.array([0]), np.array([0]), table)  # type: ignore[arg-type]
+def test_the_ranker_without_a_profile_is_taken_unless_the_other_is_surely_better_on_the_window_before() -> None:
+    """Nine customers took item 0; `a` puts it first, `b` second of two: NDCG 1 and 1 / log2(3); `c` as `b` does, but first for one customer."""
+    values = np.tile([[2.0, 1.0, 1.0, 0.0, 61.0], [1.0, 2.0, 2.0, 0.0, 61.0]], (9, 1))
+    values[0, 2] = 3.0
+    columns = ("a", "b", "c", "s_score", "s_rank")
+    table = Candidates(np.repeat(np.arange(9), 2), np.tile([0, 1], 9), values, columns, 9)
+    look = Look(0, None, 2 * np.arange(9), np.arange(9), table)  # type: ignore[arg-type]
     good, bad = Fixed("a"), Fixed("b")
-    for full, plain, kept in ((good, bad, good), (bad, good, good), (good, Fixed("a"), good)):
+    for full, plain, kept in ((good, bad, good), (bad, good, good), (good, twin := Fixed("a"), twin)):
         order, ndcg = choose_order(full, look, 2, plain=plain)  # type: ignore[arg-type]
         assert order.ranker is kept and order.lead == ""
         assert ndcg["ranker"] == 1.0 == max(ndcg[WITH], ndcg[WITHOUT])
-    assert ndcg[WITH] == ndcg[WITHOUT]
+    assert ndcg[WITH] == ndcg[WITHOUT] and order.ranker is not good, "what changes nothing is left out"
+    # c gains .369 with one of nine: .041 in the mean, a standard error of .369 × √(8 / 81) / 3 = .0387. Not by two of them
+    order, ndcg = choose_order(Fixed("c"), look, 2, plain=bad)  # type: ignore[arg-type]
+    assert order.ranker is bad and ndcg[WITH] == pytest.approx(ndcg[WITHOUT] + (1 - 1 / np.log2(3)) / 9)
     assert choose_order(bad, look, 2, plain=good)[1][WITH] == pytest.approx(1 / np.log2(3))  # type: ignore[arg-type]
-    assert score_by(Fixed("gone"), table).tolist() == [0, 0]  # type: ignore[arg-type]
+    assert score_by(Fixed("gone"), table).tolist() == [0] * 18  # type: ignore[arg-type]
 
 
 # ---- items as of a day -------------------------------------------------------------------------------------------------

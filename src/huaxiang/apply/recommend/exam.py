@@ -20,6 +20,7 @@ LISTED = 10
 DRAWS = 1_000
 LIST = "ranker"  # what the exam calls the list that is shown
 WITH, WITHOUT = "with profile", f"without {PROFILE}"  # the rankers that read the profile, and that do not
+SURE = 2.0  # standard errors, over the customers asked: what is chosen on one window is also lucky there
 ALONE = "ranker alone"  # … and the ranker, where the list follows a source instead
 
 
@@ -28,7 +29,7 @@ class Exam:
     """figures: of the list, of each source alone, and of the list without each source: `recall@10`, `ndcg@10`, each with `_low` and `_high`,
     `behind_low` and `behind_high` (by how much its NDCG is behind the list's), customers. new: the same, counting only items a customer had not bought
     before. reach: how many of the bought items are candidates at all; led: for "any" and "new" the source that the list follows because
-    it did better than the ranker on the window before ("": none); valid: NDCG@10 there of the ranker, of those with and without the profile, of which it is the better one, and of
+    it did better than the ranker on the window before ("": none); valid: NDCG@10 there of the ranker, of those with and without the profile, of which it is one, and of
     the sources."""
 
     day: int
@@ -49,19 +50,21 @@ def choose_order(
 ) -> tuple[Order, dict[str, float]]:
     """The ranker, or the source that alone does better on the window that ended its learning; and what each does there.
 
-    plain: a ranker that reads no profile, which is taken where it does better there
+    plain: a ranker that reads no profile, which is taken unless the other does better there by more than SURE standard errors
     """
     key = valid.table.user * items + valid.table.item
 
-    def ndcg_of(score: Floats) -> float:
-        return float(measure(key, score, valid.bought, items)[1].mean())
+    def ndcg_of(score: Floats) -> Floats:
+        return measure(key, score, valid.bought, items)[1]
 
-    ndcg = {LIST: ndcg_of(score_by(ranker, valid.table))}
+    full = ndcg_of(score_by(ranker, valid.table))
+    ndcg = {LIST: float(full.mean())}
     if plain is not None:
-        ndcg |= {WITH: ndcg[LIST], WITHOUT: ndcg_of(score_by(plain, valid.table))}
-        if ndcg[WITHOUT] > ndcg[LIST]:
+        gain = full - (without := ndcg_of(score_by(plain, valid.table)))
+        ndcg |= {WITH: ndcg[LIST], WITHOUT: float(without.mean())}
+        if not gain.mean() > SURE * gain.std() / np.sqrt(len(gain)):
             ranker, ndcg[LIST] = plain, ndcg[WITHOUT]
-    alone = {name: ndcg_of(valid.table.alone(name)) for name in valid.table.sources}
+    alone = {name: float(ndcg_of(valid.table.alone(name)).mean()) for name in valid.table.sources}
     best = max(alone, key=lambda name: alone[name])
     return Order(ranker, best if alone[best] > ndcg[LIST] else ""), ndcg | alone
 

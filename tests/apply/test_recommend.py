@@ -184,6 +184,8 @@ def looked(scores: dict[str, list[float]], bought: list[int]) -> Look:
 class Backwards:
     """A ranker that puts the items from the last to the first."""
 
+    columns = ("nothing_score",)
+
     def score(self, x: np.ndarray) -> np.ndarray:
         return np.tile([0.0, 1, 2, 3], len(x) // 4)
 
@@ -449,6 +451,9 @@ def test_a_look_back_sees_nothing_of_its_window(shop: Shop) -> None:
     full, cut = (look_back(some, shelf, day, window=14, seed=1) for some in (past, replace(past, item=other)))
     assert not np.array_equal(full.bought, cut.bought)
     before = past.before(day)
+    before = replace(
+        before, profile=np.full_like(before.profile, np.nan)
+    )  # a look is told what was known then, or nothing
     table = table_of(candidates(full.learned, before, shelf), full.learned, before, shelf)
     mine = table.rows(np.isin(table.user, full.asked))
     assert np.array_equal(mine.values, full.table.values, equal_nan=True)

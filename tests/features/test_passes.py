@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from tests.features.conftest import Bench, Row
 
-from huaxiang.features.build import _slices
+from huaxiang.features.build import count_slices
 from huaxiang.features.filters import EVENT_CODES, compile_filter
 from huaxiang.features.nodes import sql
 from huaxiang.features.plan import EVENT_COLUMNS
@@ -98,4 +98,4 @@ def test_condition_knows_the_one_event_it_can_hold_for(text: str, code: str | No
     [(50, 2, 1), (99_999, 8, 1), (250_000, 8, 2), (1_500_000, 2, 2), (10_000_000, 2, 4), (10_000_000, 16, 32)],
 )
 def test_slices_bound_what_all_threads_hold_at_once(events: int, threads: int, slices: int) -> None:
-    assert _slices(events, threads) == slices
+    assert count_slices(events, threads) == slices

@@ -214,10 +214,10 @@ def build_from_ready(
     for name in short:
         log.warning("build: outcome %s needs more than the %d days of data", name, max((as_of - span.first).days, 0))
     with ExitStack() as stack:
-        named = _names(step)
+        named = name_keys(step)
         for table in named.values():
             stack.callback(engine.drop, table)
-        texts = _texts(step.lake, features, named)
+        texts = compile_texts(step.lake, features, named)
         past = sorted({day for found in dates.values() for day in found.dates})
         sample = sampled_buckets(settings, span, len(past))
 
@@ -238,8 +238,8 @@ def build_from_ready(
 
         def dealt(low: int, high: int, days: Sequence[date], of: Step = step, events: int = span.events) -> list[Work]:
             """Slices of the buckets [low, high) of `of`, which holds `events`; an event has a row for each date after it."""
-            parts = _slices(events * (high - low) // BUCKETS * len(days), engine.threads)
-            return [Work(of, buckets, days) for buckets in _ranges(low, high, parts)] if days else []
+            parts = count_slices(events * (high - low) // BUCKETS * len(days), engine.threads)
+            return [Work(of, buckets, days) for buckets in split_buckets(low, high, parts)] if days else []
 
         rows = compute("features", dealt(0, BUCKETS, [as_of]), everyone=True)
         users = step.replace("features", scored_sql(rows.sql(), features))
@@ -301,7 +301,7 @@ def has_purchases(step: Step, as_of: date) -> bool:
     )
 
 
-def _names(step: Step) -> dict[str, ibis.Table]:
+def name_keys(step: Step) -> dict[str, ibis.Table]:
     """For each key that is held as a code: an engine table of its codes and their names (no, name)."""
     engine = step.lake.engine
     items = engine.sql(step.table("ready.items"))
@@ -312,7 +312,7 @@ def _names(step: Step) -> dict[str, ibis.Table]:
     }
 
 
-def _texts(lake: Lake, features: list[Feature], named: dict[str, ibis.Table]) -> Texts:
+def compile_texts(lake: Lake, features: list[Feature], named: dict[str, ibis.Table]) -> Texts:
     """The compiled plan of `features`; the names of keys with few values (not items) stand in its text."""
     engine = lake.engine
     codes = {
@@ -324,12 +324,12 @@ def _texts(lake: Lake, features: list[Feature], named: dict[str, ibis.Table]) ->
     return Texts(plan, codes, {key: table.get_name() for key, table in named.items()}, lake.folder / "plans.json")
 
 
-def _slices(events: int, threads: int) -> int:
+def count_slices(events: int, threads: int) -> int:
     """How many slices share the work: enough to bound what all threads hold at once, and one a thread where it pays."""
     return max(-(-events * threads // AT_ONCE), min(threads, events // LEAST), 1)
 
 
-def _ranges(first: int, last: int, parts: int) -> Iterator[tuple[int, int]]:
+def split_buckets(first: int, last: int, parts: int) -> Iterator[tuple[int, int]]:
     """`parts` ranges [low, high) that together are [first, last)."""
     edges = [first + (last - first) * part // parts for part in range(parts + 1)]
     return ((low, high) for low, high in pairwise(edges) if high > low)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Table = NDArray[np.floating[Any]]  # (N, F)
 Ints = NDArray[np.int64]
 
 
@@ -36,7 +37,7 @@ class Ranker:
         self.text = ""
         self.booster: Any = None
 
-    def fit(self, train: tuple[Floats, Ints, Ints], valid: tuple[Floats, Ints, Ints], *, seed: int) -> Self:
+    def fit(self, train: tuple[Table, Ints, Ints], valid: tuple[Table, Ints, Ints], *, seed: int) -> Self:
         """Each: (N, F) candidates, (N,) 1 for those taken, and how many candidates each customer has, one customer after another."""
         import lightgbm
 
@@ -60,7 +61,7 @@ class Ranker:
         self._open(found.model_to_string(num_iteration=max(1, found.best_iteration)))
         return self
 
-    def score(self, x: Floats) -> Floats:
+    def score(self, x: Table) -> Floats:
         if not len(x):
             return np.zeros(0)
         threads = self.config.threads if x.size > 100_000 else 1

@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from huaxiang.apply.recommend.known import CHOSEN, PROFILE
 from huaxiang.apply.recommend.show import exam_notes, exam_rows, fakes_line
 from huaxiang.look import charts
 from huaxiang.look.charts import Bar
@@ -51,4 +52,5 @@ def _measure(name: str, words: Words) -> str:
     source, _, what = name.rpartition("_")
     if what in ("score", "rank"):
         return words(f"recommend.{what}", source=words(f"recommend.source.{source}"))
-    return words(f"recommend.measure.{name}")
+    feature = name.removeprefix(f"{PROFILE}_")
+    return words("recommend.measure.profile", name=feature) if feature in CHOSEN else words(f"recommend.measure.{name}")

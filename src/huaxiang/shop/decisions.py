@@ -32,6 +32,8 @@ DECIDED = ("clv", "intent", "uplift", "campaigns", "guard")  # results kept in r
 class Decisions(Opened):
     """The applications of a shop."""
 
+    _recommend: Recommend | None = None  # with what it holds at hand for the next question
+
     @property
     def recommend(self) -> Recommend:
         """What to show whom: `train()` learns and lists for everybody, `show(user)` answers for one, at any place of the shop."""
@@ -40,7 +42,9 @@ class Decisions(Opened):
         def naming(ids: pa.Array) -> pa.Array:
             return self.pseudonyms().of_array(ids)
 
-        return Recommend(self.lake, self.settings, self.folder / "models", self.progress, naming=naming)
+        if self._recommend is None or self._recommend.settings is not self.settings:
+            self._recommend = Recommend(self.lake, self.settings, self.folder / "models", self.progress, naming=naming)
+        return self._recommend
 
     @property
     def market(self) -> Market:

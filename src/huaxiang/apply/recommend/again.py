@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from scipy.stats import norm
+from scipy.special import ndtr
 
-from huaxiang.apply.recommend.past import Floats, Ints, Past, Shelf
+from huaxiang.apply.recommend.past import Floats, Ints, Past, Shelf, distinct
 
 PRIOR = 3.0  # gaps of the level above
 HORIZON = 14.0  # days
@@ -51,17 +51,18 @@ class Pairs:
 
 def pairs_of(bought: Past, items: int) -> Pairs:
     """Purchases of one item on one day count once."""
-    key = bought.user * items + bought.item
-    found = np.unique(np.stack([key, bought.day]), axis=1) if len(key) else np.zeros((2, 0), np.int64)
-    key, day = found
+    first = int(bought.day.min(initial=0))
+    span = int(bought.day.max(initial=0)) - first + 1
+    key, day = np.divmod(distinct((bought.user * items + bought.item) * span + bought.day - first), span)
     same = key[1:] == key[:-1]
     gap = np.zeros(len(key))
-    gap[1:][same] = np.log(np.maximum(day[1:] - day[:-1], 1)[same])
-    pair, place, times = np.unique(key, return_inverse=True, return_counts=True)
-    last = np.zeros(len(pair), np.int64)
-    np.maximum.at(last, place, day)
-    sums, squares = (np.bincount(place, values, minlength=len(pair)).astype(np.float64) for values in (gap, gap**2))
-    return Pairs(pair // items, pair % items, last, times, sums, squares)
+    gap[1:][same] = np.log((day[1:] - day[:-1])[same])
+    start = np.flatnonzero(np.concatenate([np.ones(min(len(key), 1), bool), ~same]))
+    times = np.diff(np.append(start, len(key)))
+    place = np.repeat(np.arange(len(start)), times)
+    sums, squares = (np.bincount(place, values, minlength=len(start)).astype(np.float64) for values in (gap, gap**2))
+    pair = key[start]
+    return Pairs(pair // items, pair % items, day[start + times - 1] + first, times, sums, squares)
 
 
 def fit_timing(bought: Past, shelf: Shelf, day: int) -> Timing:
@@ -86,15 +87,19 @@ def fit_timing(bought: Past, shelf: Shelf, day: int) -> Timing:
 
 def due(timing: Timing, bought: Past, shelf: Shelf, day: int, *, horizon: float = HORIZON) -> csr_matrix:
     """(U, V) the chance of each item bought before to be bought again within `horizon` days after `day`."""
-    pairs = pairs_of(bought, len(shelf))
+    return due_of(timing, pairs_of(bought, len(shelf)), (len(bought.users), len(shelf)), day, horizon=horizon)
+
+
+def due_of(timing: Timing, pairs: Pairs, shape: tuple[int, int], day: int, *, horizon: float = HORIZON) -> csr_matrix:
+    """As `due`, of pairs."""
     mean = _shrunk(pairs.gaps, pairs.times - 1.0, timing.mean[pairs.item])
     since = np.maximum(day - pairs.last, 1).astype(float)
-    already = norm.cdf((np.log(since) - mean) / timing.spread)
-    by_then = norm.cdf((np.log(since + horizon) - mean) / timing.spread)
+    already = ndtr((np.log(since) - mean) / timing.spread)
+    by_then = ndtr((np.log(since + horizon) - mean) / timing.spread)
     returns = np.where(pairs.times > 1, RETURNS, timing.returns[pairs.item])
     # Of those who would return, 1 − already have not yet; whoever is still waiting may also be one who never will.
     chance = returns * (by_then - already) / (returns * (1 - already) + 1 - returns)
-    found = csr_matrix((chance, (pairs.user, pairs.item)), shape=(len(bought.users), len(shelf)))
+    found = csr_matrix((chance, (pairs.user, pairs.item)), shape=shape)
     found.eliminate_zeros()
     return found
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from huaxiang.apply.recommend.learn import Order
 from huaxiang.apply.recommend.past import Floats, Past, Shelf
 from huaxiang.apply.recommend.rules import Lists, allowed, arrange
-from huaxiang.apply.recommend.sources import Learned, candidates
+from huaxiang.apply.recommend.sources import Learned, candidates, meet
 from huaxiang.apply.recommend.table import Candidates, table_of
 from huaxiang.settings.recommend import RecommendSettings
 
@@ -30,10 +28,10 @@ class Desk:
         self, past: Past, rules: RecommendSettings, *, new: bool, count: int, seed: int | Sequence[int]
     ) -> tuple[Candidates, Floats, Lists]:
         """Candidates, scores and lists of all customers of `past`."""
-        scores = candidates(self.learned, past, self.shelf)
-        table = table_of(scores, self.learned, past, self.shelf)
-        bought = past.before(self.learned.day).purchases()
-        owned = np.unique(bought.user * len(self.shelf) + bought.item)
+        met = meet(past, self.shelf, self.learned.day)
+        scores = candidates(self.learned, past, self.shelf, met)
+        table = table_of(scores, self.learned, past, self.shelf, met=met)
+        owned = met.pairs.user * len(self.shelf) + met.pairs.item
         table = table.rows(allowed(table, self.shelf, rules, owned=owned, drop_owned=new))
         score = self.orders["new" if new else "any"].score(table)
         return table, score, arrange(table, score, self.shelf, rules, count=count, seed=seed)

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from huaxiang.apply.recommend.learn import Look, Order
+from huaxiang.apply.recommend.known import PROFILE
+from huaxiang.apply.recommend.learn import Look, Order, score_by
 from huaxiang.apply.recommend.past import Floats, Ints, Past
 from huaxiang.models.rank import Ranker
 
 LISTED = 10
 DRAWS = 1_000
 LIST = "ranker"  # what the exam calls the list that is shown
+WITH, WITHOUT = "with profile", f"without {PROFILE}"  # the rankers that read the profile, and that do not
+SURE = 2.0  # standard errors, over the customers asked: what is chosen on one window is also lucky there
 ALONE = "ranker alone"  # … and the ranker, where the list follows a source instead
 
 
@@ -26,7 +29,8 @@ class Exam:
     """figures: of the list, of each source alone, and of the list without each source: `recall@10`, `ndcg@10`, each with `_low` and `_high`,
     `behind_low` and `behind_high` (by how much its NDCG is behind the list's), customers. new: the same, counting only items a customer had not bought
     before. reach: how many of the bought items are candidates at all; led: for "any" and "new" the source that the list follows because
-    it did better than the ranker on the window before ("": none); valid: NDCG@10 of the ranker and the sources there."""
+    it did better than the ranker on the window before ("": none); valid: NDCG@10 there of the ranker, of those with and without the profile, of which it is one, and of
+    the sources."""
 
     day: int
     window: int
@@ -41,28 +45,42 @@ class Exam:
     valid: dict[str, dict[str, float]]
 
 
-def choose_order(ranker: Ranker, valid: Look, items: int) -> tuple[Order, dict[str, float]]:
-    """The ranker, or the source that alone does better on the window that ended its learning; and what each does there."""
+def choose_order(
+    ranker: Ranker, valid: Look, items: int, *, plain: Ranker | None = None
+) -> tuple[Order, dict[str, float]]:
+    """The ranker, or the source that alone does better on the window that ended its learning; and what each does there.
+
+    plain: a ranker that reads no profile, which is taken unless the other does better there by more than SURE standard errors
+    """
     key = valid.table.user * items + valid.table.item
-    found = {LIST: ranker.score(valid.table.values)} | {name: valid.table.alone(name) for name in valid.table.sources}
-    ndcg = {name: float(measure(key, score, valid.bought, items)[1].mean()) for name, score in found.items()}
-    best = max(ndcg, key=lambda name: ndcg[name])
-    return Order(ranker, "" if best == LIST else best), ndcg
+
+    def ndcg_of(score: Floats) -> Floats:
+        return measure(key, score, valid.bought, items)[1]
+
+    full = ndcg_of(score_by(ranker, valid.table))
+    ndcg = {LIST: float(full.mean())}
+    if plain is not None:
+        gain = full - (without := ndcg_of(score_by(plain, valid.table)))
+        ndcg |= {WITH: ndcg[LIST], WITHOUT: float(without.mean())}
+        if not gain.mean() > SURE * gain.std() / np.sqrt(len(gain)):
+            ranker, ndcg[LIST] = plain, ndcg[WITHOUT]
+    alone = {name: float(ndcg_of(valid.table.alone(name)).mean()) for name in valid.table.sources}
+    best = max(alone, key=lambda name: alone[name])
+    return Order(ranker, best if alone[best] > ndcg[LIST] else ""), ndcg | alone
 
 
 def take_exam(
     look: Look, orders: Mapping[str, Order], rivals: Mapping[str, Ranker], past: Past, items: int, window: int, *,
     valid: Mapping[str, dict[str, float]], seed: int,
 ) -> Exam:  # fmt: skip
-    """The lists beside each source's own and beside rankers that lack one. orders: "any", and "new" for what a customer has not bought"""
+    """The lists beside each source's own and beside other rankers (of `rivals`, by what they are called). orders: "any", and "new" for what a
+    customer has not bought"""
     table, order = look.table, orders["any"]
     scored: dict[str, Floats] = {LIST: order.score(table)}
     if order.lead:
-        scored[ALONE] = order.ranker.score(table.values)
+        scored[ALONE] = score_by(order.ranker, table)
     scored |= {name: table.alone(name) for name in table.sources}
-    for name, rival in rivals.items():
-        kept = [table.columns.index(column) for column in rival.columns]
-        scored[f"without {name}"] = rival.score(table.values[:, kept])
+    scored |= {name: score_by(rival, table) for name, rival in rivals.items()}
     had = np.unique((seen := past.before(look.day).purchases()).user * items + seen.item)
     fresh = look.bought[~np.isin(look.bought, had)]
     key = table.user * items + table.item

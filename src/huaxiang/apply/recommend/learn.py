@@ -8,11 +8,12 @@ sources anew up to today.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
+from huaxiang.apply.recommend.known import PROFILE, Known
 from huaxiang.apply.recommend.past import Floats, Ints, Past, Shelf
 from huaxiang.apply.recommend.sources import Learned, Made, candidates, learn_sources
 from huaxiang.apply.recommend.table import Candidates, table_of
@@ -52,17 +53,39 @@ class Order:
         """(N,) the higher, the further up."""
         if not len(table.user):
             return np.zeros(0)
-        ranked = self.ranker.score(table.values)
+        ranked = score_by(self.ranker, table)
         if not self.lead:
             return ranked
         own = table.values[:, table.columns.index(f"{self.lead}_score")]
         return own + EQUAL / (1 + np.exp(-np.clip(ranked, -30, 30)))
 
 
+def score_by(ranker: Ranker, table: Candidates) -> Floats:
+    """(N,) by the columns that the ranker reads; one that the table lacks is unknown."""
+    if ranker.columns == table.columns:
+        return ranker.score(table.values)
+    read = np.full((len(ranker.columns), len(table.user)), np.nan, np.float32)
+    for place, name in enumerate(ranker.columns):
+        if name in table.columns:
+            read[place] = table.values[:, table.columns.index(name)]
+    return ranker.score(read.T)
+
+
 def look_back(
-    past: Past, shelf: Shelf, day: int, *, window: int, seed: int, extra: Mapping[str, Made] | None = None
+    past: Past,
+    shelf: Shelf,
+    day: int,
+    *,
+    window: int,
+    seed: int,
+    extra: Mapping[str, Made] | None = None,
+    profile: Known | None = None,
 ) -> Look:
-    """raises: ModelError where too few customers bought in the window"""
+    """shelf: as it was known at `day`; profile: (U, P) of the customers as of `day` (None: unknown, whatever `past` says of today)
+
+    raises: ModelError where too few customers bought in the window
+    """
+    past = replace(past, profile=np.full_like(past.profile, np.nan) if profile is None else profile)
     learned = learn_sources(past, shelf, day, extra)
     after = past.within(day, day + window).purchases()
     buyers = np.unique(after.user)
@@ -78,30 +101,28 @@ def look_back(
     )
 
 
-def _only(scores: Any, users: Ints) -> Any:
+def _only(scores: csr_matrix, users: Ints) -> csr_matrix:
     """The rows of `users` alone; the others' are empty."""
-    from scipy.sparse import csr_matrix, diags
-
-    kept = np.zeros(scores.shape[0])
-    kept[users] = 1.0
-    found = csr_matrix(diags(kept) @ scores)
-    found.eliminate_zeros()
-    return found
+    counts = np.diff(scores.indptr)
+    kept = np.zeros(len(counts), bool)
+    kept[users] = True
+    inside = np.repeat(kept, counts)
+    starts = np.concatenate([[0], np.cumsum(np.where(kept, counts, 0))])
+    return csr_matrix((scores.data[inside], scores.indices[inside], starts), shape=scores.shape)
 
 
 def fit_ranker(train: Look, valid: Look, items: int, *, seed: int, without: Sequence[str] = ()) -> Ranker:
-    """Learns from customers with something they bought among their candidates. without: sources whose columns are left out"""
+    """Learns from customers with something they bought among their candidates. without: sources (or PROFILE) whose columns are left out"""
     columns = train.table.columns
-    kept = [
-        place
-        for place, name in enumerate(columns)
-        if not any(name.startswith(f"{one}_") and name.split("_")[-1] in ("score", "rank") for one in without)
-    ]
+    left_out = {f"{one}_{said}" for one in without for said in ("score", "rank")}
+    if PROFILE in without:
+        left_out |= {name for name in columns if name.startswith(f"{PROFILE}_")}
+    kept = [place for place, name in enumerate(columns) if name not in left_out]
     parts = []
     for look in (train, valid):
         taken = look.taken(items)
         has = np.isin(look.table.user, np.unique(look.table.user[taken > 0]))
-        sizes = np.bincount(look.table.user[has], minlength=look.table.users)
+        sizes = np.bincount(look.table.user[has], minlength=look.table.users).astype(np.int64)
         parts.append((look.table.values[has][:, kept], taken[has], sizes[sizes > 0]))
     if not parts[0][1].any() or not parts[1][1].any():
         raise ModelError("recommend.nothing_found")

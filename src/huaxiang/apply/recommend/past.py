@@ -10,9 +10,11 @@ from datetime import date
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from huaxiang.apply.recommend.known import Known, read_known
 from huaxiang.engine import Lake, Step
 from huaxiang.errors import ShopError
 from huaxiang.features.fakes import everything_sql, is_fake_sql
@@ -58,8 +60,8 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Past:
-    """users: (U,) ids, sorted; declared: (U, A) "attribute=value" of each of DECLARED, "" for none ((0, 0): nothing is); the rest (E,), by user and
-    time: user, item, event type, day, day it was known, order (−1: none), second since 1970."""
+    """users: (U,) ids, sorted; declared: (U, A) "attribute=value" of each of DECLARED, "" for none ((0, 0): nothing is); profile: (U, P) what the features of known.CHOSEN say of each ((0, 0): there are none), as of today, where nobody
+    has put those of another day; the rest (E,), by user and time: user, item, event type, day, day it was known, order (−1: none), second since 1970."""
 
     users: tuple[str, ...]
     user: Ints
@@ -70,10 +72,12 @@ class Past:
     order: Ints
     second: Ints
     declared: NDArray[np.str_] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.str_))
+    profile: Known = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def before(self, day: int) -> Past:
         """Only what had happened and was known before `day`."""
-        return self._kept((self.day < day) & (self.known < day))
+        kept = (self.day < day) & (self.known < day)
+        return self if kept.all() else self._kept(kept)
 
     def within(self, first: int, last: int) -> Past:
         """Only what happened from `first` on and before `last`."""
@@ -133,52 +137,68 @@ def read_shelf(lake: Lake | Step) -> Shelf:
     )
 
 
-def read_past(lake: Lake | Step, shelf: Shelf, *, user_id: str = "") -> Past:
-    """The last events of every customer (or of one) that have an item and say something of it."""
-    from huaxiang.engine.duck import quote
-    from huaxiang.features.users import bucket_of
-
+def read_past(lake: Lake | Step, shelf: Shelf, *, user_id: str = "", buckets: tuple[int, int] | None = None) -> Past:
+    """The last events that have an item and say something of it: of every customer who has one; or of one customer, or of all in the
+    buckets [low, high), who may have none."""
     engine = lake.lake.engine if isinstance(lake, Step) else lake.engine
     codes = ", ".join(str(code) for name, code in EVENT_CODES.items() if name in WEIGHT)
     fake = f" AND NOT {is_fake_sql(lake)}"  # what was bought for show says nothing of taste
-    one = f" AND user_id = {quote(user_id)} AND bucket = {bucket_of(user_id)}" if user_id else ""
+    some = f" AND {_whose(user_id, buckets)}" if user_id or buckets else ""
     found = engine.arrow(
         "SELECT user_id, item_no, event_no, day - DATE '1970-01-01' AS day, known_day - DATE '1970-01-01' AS known, "
         f"coalesce(order_key, -1) AS order_key, epoch(ts)::BIGINT AS second FROM ({everything_sql(lake)}) "
-        f"WHERE item_no IS NOT NULL AND event_no IN ({codes}){one}{fake} "
+        f"WHERE item_no IS NOT NULL AND event_no IN ({codes}){some}{fake} "
         f"QUALIFY row_number() OVER (PARTITION BY user_no ORDER BY ts DESC, event_id DESC) <= {LAST} ORDER BY user_id, ts, event_id"
     )
     coded = found.column("user_id").combine_chunks().dictionary_encode()
-    users = tuple(coded.dictionary.to_pylist()) or ((user_id,) if user_id else ())
+    met, at = coded.dictionary.to_pylist(), coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    said = _read_declared(lake, _whose(user_id, buckets))
+    users = tuple(met)
+    if user_id:
+        users = users or (user_id,)
+    elif buckets:
+        users = tuple(sorted({*met, *said.column("user_id").to_pylist()}))
+        at = np.searchsorted(np.array(users), np.array(met, dtype=np.str_))[at] if met else at
     return Past(
         users,
-        coded.indices.to_numpy(zero_copy_only=False).astype(np.int64),
+        at,
         np.searchsorted(shelf.number, _ints(found, "item_no")),
         _ints(found, "event_no"),
         _ints(found, "day"),
         _ints(found, "known"),
         _ints(found, "order_key"),
         _ints(found, "second"),
-        _declared(lake, users),
+        _declared(said, users),
+        read_known(lake, users, _whose(user_id, buckets)),
     )
 
 
-def _declared(lake: Lake | Step, users: tuple[str, ...]) -> NDArray[np.str_]:
-    """What each of `users` said of themselves."""
-    if not lake.has("ready.users") or not users:
-        return np.zeros((0, 0), dtype=np.str_)
+def _whose(user_id: str, buckets: tuple[int, int] | None) -> str:
+    """The condition on rows that have a user_id and a bucket."""
+    from huaxiang.engine.duck import quote
+    from huaxiang.features.users import bucket_of
+
+    if user_id:
+        return f"user_id = {quote(user_id)} AND bucket = {bucket_of(user_id)}"
+    return f"bucket >= {buckets[0]} AND bucket < {buckets[1]}" if buckets else "true"
+
+
+def _read_declared(lake: Lake | Step, whose: str) -> pa.Table:
+    """user_id and what each said of themselves, no column of it where the shop has no users."""
     engine = lake.lake.engine if isinstance(lake, Step) else lake.engine
-    asked = engine.load(pa.table({"user_id": pa.array(users), "place": np.arange(len(users))}))
+    if not lake.has("ready.users"):
+        return pa.table({"user_id": pa.array([], pa.string())})
     columns = ", ".join(f"coalesce('{name}=' || {name}, '') AS {name}" for name in DECLARED)
-    found = engine.arrow(
-        f"SELECT place, {columns} FROM {asked.get_name()} JOIN ({engine.sql(lake.table('ready.users'))}) USING (user_id)"
-    )
-    engine.drop(asked)
-    texts = [found.column(name).to_numpy(zero_copy_only=False).astype(np.str_) for name in DECLARED]
-    width = max([one.dtype.itemsize // 4 for one in texts] + [1])
-    said = np.zeros((len(users), len(DECLARED)), dtype=f"<U{width}")
-    said[found.column("place").to_numpy()] = np.column_stack(texts)
-    return said
+    return engine.arrow(f"SELECT user_id, {columns} FROM ({engine.sql(lake.table('ready.users'))}) WHERE {whose}")
+
+
+def _declared(found: pa.Table, users: tuple[str, ...]) -> NDArray[np.str_]:
+    """(U, A) what each of `users` said of themselves, "" where nothing was."""
+    if found.num_columns == 1 or not users:
+        return np.zeros((0, 0), dtype=np.str_)
+    place = pc.index_in(pa.array(users, pa.string()), found.column("user_id").combine_chunks())
+    said = [pc.fill_null(pc.take(found.column(name).combine_chunks(), place), "") for name in DECLARED]
+    return np.column_stack([one.to_numpy(zero_copy_only=False).astype(np.str_) for one in said])
 
 
 def count_fakes(lake: Lake | Step) -> dict[str, int]:
@@ -190,6 +210,12 @@ def count_fakes(lake: Lake | Step) -> dict[str, int]:
         f"WHERE item_no IS NOT NULL AND event_no IN ({codes}) AND {is_fake_sql(lake)}"
     )
     return {name: int(value) for name, value in found[0].items()}
+
+
+def distinct(values: Ints) -> Ints:
+    """The values, ascending, each once: by sorting, which takes a third of what `numpy.unique` does."""
+    found = np.sort(values)
+    return found[np.concatenate([np.ones(min(len(found), 1), bool), found[1:] != found[:-1]])]
 
 
 def day_of(text: str) -> int:

@@ -29,8 +29,8 @@ class Peers:
     def of(self, past: Past, keep: int) -> csr_matrix:
         """(U, V) the `keep` items of most attention among each customer's peers (none where nothing is declared)."""
         met = _membership(past, self.groups)
-        count = np.maximum(np.asarray(met.sum(axis=1)).ravel(), 1.0)
-        return strongest(csr_matrix(diags(1 / count) @ met @ self.shares), keep)
+        met.data /= np.repeat(np.diff(met.indptr), np.diff(met.indptr))
+        return strongest(met @ self.shares, keep)
 
 
 def learn_peers(seen: Past, weight: Floats, popular: Floats, keep: int) -> Peers:

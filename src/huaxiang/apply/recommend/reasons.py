@@ -12,8 +12,8 @@ import numpy as np
 
 from huaxiang.apply.recommend.desk import Desk
 from huaxiang.apply.recommend.learn import Order
-from huaxiang.apply.recommend.past import COLUMNS, Floats, Ints, Past
-from huaxiang.apply.recommend.sources import candidates
+from huaxiang.apply.recommend.past import COLUMNS, Floats, Ints, Past, distinct
+from huaxiang.apply.recommend.sources import candidates, meet
 from huaxiang.apply.recommend.table import table_of
 
 FAINT = 1e-9  # fall of the score that is none
@@ -61,9 +61,12 @@ def _scores_without(desk: Desk, seen: Past, order: Order, user: Ints, item: Ints
     for low in range(0, len(copies), COPIES):
         some = copies[low : low + COPIES]
         rest = _each_without(seen, some // size, some % size)
-        table = table_of(candidates(desk.learned, rest, desk.shelf), desk.learned, rest, desk.shelf)
         asked = np.flatnonzero((of >= low) & (of < low + len(some)))
-        key, wanted = table.user * size + table.item, (of[asked] - low) * size + item[asked]
+        wanted = (of[asked] - low) * size + item[asked]
+        met = meet(rest, desk.shelf, desk.learned.day)
+        scores = candidates(desk.learned, rest, desk.shelf, met)
+        table = table_of(scores, desk.learned, rest, desk.shelf, met=met, only=distinct(wanted))
+        key = table.user * size + table.item
         at = np.minimum(np.searchsorted(key, wanted), max(len(key) - 1, 0))
         held = key[at] == wanted if len(key) else np.zeros(len(asked), bool)
         left[asked[held]] = order.score(table.rows(at[held]))
@@ -79,6 +82,6 @@ def _each_without(seen: Past, user: Ints, gone: Ints) -> Past:
     kept = seen.item[event] != gone[copy]
     cut = {name: getattr(seen, name)[event[kept]] for name in COLUMNS}
     declared = seen.declared[user] if seen.declared.size else seen.declared
-    return replace(
-        seen, users=tuple(map(str, range(len(user)))), declared=declared, **cut | {"user": copy[kept].astype(np.int64)}
-    )
+    profile = seen.profile[user] if seen.profile.size else seen.profile
+    cut["user"] = copy[kept].astype(np.int64)
+    return replace(seen, users=tuple(map(str, range(len(user)))), declared=declared, profile=profile, **cut)

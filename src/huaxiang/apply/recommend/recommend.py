@@ -14,18 +14,22 @@ import numpy as np
 from huaxiang.apply.recommend.behaviour import NAME as BEHAVIOUR
 from huaxiang.apply.recommend.behaviour import find_foreseer
 from huaxiang.apply.recommend.desk import Desk
-from huaxiang.apply.recommend.exam import Exam, choose_order, take_exam
+from huaxiang.apply.recommend.exam import WITH, WITHOUT, Exam, choose_order, take_exam
+from huaxiang.apply.recommend.known import PROFILE, known_at
 from huaxiang.apply.recommend.learn import Look, Order, fit_ranker, look_back
 from huaxiang.apply.recommend.logged import Naming, estimate_log
 from huaxiang.apply.recommend.offpolicy import OffPolicy
 from huaxiang.apply.recommend.past import Past, count_fakes, day_of, read_past, read_shelf
 from huaxiang.apply.recommend.places import PLACES, Shown, show_again, show_beside, show_list
+from huaxiang.apply.recommend.reader import Reader
 from huaxiang.apply.recommend.sources import Made, learn_sources
 from huaxiang.apply.recommend.store import load_desk, save_desk
+from huaxiang.apply.recommend.versions import shelves_at
 from huaxiang.apply.recommend.written import TABLE, blocks_of, write_lists
 from huaxiang.engine import Lake
 from huaxiang.errors import ModelError
-from huaxiang.progress import SILENT, Progress
+from huaxiang.models.rank import Ranker
+from huaxiang.progress import SILENT, Advance, Progress
 from huaxiang.settings import Settings
 from huaxiang.settings.recommend import RecommendSettings
 
@@ -52,6 +56,9 @@ class Recommend:
         self.progress = progress
         self.naming = naming
         self._desk: Desk | None = None
+        self._reader: Reader | None = None
+        self._stamp: tuple[int, ...] = ()  # of the lake when it was looked at last
+        self._known: tuple[str, int] = ("", -1)  # the lists' version and the items', as they were then
 
     def train(self, *, seed: int | None = None) -> Exam:
         """Learns, takes the exam, and writes `recommendations`, the home list of every customer."""
@@ -65,18 +72,20 @@ class Recommend:
         items, first = len(shelf), today - 3 * window
         foreseer = find_foreseer(self.lake, self.folder, shelf, before=first, users=len(past.users))
         extra: dict[str, Made] = {BEHAVIOUR: foreseer} if foreseer is not None else {}
-        with self.progress.task("recommend", "exam", 7) as advance:
+        days = [today - back * window for back in (3, 2, 1)]
+        with self.progress.task("recommend", "exam", 8) as advance:
+            then = zip(
+                days,
+                shelves_at(self.lake, shelf, days, zone=self.settings.shop.timezone),
+                known_at(self.lake, self.settings, past.users, days),
+                strict=True,
+            )
+            advance(1)
             looks: list[Look] = []
-            for back in (3, 2, 1):
-                looks.append(look_back(past, shelf, today - back * window, window=window, seed=chance, extra=extra))
+            for day, held, profile in then:
+                looks.append(look_back(past, held, day, window=window, seed=chance, extra=extra, profile=profile))
                 advance(1)
-            orders: dict[str, Order] = {}
-            valid: dict[str, dict[str, float]] = {}
-            for name in ("any", "new"):
-                train, stop = (look if name == "any" else _fresh(look, past, items) for look in looks[:2])
-                orders[name], valid[name] = choose_order(fit_ranker(train, stop, items, seed=chance), stop, items)
-                advance(1)
-            rivals = {name: fit_ranker(looks[0], looks[1], items, seed=chance, without=(name,)) for name in looks[0].table.sources}  # fmt: skip
+            orders, valid, rivals = self._fit(looks, past, items, chance, advance)
             exam = take_exam(looks[2], orders, rivals, past, items, window, valid=valid, seed=chance)
             advance(1)
             desk = Desk(
@@ -89,9 +98,30 @@ class Recommend:
             )
             desk = save_desk(desk, self.folder / STEP)
             advance(1)
-        self._desk = desk
         self._write(desk, past, exam)
         return exam
+
+    def _fit(
+        self, looks: Sequence[Look], past: Past, items: int, seed: int, advance: Advance
+    ) -> tuple[dict[str, Order], dict[str, dict[str, float]], dict[str, Ranker]]:
+        """The orders, what each did on the window that ended the learning, and the rankers that stand beside the list in the exam."""
+        orders: dict[str, Order] = {}
+        valid: dict[str, dict[str, float]] = {}
+        rivals: dict[str, Ranker] = {}
+        for name in ("any", "new"):
+            train, stop = (look if name == "any" else _fresh(look, past, items) for look in looks[:2])
+            full, plain = fit_ranker(train, stop, items, seed=seed), None
+            if past.profile.size:
+                plain = fit_ranker(train, stop, items, seed=seed, without=(PROFILE,))
+            orders[name], valid[name] = choose_order(full, stop, items, plain=plain)
+            if plain is not None and name == "any":
+                rivals[WITHOUT] = plain
+                if orders[name].ranker is plain:
+                    rivals[WITH] = full
+            advance(1)
+        for source in looks[0].table.sources:
+            rivals[f"without {source}"] = fit_ranker(looks[0], looks[1], items, seed=seed, without=(source,))
+        return orders, valid, rivals
 
     def _write(self, desk: Desk, past: Past, exam: Exam) -> None:
         with self.lake.step(STEP) as step, self.progress.task("recommend", TABLE, blocks_of(past)) as advance:
@@ -107,13 +137,28 @@ class Recommend:
 
     @property
     def desk(self) -> Desk:
-        """What the last training learned."""
+        """What the last training learned, with the items as they are now."""
+        if self._stamp != (stamp := self.lake.stamp()):
+            tables = self.lake.manifest().tables
+            known = (
+                self.lake.note(STEP).get("version", ""),
+                tables["ready.items"].version if "ready.items" in tables else -1,
+            )
+            if self._stamp and self._known != known:
+                self._desk = self._reader = None
+            self._stamp, self._known = stamp, known
         if self._desk is None:
-            version = self.lake.note(STEP).get("version")
+            version = self._known[0]
             if not version:
                 raise ModelError("recommend.not_trained")
             self._desk = load_desk(self.folder / STEP / version, read_shelf(self.lake))
         return self._desk
+
+    def past_of(self, user_id: str) -> Past:
+        """What one customer did; after the first of many it stays at hand."""
+        if self._reader is None or self._reader.shelf is not self.desk.shelf:
+            self._reader = Reader(self.lake, self.desk.shelf)
+        return self._reader.past_of(user_id)
 
     def fakes(self) -> dict[str, int]:
         """orders, events: that the last training left out, since the guard holds them fake."""
@@ -150,7 +195,7 @@ class Recommend:
             if not items:
                 raise ModelError("recommend.beside", place=place)
             return show_beside(desk, place, items, rules, count)
-        past = read_past(self.lake, desk.shelf, user_id=user_id)
+        past = self.past_of(user_id)
         if place == "again":
             return show_again(desk, past, rules, count)
         seed = _drawn_by(self.settings.train.seed, user_id, now or datetime.now(UTC))

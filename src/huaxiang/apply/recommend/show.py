@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from huaxiang.apply.recommend.exam import ALONE, LIST, Exam
+from huaxiang.apply.recommend.exam import ALONE, LIST, WITH, Exam
 from huaxiang.apply.recommend.offpolicy import OffPolicy
 from huaxiang.apply.recommend.places import Shown
 from huaxiang.look.numbers import Numbers
@@ -88,7 +88,11 @@ def exam_notes(exam: Mapping[str, Any], lang: Lang) -> list[str]:
         if source:
             said, ranker = (f"{exam['valid'][name][one]:.3f}" for one in (source, LIST))
             notes.append(words(f"recommend.led.{name}", source=words(f"recommend.source.{source}"), said=said, ranker=ranker))  # fmt: skip
-    figures = {name: one for name, one in exam["figures"].items() if not name.startswith("without ") and name != ALONE}
+    figures = {
+        name: one
+        for name, one in exam["figures"].items()
+        if not name.startswith("without ") and name not in (ALONE, WITH)
+    }
     best = max(figures, key=lambda name: figures[name]["ndcg@10"])
     if best != LIST:
         sure = figures[best]["behind_high"] < 0

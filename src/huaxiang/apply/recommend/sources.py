@@ -19,8 +19,8 @@ from typing import TypeAlias
 import numpy as np
 from scipy.sparse import csr_matrix, diags
 
-from huaxiang.apply.recommend.again import Timing, due, fit_timing
-from huaxiang.apply.recommend.past import Floats, Ints, Past, Shelf
+from huaxiang.apply.recommend.again import Pairs, Timing, due_of, fit_timing, pairs_of
+from huaxiang.apply.recommend.past import Floats, Ints, Past, Shelf, distinct
 from huaxiang.apply.recommend.peers import NAME as PEERS
 from huaxiang.apply.recommend.peers import Peers, learn_peers
 from huaxiang.models.next_item.base import strongest
@@ -82,36 +82,65 @@ def learn_sources(past: Past, shelf: Shelf, day: int, extra: Mapping[str, Made] 
     )
 
 
-def candidates(learned: Learned, past: Past, shelf: Shelf) -> dict[str, csr_matrix]:
-    """source -> (U, V) scores of the customers of `past` (what is after `learned.day` is not looked at)."""
-    seen = past.before(learned.day)
-    items = len(shelf)
+@dataclass(frozen=True)
+class Met:
+    """What the sources and the table both read of the customers at a day. seen: what was known before it; pairs: purchases; taste: (U, C) the
+    share of each customer's attention that each category has, fading; brands: the same of each brand."""
+
+    seen: Past
+    pairs: Pairs
+    taste: csr_matrix
+    brands: csr_matrix
+
+
+def meet(past: Past, shelf: Shelf, day: int) -> Met:
+    seen = past.before(day)
+    pairs = pairs_of(seen.purchases(), len(shelf))
+    return Met(seen, pairs, taste_of(seen, shelf.category, day), taste_of(seen, shelf.brand, day))
+
+
+def candidates(learned: Learned, past: Past, shelf: Shelf, met: Met | None = None) -> dict[str, csr_matrix]:
+    """source -> (U, V) scores of the customers of `past` (what is after `learned.day` is not looked at). met: of them at that day, if at hand"""
+    met = met or meet(past, shelf, learned.day)
+    seen, items = met.seen, len(shelf)
     place = seen.place
-    late = place < RECENT
-    speaks = seen.matrix(items, np.where(late, seen.weight * FADE**place, 0.0))
-    speaks.eliminate_zeros()
+    late = np.flatnonzero(place < RECENT)
+    weight = seen.weight[late] * FADE ** place[late]
+    speaks = csr_matrix((weight, (seen.user[late], seen.item[late])), shape=(len(past.users), items))
     found = {
-        "together": strongest(csr_matrix(speaks @ learned.near), KEEP),
-        "basket": strongest(csr_matrix(speaks @ learned.goes), KEEP),
-        "taste": strongest(csr_matrix(taste_of(seen, shelf, learned.day) @ learned.of_category), KEEP),
+        "together": strongest(_times(speaks, learned.near), KEEP),
+        "basket": strongest(_times(speaks, learned.goes), KEEP),
+        "taste": strongest(_times(met.taste, learned.of_category), KEEP),
         "popular": _everybody(learned, len(past.users)),
-        "again": strongest(due(learned.timing, seen.purchases(), shelf, learned.day), KEEP),
+        "again": strongest(due_of(learned.timing, met.pairs, speaks.shape, learned.day), KEEP),
     }
     if len(learned.peers.groups):
         found[PEERS] = learned.peers.of(seen, KEEP)
     return found | {name: made(seen, shelf, KEEP) for name, made in learned.extra.items()}
 
 
-def taste_of(seen: Past, shelf: Shelf, day: int) -> csr_matrix:
-    """(U, C) the share of a customer's attention that each category has, fading."""
-    category = shelf.category[seen.item]
-    count = int(shelf.category.max(initial=-1)) + 1
-    has = category >= 0
+def _times(left: csr_matrix, right: csr_matrix) -> csr_matrix:
+    """left @ right. Of a few customers only the rows and columns that they reach: a product otherwise costs its width, however empty."""
+    if left.nnz * NEAR > right.shape[1]:
+        return left @ right
+    rows, at = np.unique(left.indices, return_inverse=True)
+    some = right[rows]
+    columns = distinct(some.indices)
+    some = csr_matrix((some.data, np.searchsorted(columns, some.indices), some.indptr), shape=(len(rows), len(columns)))
+    found = csr_matrix((left.data, at, left.indptr), shape=(left.shape[0], len(rows))) @ some
+    return csr_matrix((found.data, columns[found.indices], found.indptr), shape=(left.shape[0], right.shape[1]))
+
+
+def taste_of(seen: Past, codes: Ints, day: int) -> csr_matrix:
+    """(U, C) the share of a customer's attention that each code (a category, a brand) has, fading. codes: (V,) of each item, −1: none"""
+    code = codes[seen.item]
+    has = code >= 0
     weight = seen.weight * 0.5 ** ((day - seen.day) / 60)
-    found = csr_matrix((weight[has], (seen.user[has], category[has])), shape=(len(seen.users), max(count, 1)))
-    found.sum_duplicates()
-    total = np.maximum(np.asarray(found.sum(axis=1)).ravel(), 1e-12)
-    return csr_matrix(diags(1 / total) @ found)
+    shape = len(seen.users), max(int(codes.max(initial=-1)) + 1, 1)
+    found = csr_matrix((weight[has], (seen.user[has], code[has])), shape=shape)
+    total = np.maximum(np.bincount(seen.user[has], weight[has], minlength=shape[0]), 1e-12)
+    found.data /= np.repeat(total, np.diff(found.indptr))
+    return found
 
 
 def _near(seen: Past, items: int) -> csr_matrix:

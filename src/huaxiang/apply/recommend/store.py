@@ -27,7 +27,7 @@ from huaxiang.models.next_item.base import pack, unpack
 from huaxiang.models.next_item.zoo import load_next, save_next
 from huaxiang.models.rank import Ranker, RankerConfig
 
-FORMAT = "huaxiang.recommend/4"
+FORMAT = "huaxiang.recommend/5"
 MATRICES = ("near", "goes", "of_category")
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pyarrow as pa
 
 from huaxiang.apply.recommend.desk import Desk
-from huaxiang.apply.recommend.past import COLUMNS, Floats, Ints, Past
+from huaxiang.apply.recommend.past import Floats, Past
+from huaxiang.apply.recommend.reader import cut_users
 from huaxiang.apply.recommend.reasons import cite
 from huaxiang.apply.recommend.rules import Lists
 from huaxiang.apply.recommend.table import Candidates
@@ -18,6 +17,7 @@ from huaxiang.settings.recommend import RecommendSettings
 
 TABLE = "recommendations"
 BLOCK = 2_000  # customers whose candidates are held at once
+WRITTEN = 20  # blocks that are written at once
 REASONED = 10_000  # customers up to which each row says what it is shown for: ten times the work of the lists alone
 SCHEMA = pa.schema(
     [
@@ -34,25 +34,17 @@ def blocks_of(past: Past) -> int:
 def write_lists(step: Step, desk: Desk, past: Past, rules: RecommendSettings, *, seed: int, advance: Advance) -> None:
     """Replaces the table by the lists of all customers of `past`."""
     step.replace(TABLE, SCHEMA.empty_table())
+    held: list[pa.Table] = []
     for low in range(0, len(past.users), BLOCK):
-        some = _renumbered(past, np.arange(low, min(low + BLOCK, len(past.users))))
+        some = cut_users(past, np.arange(low, min(low + BLOCK, len(past.users))))
         table, score, lists = desk.lists(
             some, rules, new=desk.drop_owned, count=rules.count, seed=(seed, desk.learned.day, low)
         )
-        step.append(TABLE, _rows(desk, some, table, score, lists, reasons=len(past.users) <= REASONED))
+        held.append(_rows(desk, some, table, score, lists, reasons=len(past.users) <= REASONED))
+        if len(held) == WRITTEN or low + BLOCK >= len(past.users):
+            step.append(TABLE, pa.concat_tables(held))
+            held = []
         advance(1)
-
-
-def _renumbered(past: Past, users: Ints) -> Past:
-    """The past of some neighbouring customers, who are numbered from 0."""
-    low, high = np.searchsorted(past.user, [users[0], users[-1] + 1])
-    cut = {name: getattr(past, name)[low:high] for name in COLUMNS}
-    return replace(
-        past,
-        users=past.users[users[0] : users[-1] + 1],
-        declared=past.declared[users[0] : users[-1] + 1],
-        **cut | {"user": cut["user"] - users[0]},
-    )
 
 
 def _rows(desk: Desk, past: Past, table: Candidates, score: Floats, lists: Lists, *, reasons: bool) -> pa.Table:

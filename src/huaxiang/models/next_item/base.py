@@ -8,9 +8,10 @@ from typing import Any, Protocol, Self
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from huaxiang.models.next_item.sequences import Floats, Items, Sequences
+from huaxiang.models.next_item.sequences import Floats, Ints, Items, Sequences
 from huaxiang.models.next_item.splits import Questions
 
+CELLS = 500_000  # values of a matrix that are cut at once
 State = dict[str, Any]  # name -> numpy array
 
 
@@ -76,18 +77,32 @@ def dense(found: Any) -> Floats:
 
 def strongest(matrix: csr_matrix, keep: int) -> csr_matrix:
     """The `keep` greatest values of each row; of equal ones those further left."""
-    found = csr_matrix(matrix)
+    found = matrix if isinstance(matrix, csr_matrix) else csr_matrix(matrix)
     found.sort_indices()
     counts = np.diff(found.indptr)
     if not len(counts) or counts.max() <= keep:
         return found
     kept = np.ones(len(found.data), dtype=bool)
-    for row in np.flatnonzero(counts > keep):  # a sort of all values together takes several times as long
-        place = slice(found.indptr[row], found.indptr[row + 1])
-        values = found.data[place]
-        least = np.partition(values, len(values) - keep)[len(values) - keep]
-        mine = values > least
-        mine[np.flatnonzero(values == least)[: keep - int(mine.sum())]] = True
-        kept[place] = mine
+    long = np.flatnonzero(counts > keep)
+    long = long[np.argsort(counts[long], kind="stable")]  # rows of about one length are cut together
+    low = 0
+    while low < len(long):
+        rows = long[low : low + max(1, CELLS // int(counts[long[low]]))]
+        rows = rows[counts[rows] <= max(2 * counts[rows[0]], CELLS // len(rows))]
+        _cut(found, rows, counts[rows], keep, kept)
+        low += len(rows)
     starts = np.concatenate([[0], np.cumsum(np.minimum(counts, keep))])
     return csr_matrix((found.data[kept], found.indices[kept], starts), shape=found.shape)
+
+
+def _cut(found: csr_matrix, rows: Ints, counts: Ints, keep: int, kept: np.ndarray) -> None:
+    """Marks in `kept` which values of `rows` stay."""
+    width = int(counts.max())
+    inside = np.arange(width) < counts[:, None]
+    values = np.full(inside.shape, -np.inf)
+    at = (found.indptr[rows][:, None] + np.arange(width))[inside]
+    values[inside] = found.data[at]
+    least = np.partition(values, width - keep, axis=1)[:, width - keep, None]
+    above, equal = values > least, values == least
+    missing = keep - above.sum(axis=1, keepdims=True)
+    kept[at] = (above | (equal & (equal.cumsum(axis=1) <= missing)))[inside]

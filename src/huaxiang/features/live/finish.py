@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
 from huaxiang.features.in_python import to_python
+from huaxiang.features.live.folds import compile_fold, edges, plain
 from huaxiang.features.live.layout import Layout
 from huaxiang.features.live.sessions import ID_GAP_US, NO_ID, begun
-from huaxiang.features.live.slots import FIRST, LAST, Slot, merged
+from huaxiang.features.live.slots import FIRST, LAST, merged
 from huaxiang.features.live.state import State
 from huaxiang.features.nodes import column
-from huaxiang.features.plan import (
-    OFF,
-    STEPS,
-    Best,
-    DayFold,
-    Exact,
-    Measure,
-    Met,
-    Over,
-    Shares,
-    Since,
-    Strongest,
-    Total,
-)
+from huaxiang.features.plan import DayFold, Exact
 from huaxiang.features.windows import Window
 
 _START = column("session_start")
@@ -42,11 +29,14 @@ class Finish:
         names += [alias for made in to.keys for alias in made.folds.values()]
         self._place = {name: place for place, name in enumerate(["as_of_no", "registered_no", *names])}
         self._finals = [(name, to_python(node, self._place.__getitem__)) for name, node in plan.finals.items()]
-        self._keys = [(list(made.folds.items()), slots) for made, slots in zip(to.keys, to.key_slots, strict=True)]
+        self._keys = [
+            [(self._place[alias], compile_fold(fold, slots)) for fold, alias in made.folds.items()]
+            for made, slots in zip(to.keys, to.key_slots, strict=True)
+        ]
         self._sessions = [
             (total, self._place[alias]) for total, alias in plan.totals.items() if total.measure not in slots
         ]
-        self._whole: list[tuple[Slot, int]] = []
+        self._whole: list[tuple[int, int, float, int]] = []
         self._tiled: dict[int, list[tuple[Window, int, int, float]]] = {}
         for total, alias in plan.totals.items():
             slot = slots.get(total.measure)
@@ -56,7 +46,7 @@ class Finish:
                 entry = (total.window, self._place[alias], slot.how, total.measure.half_life)
                 self._tiled.setdefault(slot.number, []).append(entry)
             else:
-                self._whole.append((slot, self._place[alias]))
+                self._whole.append((slot.number, slot.how, total.measure.half_life, self._place[alias]))
         self._days = [(fold, days.index(fold.where), self._place[alias]) for fold, alias in plan.days.items()]
         self._latest = [(number, exact, self._place[plan.exacts[exact]]) for number, exact in enumerate(latest)]
         self._gap = to.gap
@@ -72,15 +62,14 @@ class Finish:
     def _figures(self, state: State, as_of: int, registered: int | None) -> list[Any]:
         values: list[Any] = [None] * len(self._place)
         values[0], values[1] = as_of, registered
-        for slot, place in self._whole:
-            values[place] = _plain(
-                slot.how, slot.measure.half_life, state.whole[slot.number] if state.whole else None, as_of
-            )
+        if state.whole:
+            for number, how, half_life, place in self._whole:
+                values[place] = plain(how, half_life, state.whole[number], as_of)
         self._put_tiles(state, as_of, values)
-        for number, (folds, slots) in enumerate(self._keys):
-            group = state.keys[number]
-            for fold, alias in folds:
-                values[self._place[alias]] = _fold(fold, group, slots, as_of) if group else None
+        for folds, group in zip(self._keys, state.keys, strict=True):
+            if group:
+                for place, fold in folds:
+                    values[place] = fold(group, as_of)
         for day_fold, number, place in self._days:
             values[place] = _of_days(day_fold, state.days[number], as_of)
         for number, exact, place in self._latest:
@@ -112,85 +101,15 @@ class Finish:
             for stretch in begun(held, self._gap if session == NO_ID else ID_GAP_US)
         ]
         for total, place in self._sessions:
-            low, high = _edges(total.window, as_of)
+            low, high = edges(total.window, as_of)
             inside = [stretch for stretch in stretches if low <= stretch[0] < high]
             if inside:
                 starts = total.measure.rest == _START
                 values[place] = sum(one[1] for one in inside) if starts else sum(one[2] for one in inside) / 1e6
 
 
-def _edges(window: Window, as_of: int) -> tuple[int, int]:
-    """The first day of the window, and the one after its last."""
-    high = as_of - window.shift
-    return (high - window.days if window.days else -(1 << 30)), high
-
-
-def _plain(how: int, half_life: float, partial: Any, as_of: int) -> Any:
-    """A partial as the number it stands for."""
-    if partial is None:
-        return None
-    if half_life:
-        return partial[0] * 0.5 ** ((as_of - partial[1]) / half_life)
-    return partial[2] if how in (FIRST, LAST) else partial
-
-
-def _of(total: Total, entry: list[Any], slots: Mapping[Measure, Slot], as_of: int) -> Any:
-    """A measure of one value of a key in its window."""
-    slot = slots[total.measure]
-    if not total.window.days:
-        return _plain(slot.how, total.measure.half_life, entry[slot.number], as_of)
-    low, high = _edges(total.window, as_of)
-    found = None
-    for day, tile in (entry[-2] or {}).items():
-        partial = tile.get(slot.number)
-        if partial is not None and low <= day < high:
-            weighed = partial
-            if total.measure.half_life:
-                weighed = partial * 0.5 ** ((as_of - day) / total.measure.half_life)
-            found = merged(slot.how, 0.0, found, weighed)
-    return found[2] if found is not None and slot.how in (FIRST, LAST) else found
-
-
-def _fold(fold: Any, group: Mapping[Any, list[Any]], slots: Mapping[Measure, Slot], as_of: int) -> Any:
-    match fold:
-        case Since():
-            place = slots[fold.day.measure].number
-            least = as_of - fold.days if fold.days else -(1 << 30)
-            return sum(1 for entry in group.values() if entry[place] is not None and entry[place] >= least)
-        case Met():
-            return sum(1 for entry in group.values() if (_of(fold.count, entry, slots, as_of) or 0) > 0)
-        case Over(only=only) if only is not None:
-            entry = group.get(only)
-            return None if entry is None else _of(fold.total, entry, slots, as_of)
-        case Over():
-            found = [value for entry in group.values() if (value := _of(fold.total, entry, slots, as_of)) is not None]
-            if not found:
-                return None
-            return max(found) if fold.how == "max" else math.fsum(found) / (len(found) if fold.how == "mean" else 1)
-        case Shares():
-            counts = {key: _of(fold.count, entry, slots, as_of) or 0 for key, entry in group.items()}
-            whole = sum(counts.values())
-            return [counts.get(place, 0) / whole for place in fold.places] if whole else None
-        case Best():
-            found = [
-                (count, _of(fold.last, entry, slots, as_of), key)
-                for key, entry in group.items()
-                if (count := _of(fold.count, entry, slots, as_of) or 0) > 0
-            ]
-            return max(found)[2] if found else None
-        case Strongest():
-            scores = [
-                (score, key)
-                for key, entry in group.items()
-                if (score := _of(fold.score, entry, slots, as_of) or 0.0) > 0
-            ]
-            scores.sort(key=lambda found: (math.floor(math.log(found[0]) * STEPS + OFF), found[1]), reverse=True)
-            return scores[: fold.k] or None
-    raise AssertionError(fold)
-
-
 def _of_days(fold: DayFold, days: list[int], as_of: int) -> float | None:
-    low, high = _edges(fold.window, as_of)
+    low, high = edges(fold.window, as_of)
     if fold.how == "count":
         return float(sum(1 for day in days if low <= day < high)) if days else None
     if fold.how in ("mean", "std"):
@@ -214,7 +133,7 @@ def _of_days(fold: DayFold, days: list[int], as_of: int) -> float | None:
 
 
 def _newest(exact: Exact, held: list[list[Any]], as_of: int) -> list[Any] | None:
-    low, _ = _edges(exact.window, as_of)
+    low, _ = edges(exact.window, as_of)
     return [value for day, value in ((entry[3], entry[2]) for entry in held) if day >= low] or None
 
 

@@ -102,9 +102,9 @@ def test_kept_file_holds_no_customer_and_its_loss_is_said(lake: Lake) -> None:
     (path,) = home.iterdir()
     text = path.read_text(encoding="utf-8")
     assert path.name == f"{found['model']}.json"
-    assert json.loads(text)["format"] == "huaxiang.uplift/1"
+    assert json.loads(text)["format"] == "huaxiang.uplift/2"
     assert "user0" not in text
-    path.write_text(text.replace("huaxiang.uplift/1", "huaxiang.uplift/0"), encoding="utf-8")
+    path.write_text(text.replace("huaxiang.uplift/2", "huaxiang.uplift/0"), encoding="utf-8")
     with pytest.raises(ModelError, match=r"written as huaxiang\.uplift/0"):
         score_customers(lake, home, ["user0001"])
     path.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import UTC
 
 import numpy as np
@@ -59,14 +60,15 @@ def score_messages(shop: Shop, truth: Truth) -> list[Row]:
 
 
 def score_coupons(shop: Shop, truth: Truth) -> list[Row]:
-    """Coupons under a budget: what the shop expects them to earn, and what they truly earn by each customer's known effect. Costs are
-    those that the shop expects, in both. Baseline: the same budget at random; oracle: the best allocation by the true effects."""
-    found, true, _ = weigh_coupons(shop, truth)
+    """Coupons under a budget: what the shop expects them to earn, and what they truly earn and cost by each customer's known effect.
+    Baseline: the same budget at random; oracle: the best allocation by the true effects."""
+    found, real = weigh_coupons(shop, truth)
+    true = real.profit(real.orders)
     profit, cost, likely = found.profit, found.cost, found.likely
     budget = BUDGET * float(cost.max(axis=1).sum())
     plans: dict[str, Bools] = {"optimal": allocate(profit, cost, budget=budget).given}
     plans |= plain_policies(profit, cost, likely, budget=budget, seed=1)
-    best = float(true[allocate(true, cost, budget=budget).given].sum())
+    best = float(true[allocate(true, real.cost, budget=budget).given].sum())
     expected, earned = ({name: float(of[given].sum()) for name, given in plans.items()} for of in (profit, true))
     n = len(true)
     return [
@@ -77,9 +79,22 @@ def score_coupons(shop: Shop, truth: Truth) -> list[Row]:
     ]
 
 
-def weigh_coupons(shop: Shop, truth: Truth) -> tuple[Weighed, Floats, Floats]:
-    """What the shop expects of OFFERS to each customer whom the truth knows, and (N, M) the profit that each would truly bring: by the
-    orders it adds, and by the customers who buy because of it, which is what the shop's tests count."""
+@dataclass(frozen=True)
+class Real:
+    """(N, M) what each of OFFERS truly does to each customer: orders it adds, what it adds to the chance to buy at all (which is what the
+    shop's tests count), and what it costs; margin: money an outcome."""
+
+    orders: Floats
+    buyers: Floats
+    cost: Floats
+    margin: float
+
+    def profit(self, outcomes: Floats) -> Floats:
+        return outcomes * self.margin - self.cost
+
+
+def weigh_coupons(shop: Shop, truth: Truth) -> tuple[Weighed, Real]:
+    """What the shop expects of OFFERS to each customer whom the truth knows, and what is so."""
     learn_uplift(shop)
     ranked = f"SELECT DISTINCT user_id FROM ({shop.engine.sql(shop.lake.table('market.uplift'))})"
     order = f"SELECT avg(paid) FROM (SELECT sum(amount) AS paid FROM ({shop.engine.sql(shop.lake.table('clean.events'))}) WHERE event = 'purchase' GROUP BY order_id)"
@@ -87,16 +102,17 @@ def weigh_coupons(shop: Shop, truth: Truth) -> tuple[Weighed, Floats, Floats]:
     null = list(shop.lake.note("uplift").get("null", []))
     spend = Spend(0.0, MESSAGE, margin)
     found = weigh_offers(shop.lake, shop.engine.store(ranked), spend, OFFERS, null)
-    effect, buyers = true_effects(shop, truth, found.users.to_pylist())
+    effect, buyers, chance = true_effects(shop, truth, found.users.to_pylist())
     known = ~np.isnan(effect).any(axis=1)  # ids that are no account have no effect
     told = (found.score, found.likely, found.cost, found.profit)
     kept = Weighed(found.users.filter(pa.array(known)), *(one[known] for one in told), found.worth, margin)
-    return kept, effect[known] * margin - kept.cost, buyers[known] * margin - kept.cost
+    cost = MESSAGE + chance * np.array([offer.worth for offer in OFFERS])
+    return kept, Real(effect[known], buyers[known], cost[known], margin)
 
 
-def true_effects(shop: Shop, truth: Truth, users: list[str]) -> tuple[Floats, Floats]:
+def true_effects(shop: Shop, truth: Truth, users: list[str]) -> tuple[Floats, Floats, Floats]:
     """(N, M) the orders that each of OFFERS would add to each of `users` (NaN: nobody the truth knows), and the chance it adds to buying at
-    all: an order more (or less) matters only where there are no others, as many as are expected, by Poisson's law."""
+    all: an order more (or less) matters only where there are no others, as many as are expected, by Poisson's law; and the chance to buy with it."""
     place = {user: at for at, user in enumerate(users)}
     everyone = f"SELECT user_id FROM ({shop.engine.sql(shop.lake.table('features'))})"
     rows, next_ = (join_truth(shop, truth, name, everyone) for name in ("effects", "futures"))
@@ -108,7 +124,9 @@ def true_effects(shop: Shop, truth: Truth, users: list[str]) -> tuple[Floats, Fl
         mine = np.array([one == offer.name for one in rows.column("offer").to_pylist()])
         who = [place[user] for user, own in zip(rows.column("user_id").to_pylist(), mine, strict=True) if own]
         made[who, at] = numbers(rows, "effect")[mine]
-    return made, np.where(made > 0, made * np.exp(-orders), np.exp(-orders) - np.exp(-orders - made))
+    none = np.exp(-orders)
+    buyers = np.where(made > 0, made * none, none - np.exp(-orders - made))
+    return made, buyers, 1 - none + buyers
 
 
 def score_intent(shop: Shop, truth: Truth) -> list[Row]:

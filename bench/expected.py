@@ -41,18 +41,21 @@ def made_shop(users: int, seed: int) -> Iterator[Shop]:
 
 def measure(shop: Shop, name: str, figures: Figures) -> None:
     """A line a policy: expected, its interval, and true by the customers who buy because of it (what tests count) and by orders."""
-    found, true, buyers = weigh_coupons(shop, read_truth(shop.folder))
+    found, real = weigh_coupons(shop, read_truth(shop.folder))
     budget = BUDGET * float(found.cost.max(axis=1).sum())
     plans = {"optimal": allocate(found.profit, found.cost, budget=budget).given}
     plans |= plain_policies(found.profit, found.cost, found.likely, budget=budget, seed=1)
     null = ", ".join(filter(None, shop.lake.note("uplift").get("null", []))) or "-"
     slopes = ", ".join(f"{one:.2f} {two:.2f}" for one, two in zip(found.worth.below, found.worth.above, strict=True))
-    print(f"{name}: {len(true)} customers; null rankings: {null}; below and above: {slopes}")
+    print(f"{name}: {len(real.cost)} customers; null rankings: {null}; below and above: {slopes}")
     for policy, given in plans.items():
-        expected, orders, earned = (float(of[given].sum()) for of in (found.profit, true, buyers))
+        expected, orders, earned, cost, paid = (
+            float(of[given].sum())
+            for of in (found.profit, real.profit(real.orders), real.profit(real.buyers), found.cost, real.cost)
+        )
         low, high = found.interval(given)
         print(
-            f"  {policy:<11} {expected:9.0f} [{low:7.0f}, {high:7.0f}] true {earned:9.0f}, by orders {orders:9.0f} {'' if low <= earned <= high else 'outside'}"
+            f"  {policy:<11} {expected:9.0f} [{low:7.0f}, {high:7.0f}] true {earned:9.0f}, by orders {orders:9.0f}; costs {cost:6.0f}, true {paid:6.0f} {'' if low <= earned <= high else 'outside'}"
         )
         said = {
             "expected": expected,
@@ -60,6 +63,8 @@ def measure(shop: Shop, name: str, figures: Figures) -> None:
             "high": high,
             "true": earned,
             "true_by_orders": orders,
+            "cost": cost,
+            "true_cost": paid,
             "covered": float(low <= earned <= high),
         }
         for what, value in said.items():

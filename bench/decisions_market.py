@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import UTC
 
 import numpy as np
+import pyarrow as pa
 
 from huaxiang.apply.market.allocate import Bools, allocate
-from huaxiang.apply.market.campaign_target import Spend, weigh_offers
+from huaxiang.apply.market.campaign_target import Spend, Weighed, weigh_offers
 from huaxiang.apply.market.offers import Offer
 from huaxiang.apply.market.policies import plain_policies
 from huaxiang.apply.predict.intent import ASKED, acts_sql, read_before
 from huaxiang.demo.applications import learn_uplift
 from huaxiang.demo.simulated.truth import Truth, join_truth
+from huaxiang.models.metrics import Floats
 from huaxiang.shop import Shop
 from truth_rows import Row, auc, numbers, rank
 
@@ -27,6 +30,7 @@ MESSAGE, MARGIN, BUDGET = (
     0.3,
     0.1,
 )  # money a message; profit's share of an order; budget's share of what sending to all costs
+DAYS = 14  # a coupon's, and of the tests
 SESSIONS, LAST = 600, 0.15  # sessions replayed, drawn from the last ones, which intent was not learned from
 
 
@@ -56,24 +60,17 @@ def score_messages(shop: Shop, truth: Truth) -> list[Row]:
 
 
 def score_coupons(shop: Shop, truth: Truth) -> list[Row]:
-    """Coupons under a budget: what the shop expects them to earn, and what they truly earn by each customer's known effect. Costs are
-    those that the shop expects, in both. Baseline: the same budget at random; oracle: the best allocation by the true effects."""
-    learn_uplift(shop)
-    ranked = f"SELECT DISTINCT user_id FROM ({shop.engine.sql(shop.lake.table('market.uplift'))})"
-    order = f"SELECT avg(paid) FROM (SELECT sum(amount) AS paid FROM ({shop.engine.sql(shop.lake.table('clean.events'))}) WHERE event = 'purchase' GROUP BY order_id)"
-    margin = MARGIN * float(shop.engine.value(order))
-    null = list(shop.lake.note("uplift").get("null", []))
-    found = weigh_offers(shop.lake, shop.engine.store(ranked), Spend(0.0, MESSAGE, margin), OFFERS, null)
-    effect = true_effects(shop, truth, found.users.to_pylist())
-    known = ~np.isnan(effect).any(axis=1)  # ids that are no account have no effect
-    profit, cost, likely = found.profit[known], found.cost[known], found.likely[known]
-    true = effect[known] * margin - cost
+    """Coupons under a budget: what the shop expects them to earn, and what they truly earn and cost by each customer's known effect.
+    Baseline: the same budget at random; oracle: the best allocation by the true effects."""
+    found, real = weigh_coupons(shop, truth)
+    true = real.profit(real.orders)
+    profit, cost, likely = found.profit, found.cost, found.likely
     budget = BUDGET * float(cost.max(axis=1).sum())
     plans: dict[str, Bools] = {"optimal": allocate(profit, cost, budget=budget).given}
     plans |= plain_policies(profit, cost, likely, budget=budget, seed=1)
-    best = float(true[allocate(true, cost, budget=budget).given].sum())
+    best = float(true[allocate(true, real.cost, budget=budget).given].sum())
     expected, earned = ({name: float(of[given].sum()) for name, given in plans.items()} for of in (profit, true))
-    n = int(known.sum())
+    n = len(true)
     return [
         Row("coupons", "expected profit", expected["optimal"], expected["random"], math.nan, n),
         Row("coupons", "true profit", earned["optimal"], earned["random"], best, n),
@@ -82,16 +79,54 @@ def score_coupons(shop: Shop, truth: Truth) -> list[Row]:
     ]
 
 
-def true_effects(shop: Shop, truth: Truth, users: list[str]) -> np.ndarray:
-    """(N, M) the orders that each of OFFERS would add to each of `users` (NaN: nobody the truth knows)."""
+@dataclass(frozen=True)
+class Real:
+    """(N, M) what each of OFFERS truly does to each customer: orders it adds, what it adds to the chance to buy at all (which is what the
+    shop's tests count), and what it costs; margin: money an outcome."""
+
+    orders: Floats
+    buyers: Floats
+    cost: Floats
+    margin: float
+
+    def profit(self, outcomes: Floats) -> Floats:
+        return outcomes * self.margin - self.cost
+
+
+def weigh_coupons(shop: Shop, truth: Truth) -> tuple[Weighed, Real]:
+    """What the shop expects of OFFERS to each customer whom the truth knows, and what is so."""
+    learn_uplift(shop)
+    ranked = f"SELECT DISTINCT user_id FROM ({shop.engine.sql(shop.lake.table('market.uplift'))})"
+    order = f"SELECT avg(paid) FROM (SELECT sum(amount) AS paid FROM ({shop.engine.sql(shop.lake.table('clean.events'))}) WHERE event = 'purchase' GROUP BY order_id)"
+    margin = MARGIN * float(shop.engine.value(order))
+    null = list(shop.lake.note("uplift").get("null", []))
+    spend = Spend(0.0, MESSAGE, margin)
+    found = weigh_offers(shop.lake, shop.engine.store(ranked), spend, OFFERS, null)
+    effect, buyers, chance = true_effects(shop, truth, found.users.to_pylist())
+    known = ~np.isnan(effect).any(axis=1)  # ids that are no account have no effect
+    told = (found.score, found.likely, found.cost, found.profit)
+    kept = Weighed(found.users.filter(pa.array(known)), *(one[known] for one in told), found.worth, margin)
+    cost = MESSAGE + chance * np.array([offer.worth for offer in OFFERS])
+    return kept, Real(effect[known], buyers[known], cost[known], margin)
+
+
+def true_effects(shop: Shop, truth: Truth, users: list[str]) -> tuple[Floats, Floats, Floats]:
+    """(N, M) the orders that each of OFFERS would add to each of `users` (NaN: nobody the truth knows), and the chance it adds to buying at
+    all: an order more (or less) matters only where there are no others, as many as are expected, by Poisson's law; and the chance to buy with it."""
     place = {user: at for at, user in enumerate(users)}
-    rows = join_truth(shop, truth, "effects", f"SELECT user_id FROM ({shop.engine.sql(shop.lake.table('features'))})")
-    made = np.full((len(users), len(OFFERS)), np.nan)
+    everyone = f"SELECT user_id FROM ({shop.engine.sql(shop.lake.table('features'))})"
+    rows, next_ = (join_truth(shop, truth, name, everyone) for name in ("effects", "futures"))
+    orders, made = np.zeros((len(users), 1)), np.full((len(users), len(OFFERS)), np.nan)
+    orders[[place[user] for user in next_.column("user_id").to_pylist()], 0] = (
+        DAYS / 30 * numbers(next_, "expected_orders_30d")
+    )
     for at, offer in enumerate(OFFERS):
         mine = np.array([one == offer.name for one in rows.column("offer").to_pylist()])
         who = [place[user] for user, own in zip(rows.column("user_id").to_pylist(), mine, strict=True) if own]
         made[who, at] = numbers(rows, "effect")[mine]
-    return made
+    none = np.exp(-orders)
+    buyers = np.where(made > 0, made * none, none - np.exp(-orders - made))
+    return made, buyers, 1 - none + buyers
 
 
 def score_intent(shop: Shop, truth: Truth) -> list[Row]:

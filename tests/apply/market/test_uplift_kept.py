@@ -13,6 +13,7 @@ import pytest
 
 from huaxiang.apply.market import uplift_shop
 from huaxiang.apply.market.experiment import Coding
+from huaxiang.apply.market.uplift_kept import load_kept
 from huaxiang.apply.market.uplift_learners import learner_grid
 from huaxiang.apply.market.uplift_shop import find_uplift, score_customers
 from huaxiang.engine import Engine, Lake
@@ -95,6 +96,25 @@ def test_customer_who_came_later_is_scored_by_what_is_kept(lake: Lake) -> None:
         score_customers(lake, home, ["user0001"], "ten")
 
 
+def test_chances_of_the_tested_are_told_by_a_model_that_had_not_seen_them(lake: Lake) -> None:
+    """Nothing is known of anybody but whether they are active (the odd): one model would give all the odd one chance, and all the even.
+    There are five, one a fold; the chance told with the test is the one that costs are reckoned with."""
+    run_campaign(lake, COUNT, lift=0.5)
+    learn(lake)
+    tested, ranked = (lake.engine.sql(lake.table(f"market.{name}")) for name in ("tested", "uplift"))
+    rows = lake.engine.rows(f"SELECT user_id, fold, chance, likely FROM ({tested}) JOIN ({ranked}) USING (user_id)")
+    assert len(rows) == COUNT
+    assert all(row["chance"] == row["likely"] for row in rows)
+    told = {(int(row["user_id"][4:]) % 2, row["fold"], row["chance"]) for row in rows}
+    assert len(told) == 10
+    assert len({chance for _, _, chance in told}) > 2
+    odd, even = (np.mean([chance for which, _, chance in told if which == one]) for one in (1, 0))
+    assert odd > even + 0.2
+    (one,) = load_kept(lake.folder.parent / "uplift", lake.note("uplift")["model"]).values()
+    assert len(one.held_responds) == 5
+    assert one.calibration.method == "sigmoid"
+
+
 def test_kept_file_holds_no_customer_and_its_loss_is_said(lake: Lake) -> None:
     run_campaign(lake, COUNT, lift=0.5)
     found = learn(lake)
@@ -102,9 +122,9 @@ def test_kept_file_holds_no_customer_and_its_loss_is_said(lake: Lake) -> None:
     (path,) = home.iterdir()
     text = path.read_text(encoding="utf-8")
     assert path.name == f"{found['model']}.json"
-    assert json.loads(text)["format"] == "huaxiang.uplift/1"
+    assert json.loads(text)["format"] == "huaxiang.uplift/2"
     assert "user0" not in text
-    path.write_text(text.replace("huaxiang.uplift/1", "huaxiang.uplift/0"), encoding="utf-8")
+    path.write_text(text.replace("huaxiang.uplift/2", "huaxiang.uplift/0"), encoding="utf-8")
     with pytest.raises(ModelError, match=r"written as huaxiang\.uplift/0"):
         score_customers(lake, home, ["user0001"])
     path.unlink()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from huaxiang.apply.market.allocate import Bools
 from huaxiang.apply.market.offers import Offer
 from huaxiang.apply.market.policies import Policy, compare_policies
 from huaxiang.apply.market.worth import Worth, read_worth
@@ -104,7 +105,7 @@ def find_asked(
 @dataclass(frozen=True)
 class Weighed:
     """What each offer is expected to bring and to cost each customer. users: (N,) ids; (N, M) each: score, likely, cost and profit, cost
-    taken off; worth: the lines that the profit is told by."""
+    taken off; worth: the lines that the profit is told by; margin: profit of one more outcome."""
 
     users: pa.ChunkedArray
     score: Floats
@@ -112,6 +113,11 @@ class Weighed:
     cost: Floats
     profit: Floats
     worth: Worth
+    margin: float
+
+    def interval(self, given: Bools) -> tuple[float, float]:
+        """95 % of the profit of `given` (N, M)."""
+        return self.worth.interval(given, self.score, self.likely, self.cost, self.margin)
 
 
 def weigh_offers(lake: Lake, among: str, spend: Spend, offers: Sequence[Offer], null: Sequence[str]) -> Weighed:
@@ -124,8 +130,8 @@ def weigh_offers(lake: Lake, among: str, spend: Spend, offers: Sequence[Offer], 
     worth = read_worth(lake, [offer.name for offer in offers], null)
     score, likely = (np.column_stack([_numbers(one[name]) for one in told]) for name in ("score", "likely"))
     cost = spend.cost + likely * np.array([offer.worth for offer in offers])
-    profit = worth.effects(score) * spend.margin - cost
-    return Weighed(told[0]["user_id"], score, likely, cost, profit, worth)
+    profit = worth.effects(score, likely) * spend.margin - cost
+    return Weighed(told[0]["user_id"], score, likely, cost, profit, worth, spend.margin)
 
 
 def _allocate(
@@ -142,7 +148,7 @@ def _allocate(
         seed=seed,
         per_user=min(per_user, len(offers)),
         limits=caps if any(offer.most is not None for offer in offers) else None,
-        interval=lambda given: found.worth.interval(given, found.score, found.cost, spend.margin),
+        interval=found.interval,
     )
     if best.why_empty:
         raise ShopError(f"market.empty_{best.why_empty}", budget=spend.budget, cost=spend.cost, margin=spend.margin)

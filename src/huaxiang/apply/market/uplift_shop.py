@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from huaxiang.apply.market.redemption import MODELS, NEED, choose_model, cut_date, measure_redemption
 from huaxiang.apply.market.uplift import Tell, fit_uplift, is_binary, measure_uplift
@@ -28,8 +29,10 @@ from huaxiang.apply.market.worth import TESTED, TESTS, tested_rows
 from huaxiang.engine import Lake
 from huaxiang.engine.duck import quote
 from huaxiang.errors import ModelError, ShopError
+from huaxiang.models.calibrate import fit_calibration
 from huaxiang.models.card import plain
-from huaxiang.models.zoo import make_model
+from huaxiang.models.metrics import Floats
+from huaxiang.models.zoo import Matrix, Model, make_model
 from huaxiang.models.zoo.linear import LinearConfig
 from huaxiang.words import LANGS
 
@@ -169,15 +172,37 @@ def _learn_effect(
     assert report.held is not None
     outcome = LinearConfig("binary" if is_binary(y) else "number", l2=0.01)
     effect = doubly_robust(outcome, x, treated, y, seed=seed, customer=who)
-    tested = tested_rows(rows["user_id"], offer, report.held.score, effect, report.held.fold)
-    reached = treated == 1
-    responds = make_model(LinearConfig("binary", l2=0.003)).fit(
-        x.rows(reached), (y[reached] > 0).astype(float), seed=seed
-    )
+    reached, fold = treated == 1, report.held.fold
+    responds = _learn_response(x, y, reached, seed)
+    held = [_learn_response(x, y, reached & (fold != one), seed) for one in range(report.folds)]
+    chance = np.zeros(len(y))
+    for one, model in enumerate(held):
+        chance[fold == one] = model.score(x.rows(fold == one))
+    calibration = fit_calibration("sigmoid", (y[reached] > 0).astype(float), chance[reached])
+    chance = calibration.apply(chance)
+    did = y[reached & (y > 0)]
+    response = float(did.mean()) if len(did) else 0.0
+    tested = tested_rows(rows["user_id"], offer, (report.held.score, chance), effect, response, fold)
     campaigns = sorted(set(rows["campaign"].to_pylist()))
     found = _plain({"campaigns": campaigns, "learner": fitted.learner, "uplift": report.to_json()})
-    kept = Kept(offer, key, found, coding, responds, fitted.score, report.held.learners, fitted.learner)
+    kept = Kept(
+        offer,
+        key,
+        found,
+        coding,
+        responds,
+        fitted.score,
+        report.held.learners,
+        tuple(held),
+        calibration,
+        fitted.learner,
+    )
     return kept, tested, fitted.config
+
+
+def _learn_response(x: Matrix, y: Floats, of: NDArray[np.bool_], seed: int) -> Model:
+    """The chance that a treated customer responds at all, learned from the rows `of`."""
+    return make_model(LinearConfig("binary", l2=0.003)).fit(x.rows(of), (y[of] > 0).astype(float), seed=seed)
 
 
 def _from_redemptions(lake: Lake, seed: int, before: Kept | None) -> Kept:
@@ -219,7 +244,7 @@ def _everyone(lake: Lake) -> pa.Table:
 
 def _tested_before(lake: Lake, offer: str) -> pa.Table:
     """The rows of `market.tested` of one offer, as the last run left them (none where it left none)."""
-    if not lake.has(TESTED) or "fold" not in lake.table(TESTED).columns:
+    if not lake.has(TESTED) or "chance" not in lake.table(TESTED).columns:
         return TESTS.empty_table()
     kept = lake.engine.sql(lake.table(TESTED))
     return lake.engine.arrow(f"SELECT * FROM ({kept}) WHERE offer = {quote(offer)}").cast(TESTS)

@@ -85,10 +85,15 @@ def test_one_arm_and_a_flat_outcome_are_errors() -> None:
         measure_ranking(np.arange(50.0), np.arange(50) % 2.0, np.zeros(50), seed=1)
 
 
-def test_a_resample_without_any_effect_has_no_share_of_the_total_and_does_no_harm() -> None:
-    """Each customer once treated and once not, ten buyers in either arm: where both weigh the same, Q(n) = 0 and a share of it is infinite."""
-    customer = np.arange(60) // 2
-    treated = (np.arange(60) % 2).astype(float)
+@pytest.mark.parametrize("folds", [1, 2])
+def test_a_resample_without_any_effect_has_no_share_of_the_total_and_does_no_harm(folds: int) -> None:
+    """Each customer once treated and once not, as many buyers in either arm: where both weigh the same, Q(n) = 0 and no share of it is told.
+
+    Half a fold ranks its buyers first, half last, so that the area over 0 would be ∞ in one fold and −∞ in the other.
+    """
+    customer = np.arange(120) // 2
+    treated = (np.arange(120) % 2).astype(float)
     outcome = np.isin(np.arange(60), [*range(1, 20, 2), *range(40, 60, 2)]).astype(float)
-    found = measure_ranking(np.linspace(1, 0, 60), treated, outcome, seed=1, resamples=400, customer=customer)
+    score, fold = np.concatenate([np.linspace(1, 0, 60), np.linspace(0, 1, 60)]), np.arange(120) // 60 * (folds - 1)
+    found = measure_ranking(score, treated, np.tile(outcome, 2), seed=1, resamples=400, customer=customer, fold=fold)
     assert np.isfinite([*found.qini_interval, *found.auuc_interval, *found.effect_interval]).all()

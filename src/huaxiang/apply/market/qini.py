@@ -40,7 +40,7 @@ class Ranking:
     auuc: float
     auuc_interval: tuple[float, float]
     auuc_random: float
-    share_of_total: float
+    share_of_total: float  # NaN where some fold has no effect at all
     resamples: int
 
     @property
@@ -93,8 +93,7 @@ def measure_ranking(
         point.append(_figures(score[rows], treated[rows], outcome[rows], None, 0)[0])
         drawn.append(_figures(score[rows], treated[rows], outcome[rows], generator, resamples, own))
     mean = np.mean(point, axis=0)
-    # A share of the total has no interval: a resample without any effect makes it infinite.
-    low, high = np.quantile(np.mean(drawn, axis=0)[:, :3], (0.025, 0.975), axis=0)
+    low, high = np.quantile(np.mean([one[:, :3] for one in drawn], axis=0), (0.025, 0.975), axis=0)
     return Ranking(
         customers=len(score),
         treated=int(treated.sum()),
@@ -150,10 +149,10 @@ def _weighed(weights: Floats, treated: Floats, outcome: Floats, ranked: Any, per
         areas.append((np.trapezoid(q, depth, axis=1) - q[:, -1] / 2, q[:, -1], gain, depth))
     (area, total, gain, depth), (yardstick, *_) = areas
     auuc = np.trapezoid(gain * depth, depth, axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.column_stack(
-            [np.where(yardstick > 0, area / yardstick, 0.0), auuc, gain[:, -1], area / np.abs(total)]
-        )
+    size = np.abs(total)
+    qini = np.divide(area, yardstick, out=np.zeros_like(area), where=yardstick > 0)
+    share = np.divide(area, size, out=np.full_like(area, np.nan), where=size > 0)  # no effect at all has no share
+    return np.column_stack([qini, auuc, gain[:, -1], share])
 
 
 def _curves(weights: Floats, treated: Floats, outcome: Floats, ends: NDArray[Any]) -> tuple[Floats, Floats]:

@@ -277,6 +277,21 @@ class _Compiler:
         raise DefinitionError("features.not_allowed", name=self.name, text=self.text, part=repr(value))
 
 
+def named_by(text: str, called: str) -> tuple[str, ...]:
+    """The texts that a condition gives to the function `called` as the first argument, each once (nothing, where it cannot be read:
+    that is said by whoever compiles it)."""
+    try:
+        tree = ast.parse(_as_python(text), mode="eval")
+    except (SyntaxError, ValueError, tokenize.TokenError, RecursionError, MemoryError):
+        return ()
+    found: dict[str, None] = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id=name), args=[ast.Constant(value=str() as given), *_]) if name == called:
+                found[given] = None
+    return tuple(found)
+
+
 def _as_python(text: str) -> str:
     """The text with SQL's spelling of a few words turned into Python's; strings are left alone."""
     tokens = tokenize.generate_tokens(io.StringIO(text.strip().replace("\n", " ")).readline)

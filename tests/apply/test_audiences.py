@@ -167,6 +167,7 @@ def test_a_value_that_no_customer_has_is_said_beside_the_preview(lake: Lake) -> 
         ("not did('view', 'tois')", "did you mean 'TOYS'?"),
         ("likes('wine')", "named 'wine'; there are: "),
         ("consents('emial')", "did you mean 'email'?"),
+        ("consents('push')", "no customer consented to 'push'; there are: email, sms"),
         ("on_list('vip')", "there is no list 'vip'"),
     ],
 )
@@ -267,7 +268,7 @@ def test_a_shop_saves_previews_uploads_and_removes(small_shop: Path, tmp_path: P
         assert market.save("fresh", "recency_days < 31").meaning == "came lately", "what it is for stays"
         market.save("fresh", "recency_days < 30")
         market.save("fresh_gold", "in_audience('fresh') and value_tier == 'gold'")
-        with pytest.raises(DefinitionError, match="fresh"):
+        with pytest.raises(DefinitionError, match="fresh cannot be removed, for others build on it: fresh_gold"):
             market.remove("fresh")
         with pytest.raises(DefinitionError, match="letters"):
             market.save("no good", "recency_days < 30")

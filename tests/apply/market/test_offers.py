@@ -173,7 +173,7 @@ def test_a_log_of_draws_becomes_campaigns(lake: Lake, tmp_path: Path) -> None:
     assert one.assigned_at == datetime(2024, 3, 2, 10)
     held = [row for row in given(lake, "C1") if row["arm"] == "holdout"]
     assert len(held) == 40  # each of the 20 beside both offers
-    with pytest.raises(ShopError, match="already"):
+    with pytest.raises(ShopError, match="there is a campaign 'C1' already"):
         campaigns(lake).adopt(tmp_path / "log.csv", channel="sms")
     with pytest.raises(DefinitionError, match="it has C1, C2"):
         campaigns(lake).adopt(tmp_path / "log.csv", name="x", channel="sms")

@@ -278,18 +278,16 @@ class _Compiler:
 
 
 def named_by(text: str, called: str) -> tuple[str, ...]:
-    """The texts that a condition gives to the function `called` as the first argument, each once (nothing, where it cannot be read:
-    that is said by whoever compiles it)."""
+    """The first argument of each call of `called` in a condition, each once (none where it cannot be read: compiling it says so)."""
     try:
         tree = ast.parse(_as_python(text), mode="eval")
     except (SyntaxError, ValueError, tokenize.TokenError, RecursionError, MemoryError):
         return ()
-    found: dict[str, None] = {}
-    for node in ast.walk(tree):
-        match node:
-            case ast.Call(func=ast.Name(id=name), args=[ast.Constant(value=str() as given), *_]) if name == called:
-                found[given] = None
-    return tuple(found)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    given = [node.args[0] for node in calls if isinstance(node.func, ast.Name) and node.func.id == called]
+    return tuple(
+        dict.fromkeys(one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str))
+    )
 
 
 def _as_python(text: str) -> str:

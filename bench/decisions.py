@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from decisions_market import score_coupons, score_intent, score_messages
+from decisions_people import score_alikes, score_next_buy, score_next_category, score_segments
 from decisions_speed import measure_speeds
 from huaxiang.demo import open_demo
 from huaxiang.demo.simulated.truth import Truth, join_truth, read_truth, with_pseudonyms
@@ -211,7 +212,7 @@ def score_lists(shop: Shop, truth: Truth) -> list[Row]:
 
 SCORERS: tuple[Callable[[Shop, Truth], list[Row]], ...] = (
     score_outcomes, score_next_items, score_identities, score_lists, score_value, score_risks, score_messages,
-    score_coupons, score_intent,
+    score_coupons, score_intent, score_alikes, score_segments, score_next_buy, score_next_category,
 )  # fmt: skip
 
 

@@ -5,7 +5,8 @@
 --data: UCI online shoppers' intention, `;` separated, label Revenue. PageValues is worked out by the analytics from transactions, so both
 figures are shown: auc with it, auc_without_page_values without. Five outer folds; in each, models and their mixture (mean log-odds) are
 chosen by AUC on inner folds of the other four alone, derived columns included. Baseline in the same folds: LightGBM as it comes
-(baseline/…). Metrics are means over the outer folds; `chosen` counts what the inner folds took.
+(baseline/…). The models are this script's own: the rows are finished sessions without events, which the shop's intent model folds
+(bench/decisions.py measures that one). Metrics are means over the outer folds; `chosen` counts what the inner folds took.
 """
 
 from __future__ import annotations

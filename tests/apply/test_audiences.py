@@ -14,7 +14,7 @@ import pytest
 
 from huaxiang import Shop
 from huaxiang.apply.market.alike import look_alikes
-from huaxiang.apply.market.audiences import preview, refresh
+from huaxiang.apply.market.audiences import preview, refresh, version_of
 from huaxiang.apply.market.language import Reader
 from huaxiang.apply.market.lists import read_list
 from huaxiang.engine import Engine, Lake
@@ -167,6 +167,7 @@ def test_a_value_that_no_customer_has_is_said_beside_the_preview(lake: Lake) -> 
         ("not did('view', 'tois')", "did you mean 'TOYS'?"),
         ("likes('wine')", "named 'wine'; there are: "),
         ("consents('emial')", "did you mean 'email'?"),
+        ("consents('push')", "no customer consented to 'push'; there are: email, sms"),
         ("on_list('vip')", "there is no list 'vip'"),
     ],
 )
@@ -267,7 +268,7 @@ def test_a_shop_saves_previews_uploads_and_removes(small_shop: Path, tmp_path: P
         assert market.save("fresh", "recency_days < 31").meaning == "came lately", "what it is for stays"
         market.save("fresh", "recency_days < 30")
         market.save("fresh_gold", "in_audience('fresh') and value_tier == 'gold'")
-        with pytest.raises(DefinitionError, match="fresh"):
+        with pytest.raises(DefinitionError, match="fresh cannot be removed, for others build on it: fresh_gold"):
             market.remove("fresh")
         with pytest.raises(DefinitionError, match="letters"):
             market.save("no good", "recency_days < 30")
@@ -278,3 +279,15 @@ def test_a_shop_saves_previews_uploads_and_removes(small_shop: Path, tmp_path: P
         assert [one.name for one in shop.market.audiences()] == ["fresh", "fresh_gold"]
         shop.market.remove("fresh_gold")
         assert [one.name for one in shop.market.audiences()] == ["fresh"]
+
+
+def test_a_version_follows_what_it_is_built_on_and_nothing_else() -> None:
+    """a ⊃ b ⊃ c; `active` is an audience, too, and a stage."""
+    texts = {"a": "in_audience('b') and x > 1", "b": "not in_audience( 'c' )", "c": "x > 2", "active": "x > 3"}
+    before = {name: version_of(text, texts) for name, text in texts.items()}
+    after = {name: version_of(text, texts | {"c": "x > 5"}) for name, text in (texts | {"c": "x > 5"}).items()}
+    assert {name for name in texts if before[name] != after[name]} == {"a", "b", "c"}
+    stage = "lifecycle == 'active' and not tagged('c')"
+    assert version_of(stage, texts) == version_of(stage, {}) == version_of(stage, texts | {"active": "x > 9"})
+    circle = {"a": "in_audience('b')", "b": "in_audience('a')"}
+    assert version_of(circle["a"], circle) == version_of(circle["a"], circle) != version_of(circle["a"], {})

@@ -27,6 +27,8 @@ from .conftest import MOMENT
         (1234567, "count", "views", "1,234,567 views", "1,234,567 次浏览"),
         (4182.37, "money", "money", "$4,182.37", "$4,182.37"),
         (0.381, "percent", "share", "38%", "38%"),
+        ("mini_program", "word", "", "mini program", "小程序"),
+        ("Kiosk", "word", "", "Kiosk", "Kiosk"),
         (0.5, "trend", "trend", "+200% on the 30 days before", "较此前 30 天 +200%"),
         (-0.5, "trend", "trend", "−67% on the 30 days before", "较此前 30 天 −67%"),
         (1.0, "trend", "trend", "up from nothing in the 30 days before", "此前 30 天为零"),

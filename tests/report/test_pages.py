@@ -210,6 +210,14 @@ def test_page_speaks_both_languages_and_a_fragment_one(pages: dict[str, Path]) -
     assert "接下来会怎样" in fragment
 
 
+def test_a_model_behind_a_trait_is_named_in_words() -> None:
+    told = document()
+    chance = next(one for one in told["sections"]["predictions"]["traits"] if one["source"] == "predicted")
+    for origin, said in (("mlp", "预测 · 神经网络（MLP）"), ("fusion", "预测 · 融合"), ("mine", "预测 · mine")):
+        chance["origin"] = origin
+        assert said in profile_page(told, "zh")
+
+
 def test_notebook_styles_touch_nothing_outside(pages: dict[str, Path]) -> None:
     fragment = pages["fragment"].read_text(encoding="utf-8")
     sheet = fragment.split("<style>")[1].split("</style>")[0]

@@ -29,7 +29,7 @@ def uplift(
     offer: Annotated[str, typer.Option(help=help_of("uplift_offer"))] = "",
     as_json: Json = False,
 ) -> None:
-    from huaxiang.apply.market.campaign_show import show_uplift
+    from huaxiang.apply.market.campaign_show import show_uplift, uplift_of
 
     with open_shop(shop) as opened:
         if user:
@@ -37,10 +37,7 @@ def uplift(
             if as_json:
                 print_json(one)
             else:
-                told = {
-                    name: f"{one[name]:+.4f}" if name == "score" else f"{one[name]:.1%}" for name in ("score", "likely")
-                }
-                say(f"uplift_of_{one['basis']}", user=user, as_of=one["as_of"], model=one["model"], **told)
+                out.print(uplift_of(one, user, WORDS), highlight=False, soft_wrap=True, markup=False)
             return
         with make_progress().task("uplift", "folds") as _:
             found = opened.uplift(repeats=repeats)

@@ -277,6 +277,19 @@ class _Compiler:
         raise DefinitionError("features.not_allowed", name=self.name, text=self.text, part=repr(value))
 
 
+def named_by(text: str, called: str) -> tuple[str, ...]:
+    """The first argument of each call of `called` in a condition, each once (none where it cannot be read: compiling it says so)."""
+    try:
+        tree = ast.parse(_as_python(text), mode="eval")
+    except (SyntaxError, ValueError, tokenize.TokenError, RecursionError, MemoryError):
+        return ()
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    given = [node.args[0] for node in calls if isinstance(node.func, ast.Name) and node.func.id == called]
+    return tuple(
+        dict.fromkeys(one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str))
+    )
+
+
 def _as_python(text: str) -> str:
     """The text with SQL's spelling of a few words turned into Python's; strings are left alone."""
     tokens = tokenize.generate_tokens(io.StringIO(text.strip().replace("\n", " ")).readline)

@@ -147,6 +147,8 @@ def _trait(trait: Mapping[str, Any], document: Document, numbers: Numbers, lang:
     source = str(trait.get("source") or "computed")
     said = words.either(f"look.source.{source}", source)
     origin = trait.get("origin")
+    if origin and source == "predicted":
+        origin = words.either(f"models.name.{origin}", words.either(f"models.board.model.{origin}", origin))
     sure = trait.get("confidence")
     card = ((model.get("card") or {}).get("text") or {}).get(lang)
     return {

@@ -107,9 +107,9 @@ COMPUTED: tuple[Trait, ...] = (
     Trait("coupon_orders_share_90d", "behaviour", "percent", "share", "habit", BUY, 90, "orders_90d"),
     Trait("coupons_received_90d", "behaviour", "count", "coupons", "fact", ("coupon_receive",), 90),
     Trait("coupons_redeemed_90d", "behaviour", "count", "coupons", "fact", ("coupon_redeem",), 90),
-    Trait("channel_top", "behaviour", "text", "", "habit"),
+    Trait("channel_top", "behaviour", "word", "", "habit"),
     Trait("channel_count_90d", "behaviour", "count", "channels", "fact", ANY, 90),
-    Trait("device_top", "behaviour", "text", "", "habit"),
+    Trait("device_top", "behaviour", "word", "", "habit"),
     Trait("device_count_90d", "behaviour", "count", "devices", "fact", ANY, 90),
     Trait("reviews_365d", "behaviour", "count", "reviews", "fact", ("review",), 365),
     Trait("rating_mean_365d", "behaviour", "stars", "stars", "habit", ("review",), 365),
@@ -144,8 +144,8 @@ DECLARED: dict[str, Format] = {
     "household_size": "text",
     "children": "text",
     "income_band": "text",
-    "member_level": "text",
-    "signup_channel": "text",
+    "member_level": "word",
+    "signup_channel": "word",
 }
 
 # What a profile keeps of a shop that never records purchases: said so, rather than shown as noughts.

@@ -79,7 +79,8 @@ class Decisions(Opened):
 
     def score_uplift(self, users: Sequence[str], *, offer: str = "") -> list[dict[str, Any]]:
         """How far a message ("": any, or an offer) moves each of `users`, by what the last `uplift` kept; nothing is learned. Of the last
-        build's customers, those who came since that `uplift` too: user_id, offer, score, likely, basis, as_of, model.
+        build's customers, those who came since that `uplift` too: user_id, offer, score, likely, basis, as_of, model, is_null (the
+        ranking cannot be told from a random order), and the average of all: effect, effect_interval.
 
         users: by the shop's own ids or pseudonyms
         raises: UnknownUserError; ShopError where nothing was learned of the offer; ModelError where what was learned is gone

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from huaxiang import Shop
 from huaxiang.apply.guard.assess import assess
+from huaxiang.apply.guard.cases import QUEUE, Case, read_cases, to_arrow
 from huaxiang.apply.guard.guard import Guard
 from huaxiang.apply.guard.risks import fake_orders_sql
 from huaxiang.apply.guard.window import Sources
@@ -192,6 +194,29 @@ def test_nothing_after_as_of_may_move_a_score(folder: Path) -> None:
         assert not any(before.values()) and risk == 0
         after, _ = orders_and_risk(date(2025, 6, 4))  # the ring bought on the third, and is known the day after
         assert after == dict.fromkeys(RING, 1)
+
+
+def test_an_open_case_keeps_its_id_from_day_to_day_until_a_verdict(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy", symlinks=True)
+    with Shop.open(copy, environ={}) as shop:
+        user = shop.pseudonyms().of(RING[0])
+
+        def case_on(day: date) -> Case:
+            shop.build(as_of=day)
+            return next(case for case in shop.guard.score().cases if case.user_id == user)
+
+        first, later = case_on(date(2025, 6, 27)), case_on(date(2025, 6, 28))
+        assert later.case_id == first.case_id and later.as_of == date(2025, 6, 28)
+        shop.guard.verdict(first.case_id, "fine", now=NOW)  # the id that somebody noted the day before
+        (decided,) = read_cases(shop.lake, "verdict = 'fine'")
+        unknowing = to_arrow(
+            [replace(decided, reasons=())]
+        )  # all that speaks against the customer is new to the verdict
+        with shop.lake.step("guard") as step:
+            step.replace(QUEUE, unknowing)
+        another = case_on(date(2025, 6, 29))
+        assert another.case_id != first.case_id and another.verdict is None
+        assert [case.case_id for case in read_cases(shop.lake, "verdict = 'fine'")] == [first.case_id]
 
 
 def test_another_day_is_answered_and_writes_nothing(folder: Path, tmp_path: Path) -> None:

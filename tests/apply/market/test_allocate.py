@@ -90,9 +90,10 @@ def test_a_free_offer_is_given_with_no_budget() -> None:
     [
         ({"budget": -1}, "negative"),
         ({"limits": [1, 2, 3]}, "do not fit"),
-        ({"cost": np.full((4, 2), np.nan)}, "missing or infinite|negative"),
+        ({"cost": np.full((4, 2), np.nan)}, "missing or infinite"),
+        ({"cost": np.full((4, 2), -1.0)}, "negative"),
     ],
-    ids=["budget", "limits", "nan"],
+    ids=["budget", "limits", "nan", "cost"],
 )
 def test_impossible_terms_are_errors(change, said) -> None:
     given = {"cost": np.ones((4, 2)), "budget": 1.0} | change

@@ -14,6 +14,7 @@ import pytest
 from huaxiang.apply.market import associations
 from huaxiang.apply.market.associations import Asked, Half, find_associations, hold_rules, holm, over_of
 from huaxiang.apply.market.holdout import place_sql
+from huaxiang.apply.market.show import thing_name
 from huaxiang.engine import Engine, Lake
 from huaxiang.errors import DefinitionError, ShopError
 
@@ -160,3 +161,19 @@ def test_what_cannot_be_asked_says_the_mend(lake: Lake, monkeypatch) -> None:
     monkeypatch.setattr(associations, "find_spec", lambda name: None)
     with pytest.raises(ShopError, match="needs nothing"):
         find_associations(lake, "traits")
+
+
+@pytest.mark.parametrize(
+    ("thing", "en", "zh"),
+    [
+        (("gender", "male"), "Gender: male", "性别：男"),
+        (("member_level", "basic"), "Member level: basic", "会员等级：普通"),
+        (("channel_top", "mini_program"), "Main channel: mini program", "主要渠道：小程序"),
+        (("value_tier", "gold"), "Value tier: gold", "价值等级：黄金"),
+        (("city", "male"), "City: male", "城市：male"),
+        (("category", "TEA"), "TEA", "TEA"),
+    ],
+    ids=["word", "level", "channel", "tier", "a text is no word", "category"],
+)
+def test_a_thing_is_said_as_the_profile_says_it(thing: tuple[str, str], en: str, zh: str) -> None:
+    assert (thing_name(thing, "en"), thing_name(thing, "zh")) == (en, zh)

@@ -14,7 +14,8 @@ import pytest
 from rich.console import Console
 
 from huaxiang.apply.market.campaign_adopt import read_log
-from huaxiang.apply.market.campaign_show import show_campaign, show_uplift
+from huaxiang.apply.market.campaign_read import read_campaign
+from huaxiang.apply.market.campaign_show import show_campaign, show_reading, show_uplift
 from huaxiang.apply.market.campaign_target import Spend
 from huaxiang.apply.market.campaigns import Campaigns
 from huaxiang.apply.market.offers import Offer, parse_offer
@@ -173,10 +174,29 @@ def test_a_log_of_draws_becomes_campaigns(lake: Lake, tmp_path: Path) -> None:
     assert one.assigned_at == datetime(2024, 3, 2, 10)
     held = [row for row in given(lake, "C1") if row["arm"] == "holdout"]
     assert len(held) == 40  # each of the 20 beside both offers
-    with pytest.raises(ShopError, match="already"):
+    with pytest.raises(ShopError, match="there is a campaign 'C1' already"):
         campaigns(lake).adopt(tmp_path / "log.csv", channel="sms")
     with pytest.raises(DefinitionError, match="it has C1, C2"):
         campaigns(lake).adopt(tmp_path / "log.csv", name="x", channel="sms")
+
+
+def test_what_another_tool_held_out_is_not_said_to_be_planned(lake: Lake, tmp_path: Path) -> None:
+    """Of 60 drawn elsewhere every third was held out; one of our own says that the hash decides."""
+    pseudonyms = Pseudonyms(KEY)
+    known = [pseudonyms.of(f"{n}") for n in range(60)]
+    events = [event(user, "purchase", START + timedelta(days=5), amount=2.0) for user in known[:20]]
+    write(lake, known, [event(known[0], "view", START), *events, event(known[0], "view", START + timedelta(days=40))])
+    rows = [(n, ("ten", "five", "control")[n % 3], START + timedelta(days=2)) for n in range(60)]
+    mine = campaigns(lake)
+    mine.adopt(write_log(tmp_path / "log.csv", rows, "uid,arm,sent_at"), name="theirs", channel="sms")
+    mine.plan("ours", channel="email", at=START + timedelta(days=2), holdout=0.5)
+    said = {}
+    for name in ("theirs", "ours"):
+        found = read_campaign(lake, mine.get(name), at=START + timedelta(days=40))
+        console = Console(record=True, width=200)
+        show_reading(found, console, Words("en"))
+        said[name] = console.export_text()
+        assert ("a hash of name and customer" in said[name]) is (name == "ours") is (found.planned_holdout is not None)
 
 
 def test_who_is_in_two_arms_is_left_out_and_counted(lake: Lake, tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ import pyarrow as pa
 import pytest
 
 from huaxiang.apply.market import uplift_shop
+from huaxiang.apply.market.campaign_show import uplift_of
 from huaxiang.apply.market.experiment import Coding
 from huaxiang.apply.market.uplift_kept import load_kept
 from huaxiang.apply.market.uplift_learners import learner_grid
 from huaxiang.apply.market.uplift_shop import find_uplift, score_customers
 from huaxiang.engine import Engine, Lake
 from huaxiang.errors import ModelError, ShopError
+from huaxiang.words import Words
 
 from .test_campaigns import START, event, names, run_campaign, write
 
@@ -92,7 +94,7 @@ def test_customer_who_came_later_is_scored_by_what_is_kept(lake: Lake) -> None:
     again = learn(lake)
     assert again["reused"] == [""]
     assert scores(lake)["user0601"] == told[2]["score"]
-    with pytest.raises(ShopError, match="nothing was learned of the offer 'ten'"):
+    with pytest.raises(ShopError, match="nothing was learned of the offer 'ten'; learned were: –\n"):
         score_customers(lake, home, ["user0001"], "ten")
 
 
@@ -113,6 +115,20 @@ def test_chances_of_the_tested_are_told_by_a_model_that_had_not_seen_them(lake: 
     (one,) = load_kept(lake.folder.parent / "uplift", lake.note("uplift")["model"]).values()
     assert len(one.held_responds) == 5
     assert one.calibration.method == "sigmoid"
+
+
+@pytest.mark.parametrize(("lift", "null"), [(0.5, False), (0.0, True)], ids=["moves the odd", "moves nobody"])
+def test_one_customer_is_told_what_the_ranking_is_worth(lake: Lake, lift: float, null: bool) -> None:
+    run_campaign(lake, COUNT, lift=lift)
+    ranking = learn(lake)["uplift"]["ranking"]
+    (told,) = score_customers(lake, lake.folder.parent / "uplift", ["user0001"])
+    assert (told["is_null"], told["effect"]) == (null, ranking["effect"])
+    low, high = ranking["effect_interval"]
+    average = f"{ranking['effect']:+.4f} [{low:+.4f}, {high:+.4f}]"
+    said = uplift_of(told, "ann", Words("en"))
+    assert average in said and "a message" in said and ("cannot be told from a random order" in said) is null
+    said = uplift_of(told | {"offer": "cash"}, "ann", Words("zh"))
+    assert average in said and "优惠 cash" in said and "消息" not in said and ("与随机无法区分" in said) is null
 
 
 def test_kept_file_holds_no_customer_and_its_loss_is_said(lake: Lake) -> None:

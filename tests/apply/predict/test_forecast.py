@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from conftest import DATA
 from huaxiang.apply.predict.bgnbd import BgNbd, fit_bgnbd
 from huaxiang.apply.predict.buys import Buys, Summary, first_places, gather_buys, summarise
 from huaxiang.apply.predict.forecast import examine, forecast, likely
-from huaxiang.apply.predict.heads import ask
+from huaxiang.apply.predict.heads import Asked, Rehearsal, ask, expect_two_part
 from huaxiang.apply.predict.next_buy import learn_next
 from huaxiang.apply.predict.spend import GammaGamma, fit_spend
 from huaxiang.errors import ModelError
@@ -231,3 +233,17 @@ def drawn_with_newcomers() -> Buys:
         np.append(old.day, [250] * 5),
         np.append(old.paid, [9.0] * 5),
     )
+
+
+@pytest.mark.parametrize(
+    ("customers", "buyers", "said"),
+    [
+        (168, 168, "168 customers to learn from; 500 are needed"),
+        (600, 99, "99 customers to learn from; 100 are needed"),
+    ],
+    ids=["customers", "buyers"],
+)
+def test_two_part_names_the_count_that_is_too_small(customers: int, buyers: int, said: str) -> None:
+    seen = Rehearsal(cast(Asked, None), np.repeat([1.0, 0.0], [buyers, customers - buyers]))
+    with pytest.raises(ModelError, match=said):
+        expect_two_part(seen, seen.asked, seed=1)

@@ -1,7 +1,8 @@
 """The review queue: one case a customer to look at, with reasons, evidence and what was known then; its verdict becomes a label.
 
 `guard.queue`: case_id, user_id, as_of, risk, score, action, decided_by, reasons (codes), evidence and known (JSON), definition, model,
-verdict (fraud, fine, or null while open), decided_at. A case that was decided stays; an open one lasts as long as what it says.
+verdict (fraud, fine, or null while open), decided_at. A case that was decided stays. An open one lasts as long as what it says, by
+one id, however often the queue is renewed; after a verdict, what is then found of the customer is another case.
 """
 
 from __future__ import annotations
@@ -103,10 +104,15 @@ def open_cases(
     *,
     most: int,
     definition: str,
+    before: Sequence[Case] = (),
     learned: Floats | None = None,
     model: str | None = None,
 ) -> list[Case]:
-    """A case for each customer to review or block that no verdict settles, at most `most`, the riskiest first."""
+    """A case for each customer to review or block that no verdict settles, at most `most`, the riskiest first.
+
+    before: the cases of the last queue, whose open ones keep their ids
+    """
+    ids = {(case.user_id, case.risk): case.case_id for case in before if case.verdict is None}
     asked = (decisions.action > 0) & (decisions.by != BY_VERDICT)
     worst = found.risks.scores.max(axis=1, initial=0.0)
     rank = worst if learned is None else np.maximum(worst, learned)
@@ -122,7 +128,9 @@ def open_cases(
         codes = [rules[name].reason or name for name, holds in zip(names, decisions.matched[at], strict=True) if holds]
         codes += [reason.code for reason in found.risks.reasons(int(at))]
         named = RISKS[risk[at]] if worst[at] > 0 else "other"
-        made = hashlib.sha256(f"{user} {found.window.as_of} {named}".encode()).hexdigest()[:10]
+        made = (
+            ids.get((user, named)) or hashlib.sha256(f"{user} {found.window.as_of} {named}".encode()).hexdigest()[:10]
+        )
         decided_by = f"rule {names[by]}" if by >= 0 else "learned" if by == BY_LEARNED else "risk"
         known = _known(features, int(at))
         cases.append(Case(made, user, found.window.as_of, named, float(rank[at]), ACTIONS[decisions.action[at]], decided_by, tuple(dict.fromkeys(codes)), shown, known, definition, model))  # fmt: skip

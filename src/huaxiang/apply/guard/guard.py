@@ -75,7 +75,7 @@ class Guard:
             decided = [case for case in cases if case.verdict is not None]
             decisions = overrule(decisions, found, decided)
             fresh = open_cases(
-                self.lake.engine, found, features, decisions, rules, most=self.settings.guard.queue_most, definition=definition(), learned=learned, model=taught.version
+                self.lake.engine, found, features, decisions, rules, most=self.settings.guard.queue_most, definition=definition(), before=cases, learned=learned, model=taught.version
             )  # fmt: skip
             kept = {case.case_id for case in decided}
             fresh = [case for case in fresh if case.case_id not in kept]

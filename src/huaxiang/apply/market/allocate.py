@@ -104,10 +104,10 @@ def allowed_pairs(shape: tuple[int, ...], eligible: Bools | None) -> Bools:
 def _check(value: Floats, cost: Floats, budget: float, per_user: int, limits: Sequence[int] | None) -> None:
     if value.ndim != 2 or (limits is not None and len(limits) != value.shape[1]):
         raise DefinitionError("market.allocate_shape", shape=value.shape, limits=len(limits or ()))
-    if not (budget >= 0 and per_user >= 0 and np.all(cost >= 0) and all(limit >= 0 for limit in limits or ())):
-        raise DefinitionError("market.allocate_negative", budget=budget, per_user=per_user)
     if not np.isfinite(value).all() or not np.isfinite(cost).all():
         raise DefinitionError("market.allocate_nan")
+    if not (budget >= 0 and per_user >= 0 and np.all(cost >= 0) and all(limit >= 0 for limit in limits or ())):
+        raise DefinitionError("market.allocate_negative", budget=budget, per_user=per_user)
 
 
 def _why_empty(value: Floats, cost: Floats, allowed: Bools, budget: float, per_user: int) -> str:

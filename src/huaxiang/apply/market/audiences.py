@@ -21,6 +21,7 @@ from huaxiang.apply.market.schedule import note_refreshed
 from huaxiang.apply.market.values import Unheld
 from huaxiang.engine import Lake, Step
 from huaxiang.engine.duck import quote
+from huaxiang.features.filters import named_by
 from huaxiang.profile.names import Names
 from huaxiang.settings import ProfileSettings
 from huaxiang.settings.market import AudienceSettings
@@ -69,8 +70,16 @@ class Audience:
 
 
 def version_of(when: str, others: Mapping[str, str] | None = None) -> str:
-    """Equal text, equal version; a change of an audience it is built on changes it too."""
-    held = [f"{name}:{text}" for name, text in sorted((others or {}).items()) if name in when]
+    """Equal text, equal version; a change of an audience it is built on, however far down, changes it too. others: the conditions."""
+    others = others or {}
+    seen: dict[str, str] = {}
+    todo = [when]
+    while todo:  # each once, so that a circle, which is refused where it is read, ends
+        for name in named_by(todo.pop(), "in_audience"):
+            if name in others and name not in seen:
+                seen[name] = others[name]
+                todo.append(others[name])
+    held = [f"{name}:{text}" for name, text in sorted(seen.items())]
     return hashlib.sha256("\n".join([when.strip(), *held]).encode()).hexdigest()[:12]
 
 

@@ -68,7 +68,7 @@ def read_log(path: Path, *, name: str = "", control: str, zone: str, salt: str) 
             raise DefinitionError("market.log_name", path=path)
         return [_campaign(rows, name, control, zone, keep)]
     campaigns = np.array([str(one) for one in rows["campaign"].to_pylist()])
-    labels = sorted(set(campaigns))
+    labels = sorted(set(campaigns.tolist()))
     if name and name not in labels:
         raise DefinitionError("market.log_campaign", name=name, have=", ".join(labels[:20]))
     made = []

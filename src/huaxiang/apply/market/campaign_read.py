@@ -41,7 +41,7 @@ class Reading:
     exposed: int
     exposed_holdout: int
     exposed_others: int
-    planned_holdout: float | None = None
+    planned_holdout: float | None = None  # None: another tool drew it
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"read_at": self.read_at.isoformat(), "is_null": self.difference.is_null}
@@ -85,7 +85,7 @@ def read_campaign(
         total=difference.estimate * count,
         total_interval=(low * count, high * count),
         **_exposures(lake, campaign, mine, at),
-        planned_holdout=campaign.holdout,
+        planned_holdout=campaign.holdout if campaign.targeted_by != "elsewhere" else None,
     )
 
 

@@ -94,6 +94,19 @@ def _show_effect(found: dict[str, Any], line: Any, words: Words) -> None:
     line("uplift_definition")
 
 
+def uplift_of(one: Mapping[str, Any], user: str, words: Words) -> str:
+    """What is said of one customer (`score_customers`): of a null ranking the average effect, for it tells no more."""
+    same = {"user": user, "as_of": one["as_of"], "model": one["model"], "likely": f"{one['likely']:.1%}"}
+    if one["basis"] == "redemption":
+        text = words("cli.say.uplift_of_redemption", **same)
+        return f"{text}\n{words('cli.say.redemption_null')}" if one["is_null"] else text
+    what = words("market.one_offer", offer=one["offer"]) if one["offer"] else words("market.one_message")
+    low, high = one["effect_interval"]
+    average = {"effect": f"{one['effect']:+.4f}", "low": f"{low:+.4f}", "high": f"{high:+.4f}"}
+    key = "cli.say.uplift_of_null" if one["is_null"] else "cli.say.uplift_of_effect"
+    return words(key, what=what, score=f"{one['score']:+.4f}", **average, **same)
+
+
 def holdout_line(planned: float, held_out: int, treated: int, words: Words) -> str:
     """What is said of a hold-out: the share planned, and the one the hash gave."""
     count, numbers = treated + held_out, Numbers(words.lang)

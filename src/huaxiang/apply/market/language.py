@@ -156,7 +156,7 @@ class Reader:
             have = [row["value"] for row in engine.rows(known)]
             if word not in have:
                 usual = CHANNELS if call.function == "consents" else ()
-                near = nearest(call.function, word, [*have, *usual])
+                near = nearest(call.function, word, [one for one in (*have, *usual) if one != word])
                 found.append(Unheld(call.function, word, near, tuple(have[:TOLD]), True))
         return found
 

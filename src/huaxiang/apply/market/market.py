@@ -28,6 +28,7 @@ from huaxiang.apply.market.segments import Segments, find_segments
 from huaxiang.apply.market.values import Unheld
 from huaxiang.engine import Lake
 from huaxiang.errors import DefinitionError
+from huaxiang.features.filters import named_by
 from huaxiang.settings import Settings
 from huaxiang.settings.every import AFTER_RUN, BY_HAND
 
@@ -96,10 +97,11 @@ class Market:
         """Takes an audience out of huaxiang.toml; its members leave it, its history stays."""
         if name not in self.settings.audiences:
             raise no_audience("remove", name, self.conditions)
-        rest = {other: text for other, text in self.conditions.items() if other != name}
-        reader = self._reader(rest)
-        for other, text in rest.items():
-            reader.read(text, name=other, within=(other,))  # raises where one is built on it
+        on_it = [
+            other for other, text in self.conditions.items() if other != name and name in named_by(text, "in_audience")
+        ]
+        if on_it:
+            raise DefinitionError("market.built_on", name=name, others=", ".join(on_it))
         self.settings = self._declare(name, None)
         self.refresh(())
 

@@ -15,7 +15,7 @@ from huaxiang.apply.market.audiences import Audience, Preview
 from huaxiang.apply.market.grids import FIFTHS
 from huaxiang.apply.market.schedule import Scheduled
 from huaxiang.apply.market.segments import APART, Difference, Segment, Segments
-from huaxiang.apply.market.values import SAID
+from huaxiang.apply.market.values import value_name
 from huaxiang.look.numbers import Numbers
 from huaxiang.profile.lifecycle import STAGES
 from huaxiang.profile.say import label_of
@@ -48,7 +48,7 @@ def show_preview(found: Preview, out: Console, lang: Lang) -> None:
             own = row["members"] / found.size if found.size else 0.0
             value = row["value"] if row["value"] is not None else "none"
             table.add_row(
-                words.either(f"profile.{SAID.get(name, name)}.{value}", str(value)),
+                value_name(name, str(value), words),
                 f"{row['members']:,}",
                 numbers.percent(own),
                 numbers.percent(row["customers"] / max(found.customers, 1)),
@@ -69,7 +69,7 @@ def show_preview(found: Preview, out: Console, lang: Lang) -> None:
 
 def _said(name: str, value: object, words: Words, numbers: Numbers) -> str:
     if isinstance(value, str):
-        return words.either(f"profile.{SAID.get(name, name)}.{value}", value)
+        return value_name(name, value, words)
     return numbers.number(value) if isinstance(value, int | float) else str(value)
 
 
@@ -161,7 +161,8 @@ def thing_name(thing: Sequence[str], lang: Lang) -> str:
     trait, value = thing
     if trait == CATEGORY:
         return value
-    return f"{label_of(trait)[lang]}: {Words(lang).either(f'profile.{SAID.get(trait, trait)}.{value}', value)}"
+    words = Words(lang)
+    return words("market.is", trait=label_of(trait)[lang], value=value_name(trait, value, words))
 
 
 def rule_texts(row: Mapping[str, Any], lang: Lang) -> tuple[str, str, str, str, str, str]:

@@ -105,6 +105,9 @@ def score_customers(lake: Lake, home: Path, users: Sequence[str], offer: str = "
     """What the kept learner says of `users` (pseudonyms), as the last build knows them: user_id, offer, score and likely as
     `market.uplift` has them, as_of and model. Nothing is learned; one who came after the last `find_uplift` is scored, too.
 
+    is_null: the ranking cannot be told from a random order, so that of everybody no more is known than the average: effect and
+    effect_interval (None where redemption was learned, not an effect)
+
     raises: ShopError where nothing was learned of the offer, ModelError where what was learned is gone
     """
     note = lake.note("uplift")
@@ -112,12 +115,21 @@ def score_customers(lake: Lake, home: Path, users: Sequence[str], offer: str = "
         raise ShopError("market.no_ranking")
     kept = load_kept(home, str(note.get("model", "")))
     if offer not in kept:
-        raise ShopError("market.offer_unlearned", offer=offer, have=", ".join(sorted(kept)) or "–")
+        raise ShopError("market.offer_unlearned", offer=offer, have=", ".join(sorted(filter(None, kept))) or "–")
     listed = ", ".join(map(quote, sorted(set(users)))) or "''"
     asked = lake.engine.arrow(f"SELECT * FROM ({_everyone_sql(lake)}) WHERE user_id IN ({listed}) ORDER BY user_id")
     rows = kept[offer].score(asked, _tested_before(lake, offer)).to_pylist()
     as_of = str(lake.note("build").get("as_of", ""))
-    return [row | {"basis": note["basis"], "as_of": as_of, "model": note["model"]} for row in rows]
+    same = {"basis": note["basis"], "as_of": as_of, "model": note["model"], **_told_of_all(kept[offer].found)}
+    return [row | same for row in rows]
+
+
+def _told_of_all(found: dict[str, Any]) -> dict[str, Any]:
+    """What holds of every customer by a ranking: whether it is null, and the average effect."""
+    if "redemption" in found:
+        return {"is_null": found["redemption"]["is_null"], "effect": None, "effect_interval": None}
+    ranking = found["uplift"]["ranking"]
+    return {"is_null": found["uplift"]["is_null"], **{name: ranking[name] for name in ("effect", "effect_interval")}}
 
 
 def _kept_before(lake: Lake, home: Path | None) -> dict[str, Kept]:

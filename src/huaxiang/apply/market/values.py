@@ -14,10 +14,11 @@ from huaxiang.engine.duck import quote
 from huaxiang.features.nodes import Node
 from huaxiang.profile.lifecycle import STAGES
 from huaxiang.profile.say import label_of
+from huaxiang.profile.traits import BY_NAME, DECLARED
 from huaxiang.settings import ProfileSettings
 from huaxiang.words import Lang, Words, catalogue
 
-SAID = {"value_tier": "tier"}  # where the catalogue keeps the words of its values
+SAID = {"value_tier": "tier"}  # by what name the catalogue keeps the words of its values
 LOOKED = 2000  # values of a trait, the most frequent first, among which the nearest is looked for
 TOLD = 12  # values that are listed where none is near
 
@@ -46,6 +47,17 @@ class Unheld:
         return said + (words("market.unheld.have", have=", ".join(self.have)) if self.have else "")
 
 
+def value_name(trait: str, value: str, words: Words) -> str:
+    """A trait's value as the profile says it."""
+    return words.either(_key(trait, value), value)
+
+
+def _key(trait: str, value: str) -> str:
+    """Where the catalogue keeps the words of a value."""
+    format = BY_NAME[trait].format if trait in BY_NAME else DECLARED.get(trait)
+    return f"profile.word.{value.strip().lower()}" if format == "word" else f"profile.{SAID.get(trait, trait)}.{value}"
+
+
 def closed_values(rules: ProfileSettings) -> dict[str, tuple[str, ...]]:
     """The traits whose values are declared, with these."""
     return {"lifecycle": STAGES, "value_tier": (*rules.tiers, "bronze", "none")}
@@ -64,7 +76,7 @@ def nearest(trait: str, value: str, known: Iterable[str]) -> str:
     """The one of `known` that `value` is most like, as it is written or as it is said in either language ("": none)."""
     said = {one.casefold(): one for one in known}
     for one in list(said.values()):
-        for text in catalogue().get(f"profile.{SAID.get(trait, trait)}.{one}", {}).values():
+        for text in catalogue().get(_key(trait, one), {}).values():
             said.setdefault(text.casefold(), one)
     close = difflib.get_close_matches(value.casefold(), said, n=1)
     return said[close[0]] if close else ""

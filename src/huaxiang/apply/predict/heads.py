@@ -138,7 +138,9 @@ def expect_two_part(seen: Rehearsal, asked: Asked, *, seed: int) -> Floats:
     history's length, since the rehearsal's was shorter.
     """
     some = seen.buys > 0
-    if len(some) < NEED_ROWS or int(some.sum()) < NEED_ROWS // 5:
+    if len(some) < NEED_ROWS:
+        raise ModelError("predict.few_to_learn", customers=len(some), need=NEED_ROWS)
+    if int(some.sum()) < NEED_ROWS // 5:
         raise ModelError("predict.few_to_learn", customers=int(some.sum()), need=NEED_ROWS // 5)
     here, there = _shares(seen.asked), _shares(asked)
     settings = {"leaves": 7, "leaf_rows": 100, "rate": 0.03, "trees": 150, "threads": 1}

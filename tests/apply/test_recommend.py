@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -513,6 +513,28 @@ def test_whatever_is_shown_says_what_was_known_and_what_listed_it(shop: Shop, pl
     shown = shop.recommend.show(shop.pseudonym("c3"), place=place, items=items)
     assert {(one.as_of, one.version, one.propensity) for one in shown} == {(desk.as_of, desk.version, 1.0)}
     assert desk.version and desk.as_of == str(shop.lake.note("build")["as_of"])[:10]
+
+
+def test_an_answer_for_one_is_as_of_the_day_of_the_lists_whatever_was_built_since(shop: Shop, tmp_path: Path) -> None:
+    """Lists of April 15; then the shop is built with the orders until May, too."""
+    asked: list[tuple[str, list[str]]] = [
+        ("home", []),
+        ("again", []),
+        ("email", []),
+        ("item", ["i4"]),
+        ("goes", ["i4"]),
+    ]
+    with Shop.open(shutil.copytree(shop.folder, tmp_path / "copy", symlinks=True)) as copy:
+        users = [copy.pseudonym(f"c{n}") for n in range(6)]
+        copy.build(as_of=date(2025, 4, 15))
+        copy.recommend.train()
+        then = [[copy.recommend.show(user, place=place, items=items) for place, items in asked] for user in users]
+        copy.build()
+        events = copy.engine.value(f"SELECT count(*) FROM ({copy.engine.sql(copy.lake.table('ready.events'))}) WHERE user_id = '{users[0]}' AND day >= DATE '2025-04-15'")  # fmt: skip
+        assert events > 0 and str(copy.lake.note("build")["as_of"]) > "2025-05"
+        now = [[copy.recommend.show(user, place=place, items=items) for place, items in asked] for user in users]
+    assert now == then and {one.as_of for lists in now for shown in lists for one in shown} == {"2025-04-15"}
+    assert all(one.bought_ago is not None and one.bought_ago > 0 for lists in now for one in lists[1])
 
 
 def test_rules_that_leave_nothing_leave_empty_lists(shop: Shop, tmp_path: Path) -> None:

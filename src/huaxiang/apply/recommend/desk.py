@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from huaxiang.apply.recommend.known import PROFILE
 from huaxiang.apply.recommend.learn import Order
 from huaxiang.apply.recommend.past import Floats, Past, Shelf
 from huaxiang.apply.recommend.rules import Lists, allowed, arrange
@@ -23,6 +24,11 @@ class Desk:
     drop_owned: bool
     version: str
     as_of: str
+
+    @property
+    def profiled(self) -> bool:
+        """Whether a ranker reads what the profile says of customers."""
+        return any(name.startswith(PROFILE) for one in self.orders.values() for name in one.ranker.columns)
 
     def lists(
         self, past: Past, rules: RecommendSettings, *, new: bool, count: int, seed: int | Sequence[int]

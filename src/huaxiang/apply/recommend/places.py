@@ -67,11 +67,11 @@ def show_list(
 
 
 def show_again(desk: Desk, past: Past, rules: RecommendSettings, count: int) -> list[Shown]:
-    """What they bought before, by how likely it is due."""
-    found = due(desk.learned.timing, past.purchases(), desk.shelf, desk.learned.day)
+    """What they bought before the day of the lists, by how likely it is due."""
+    bought = past.before(desk.learned.day).purchases()
+    found = due(desk.learned.timing, bought, desk.shelf, desk.learned.day)
     order = found.indices[np.argsort(-found.data, kind="stable")]
     chance = dict(zip(found.indices.tolist(), found.data.tolist(), strict=True))
-    bought = past.purchases()
     last = {int(item): int(day) for item, day in zip(bought.item, bought.day, strict=True)}  # by time: the last stays
     may = items_allowed(desk.shelf, rules)
     listed = [int(item) for item in order if may[item]][:count]

@@ -155,10 +155,13 @@ class Recommend:
         return self._desk
 
     def past_of(self, user_id: str) -> Past:
-        """What one customer did; after the first of many it stays at hand."""
-        if self._reader is None or self._reader.shelf is not self.desk.shelf:
-            self._reader = Reader(self.lake, self.desk.shelf)
-        return self._reader.past_of(user_id)
+        """What one customer did, and what was known of it before the day of the lists: an answer for one is as of the same day as the
+        table `recommendations`, whatever was built since. After the first of many it stays at hand."""
+        desk = self.desk
+        if self._reader is None or self._reader.shelf is not desk.shelf:
+            day = desk.learned.day if desk.profiled else None
+            self._reader = Reader(self.lake, desk.shelf, self.settings, day)
+        return self._reader.past_of(user_id).before(desk.learned.day)
 
     def fakes(self) -> dict[str, int]:
         """orders, events: that the last training left out, since the guard holds them fake."""

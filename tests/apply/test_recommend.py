@@ -20,7 +20,7 @@ from huaxiang.apply.recommend.learn import Look, look_back
 from huaxiang.apply.recommend.past import PURCHASE, Past, Shelf, day_of, read_past, read_shelf
 from huaxiang.apply.recommend.places import Shown
 from huaxiang.apply.recommend.recommend import Recommend
-from huaxiang.apply.recommend.rules import allowed, arrange
+from huaxiang.apply.recommend.rules import allowed, arrange, capped
 from huaxiang.apply.recommend.show import exam_notes, reason
 from huaxiang.apply.recommend.sources import candidates, learn_sources
 from huaxiang.apply.recommend.store import load_desk
@@ -316,7 +316,7 @@ def test_what_is_cited_lowers_the_score_when_it_is_taken_away(shop: Shop) -> Non
             assert gone in past.item, "only what the customer did is cited"
             rest = past.without(0, np.array([gone]))
             table = table_of(candidates(desk.learned, rest, desk.shelf), desk.learned, rest, desk.shelf)
-            left = desk.orders["new" if desk.drop_owned else "any"].score(table)[table.item == item]
+            left = desk.orders["new" if desk.drops(RecommendSettings()) else "any"].score(table)[table.item == item]
             assert not len(left) or left[0] < one.score
     assert cited > 5
 
@@ -335,7 +335,7 @@ def test_what_the_table_cites_lowers_the_score_when_it_is_taken_away(shop: Shop)
             assert gone in past.item
             rest = past.without(0, np.array([gone]))
             table = table_of(candidates(desk.learned, rest, desk.shelf), desk.learned, rest, desk.shelf)
-            left = desk.orders["new" if desk.drop_owned else "any"].score(table)[table.item == item]
+            left = desk.orders["new" if desk.drops(RecommendSettings()) else "any"].score(table)[table.item == item]
             assert not len(left) or left[0] < row["score"]
     assert cited > 80
 
@@ -343,11 +343,12 @@ def test_what_the_table_cites_lowers_the_score_when_it_is_taken_away(shop: Shop)
 @pytest.mark.parametrize("place", ["item", "goes"])
 def test_beside_items_the_one_without_which_the_score_falls_is_cited(shop: Shop, place: str) -> None:
     user, asked = shop.pseudonym("c3"), ["i4", "i10", "i20"]
-    full = shop.recommend.show(user, place=place, items=asked, count=ITEMS)
+    recommend = with_rules(shop, per_category=0)
+    full = recommend.show(user, place=place, items=asked, count=ITEMS)
     assert {one.because for one in full} > {"i4", "i10"}
     for one in full:
         if one.because:
-            rest = shop.recommend.show(user, place=place, items=[other for other in asked if other != one.because], count=ITEMS)  # fmt: skip
+            rest = recommend.show(user, place=place, items=[other for other in asked if other != one.because], count=ITEMS)  # fmt: skip
             left = {other.item_id: other.score for other in rest}.get(one.item_id, 0.0)
             assert one.fall == pytest.approx(one.score - left) and one.fall > 0
 
@@ -379,7 +380,7 @@ def test_places(shop: Shop) -> None:
     assert {one.item_id for one in recommend.show(user, place="again")} <= own
     goes = recommend.show(user, place="goes", items=["i4"], count=1)
     assert [(one.item_id, one.because) for one in goes] == [("i5", "i4")]
-    similar = recommend.show(user, place="item", items=["i4"], count=4)
+    similar = with_rules(shop, per_category=0).show(user, place="item", items=["i4"], count=4)
     assert {one.item_id for one in similar} <= {"i0", "i1", "i2", "i3", "i5"}
     assert len(recommend.show("nobody at all", count=5)) == 5, "a new customer gets what is popular"
     with pytest.raises(ModelError, match="none of x"):
@@ -487,6 +488,50 @@ def test_what_is_banned_or_too_dear_is_shown_at_no_place(shop: Shop, place: str,
     price = np.where(np.array(desk.shelf.ids) == first, 10.0, 5.0)
     dear._desk = replace(desk, shelf=replace(desk.shelf, price=price))
     assert first not in {one.item_id for one in dear.show(user, place=place, items=items)}
+
+
+def bought_by(shop: Shop, user: str) -> set[str]:
+    events = shop.engine.sql(shop.lake.table("ready.events"))
+    return {row["item_id"] for row in shop.engine.rows(f"SELECT DISTINCT item_id FROM ({events}) WHERE user_id = '{user}'")}  # fmt: skip
+
+
+def test_what_is_left_out_as_owned_is_the_rule_of_now(shop: Shop) -> None:
+    """Learned where what was bought is shown; nothing is learned anew."""
+    user = shop.pseudonym("c3")
+    own = bought_by(shop, user)
+    asked = [("home", []), ("item", [min(own)]), ("goes", sorted(own))]
+    for place, items in asked:
+        show, drop = (
+            {one.item_id for one in with_rules(shop, owned=owned).show(user, place=place, items=items, count=ITEMS)}
+            for owned in ("show", "drop")
+        )
+        assert not own & drop and drop, place
+        assert place == "goes" or own & show, place  # what is asked about is not shown beside itself
+    first = min(item for item in own if f"i{int(item[1:]) ^ 1}" in own)  # they have its partner, too
+    for owned, shown in (("show", True), ("drop", False)):
+        goes = with_rules(shop, owned=owned).show(user, place="goes", items=[first], count=ITEMS)
+        assert (f"i{int(first[1:]) ^ 1}" in {one.item_id for one in goes}) == shown
+    assert {one.item_id for one in with_rules(shop, owned="drop").show(user, place="again")} <= own
+    assert with_rules(shop, owned="auto").show(user) == with_rules(shop, owned="show").show(user), "it is a grocer"
+
+
+@pytest.mark.parametrize(
+    ("place", "items"), [("home", []), ("item", ["i4", "i8"]), ("goes", ["i0", "i2", "i4", "i10"])]
+)
+@pytest.mark.parametrize("most", [1, 2])
+def test_no_category_fills_more_than_it_may_at_any_place(shop: Shop, place: str, items: list[str], most: int) -> None:
+    """Items 0 to 5 are of one category, 6 to 11 of the next, …"""
+    shown = with_rules(shop, per_category=most).show(shop.pseudonym("c3"), place=place, items=items)
+    count = np.bincount([int(one.item_id[1:]) // 6 for one in shown])
+    assert count.max() == most and (count > 0).sum() > 1
+    free = with_rules(shop, per_category=0).show(shop.pseudonym("c3"), place=place, items=items)
+    assert np.bincount([int(one.item_id[1:]) // 6 for one in free]).max() > most
+
+
+def test_capped_by_hand() -> None:
+    """The third of category 4 goes; what has no category stays."""
+    assert capped(np.array([4, -1, 4, 2, -1, 4, -1]), 2).tolist() == [True, True, True, True, True, False, True]
+    assert capped(np.array([4, 4, 4]), 0).all()
 
 
 def test_exploration_draws_anew_for_each_customer_and_moment_and_says_with_which_chance(shop: Shop) -> None:

@@ -38,23 +38,25 @@ def write_lists(step: Step, desk: Desk, past: Past, rules: RecommendSettings, *,
     for low in range(0, len(past.users), BLOCK):
         some = cut_users(past, np.arange(low, min(low + BLOCK, len(past.users))))
         table, score, lists = desk.lists(
-            some, rules, new=desk.drop_owned, count=rules.count, seed=(seed, desk.learned.day, low)
+            some, rules, new=desk.drops(rules), count=rules.count, seed=(seed, desk.learned.day, low)
         )
-        held.append(_rows(desk, some, table, score, lists, reasons=len(past.users) <= REASONED))
+        held.append(_rows(desk, some, table, score, lists, new=desk.drops(rules), reasons=len(past.users) <= REASONED))
         if len(held) == WRITTEN or low + BLOCK >= len(past.users):
             step.append(TABLE, pa.concat_tables(held))
             held = []
         advance(1)
 
 
-def _rows(desk: Desk, past: Past, table: Candidates, score: Floats, lists: Lists, *, reasons: bool) -> pa.Table:
+def _rows(
+    desk: Desk, past: Past, table: Candidates, score: Floats, lists: Lists, *, new: bool, reasons: bool
+) -> pa.Table:
     user, place = np.nonzero(lists.row >= 0)
     row = lists.row[user, place]
     names = table.sources
     ranks = table.values[row][:, [table.columns.index(f"{name}_rank") for name in names]]
     cited = np.full(len(row), -1)
     if reasons:
-        order = desk.orders["new" if desk.drop_owned else "any"]
+        order = desk.orders["new" if new else "any"]
         cited, _ = cite(desk, past, order, user, table.item[row], score[row], tries=1)
     ids, who = np.array([*desk.shelf.ids, None], dtype=object), np.array(past.users, dtype=object)
     return pa.table(

@@ -118,6 +118,13 @@ def test_customers_who_declare_something_else_and_did_nothing_get_other_lists(tm
         north, south = ([int(one.item_id[1:]) for one in shop.recommend.show(shop.pseudonym(name))] for name in ("new0", "new1"))  # fmt: skip
         assert north != south
         assert sum(item < 15 for item in north[:5]) > sum(item < 15 for item in south[:5])
+        lists = shop.engine.rows(f"SELECT user_id, list(item_id ORDER BY place) AS items FROM ({shop.engine.sql(shop.lake.table(TABLE))}) GROUP BY user_id")  # fmt: skip
+        listed = {row["user_id"]: [int(item[1:]) for item in row["items"]] for row in lists}
+        assert len(listed) == 122 == shop.lake.rows("ready.users"), "of those too who did nothing"
+        assert listed[shop.pseudonym("new0")] == north and listed[shop.pseudonym("new1")] == south
+        assert listed[shop.pseudonym("c7")] == [
+            int(one.item_id[1:]) for one in shop.recommend.show(shop.pseudonym("c7"))
+        ]
         assert Shop.open(shop.folder).recommend.show(shop.pseudonym("new0"), now=datetime(2025, 7, 1))
 
 

@@ -173,6 +173,17 @@ def read_past(lake: Lake | Step, shelf: Shelf, *, user_id: str = "", buckets: tu
     )
 
 
+def with_quiet(lake: Lake, past: Past) -> Past:
+    """`past` with the customers of the shop, too, who did nothing with an item: known by what they declared."""
+    said = _read_declared(lake, "true")
+    users = tuple(sorted({*past.users, *said.column("user_id").to_pylist()}))
+    if users == past.users:
+        return past
+    place = np.searchsorted(np.array(users, dtype=np.str_), np.array(past.users, dtype=np.str_))
+    declared, profile = _declared(said, users), read_known(lake, users)
+    return replace(past, users=users, user=place[past.user], declared=declared, profile=profile)
+
+
 def _whose(user_id: str, buckets: tuple[int, int] | None) -> str:
     """The condition on rows that have a user_id and a bucket."""
     from huaxiang.engine.duck import quote

@@ -19,7 +19,7 @@ from huaxiang.apply.recommend.known import PROFILE, known_at
 from huaxiang.apply.recommend.learn import Look, Order, fit_ranker, look_back
 from huaxiang.apply.recommend.logged import Naming, estimate_log
 from huaxiang.apply.recommend.offpolicy import OffPolicy
-from huaxiang.apply.recommend.past import Past, count_fakes, day_of, read_past, read_shelf
+from huaxiang.apply.recommend.past import Past, count_fakes, day_of, read_past, read_shelf, with_quiet
 from huaxiang.apply.recommend.places import PLACES, Shown, show_again, show_beside, show_list
 from huaxiang.apply.recommend.reader import Reader
 from huaxiang.apply.recommend.sources import Made, learn_sources
@@ -123,6 +123,7 @@ class Recommend:
         return orders, valid, rivals
 
     def _write(self, desk: Desk, past: Past, exam: Exam) -> None:
+        past = with_quiet(self.lake, past)
         with self.lake.step(STEP) as step, self.progress.task("recommend", TABLE, blocks_of(past)) as advance:
             write_lists(step, desk, past, self.settings.recommend, seed=self.settings.train.seed, advance=advance)
             step.note |= {

@@ -1,4 +1,4 @@
-"""The table `recommendations`: the home list of every customer, block by block."""
+"""The table `recommendations`: the home list of every customer, of those too who did nothing yet, block by block."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from huaxiang.apply.recommend.desk import Desk
-from huaxiang.apply.recommend.past import Floats, Past
+from huaxiang.apply.recommend.past import Floats, Past, distinct
 from huaxiang.apply.recommend.reader import cut_users
 from huaxiang.apply.recommend.reasons import cite
 from huaxiang.apply.recommend.rules import Lists
@@ -18,7 +18,7 @@ from huaxiang.settings.recommend import RecommendSettings
 TABLE = "recommendations"
 BLOCK = 2_000  # customers whose candidates are held at once
 WRITTEN = 20  # blocks that are written at once
-REASONED = 10_000  # customers up to which each row says what it is shown for: ten times the work of the lists alone
+REASONED = 10_000  # customers who did something, up to which each row says what it is shown for: ten times the work of the lists alone
 SCHEMA = pa.schema(
     [
         ("user_id", pa.string()), ("place", pa.int16()), ("item_id", pa.string()), ("score", pa.float64()), ("source", pa.string()),
@@ -35,12 +35,13 @@ def write_lists(step: Step, desk: Desk, past: Past, rules: RecommendSettings, *,
     """Replaces the table by the lists of all customers of `past`."""
     step.replace(TABLE, SCHEMA.empty_table())
     held: list[pa.Table] = []
+    reasons = len(distinct(past.user)) <= REASONED
     for low in range(0, len(past.users), BLOCK):
         some = cut_users(past, np.arange(low, min(low + BLOCK, len(past.users))))
         table, score, lists = desk.lists(
             some, rules, new=desk.drops(rules), count=rules.count, seed=(seed, desk.learned.day, low)
         )
-        held.append(_rows(desk, some, table, score, lists, new=desk.drops(rules), reasons=len(past.users) <= REASONED))
+        held.append(_rows(desk, some, table, score, lists, new=desk.drops(rules), reasons=reasons))
         if len(held) == WRITTEN or low + BLOCK >= len(past.users):
             step.append(TABLE, pa.concat_tables(held))
             held = []

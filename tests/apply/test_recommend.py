@@ -390,8 +390,10 @@ def test_places(shop: Shop) -> None:
     similar = with_rules(shop, per_category=0).show(user, place="item", items=["i4"], count=4)
     assert {one.item_id for one in similar} <= {"i0", "i1", "i2", "i3", "i5"}
     assert len(recommend.show("nobody at all", count=5)) == 5, "a new customer gets what is popular"
-    with pytest.raises(ModelError, match="none of x"):
+    with pytest.raises(ModelError, match="no item x"):
         recommend.show(user, place="goes", items=["x"])
+    with pytest.raises(ModelError, match=r"no item i44, zzz\n→ did you mean i4, i24\? "):
+        recommend.show(user, place="goes", items=["i44", "i4", "zzz"])
     with pytest.raises(ModelError, match="one of home"):
         recommend.show(user, place="lobby")
 

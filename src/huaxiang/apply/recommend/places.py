@@ -7,6 +7,7 @@ email   what they do not know yet, from different categories
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -89,9 +90,11 @@ def show_beside(
     """What is similar to the item looked at (item), or goes with the basket (goes), for the one customer of `past`: no more than
     `per_category` of one category, and nothing they own where the rules leave that out."""
     known = {name: at for at, name in enumerate(desk.shelf.ids)}
-    asked = [known[name] for name in items if name in known]
-    if not asked:
-        raise ModelError("recommend.no_item", items=", ".join(items) or "-")
+    if unknown := [name for name in items if name not in known]:
+        close = [other for name in unknown for other in difflib.get_close_matches(name, desk.shelf.ids, n=2)]
+        said = ", ".join(dict.fromkeys(close))
+        raise ModelError(f"recommend.{'item_near' if close else 'no_item'}", items=", ".join(unknown), near=said)
+    asked = [known[name] for name in dict.fromkeys(items)]
     near = _beside(desk, asked, place)
     near[asked] = 0.0
     near[~items_allowed(desk.shelf, rules)] = 0.0

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from huaxiang import Shop
 from huaxiang.apply.recommend.again import due, fit_timing
@@ -21,7 +22,7 @@ from huaxiang.apply.recommend.past import PURCHASE, Past, Shelf, day_of, read_pa
 from huaxiang.apply.recommend.places import Shown
 from huaxiang.apply.recommend.recommend import Recommend
 from huaxiang.apply.recommend.rules import allowed, arrange, capped
-from huaxiang.apply.recommend.show import exam_notes, reason
+from huaxiang.apply.recommend.show import exam_notes, reason, show_list
 from huaxiang.apply.recommend.sources import candidates, learn_sources
 from huaxiang.apply.recommend.store import load_desk
 from huaxiang.apply.recommend.table import Candidates, table_of
@@ -535,6 +536,19 @@ def test_no_category_fills_more_than_it_may_at_any_place(shop: Shop, place: str,
     assert count.max() == most and (count > 0).sum() > 1
     free = with_rules(shop, per_category=0).show(shop.pseudonym("c3"), place=place, items=items)
     assert np.bincount([int(one.item_id[1:]) // 6 for one in free]).max() > most
+
+
+def test_what_is_not_likely_enough_is_not_listed_as_due(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their pair is due every 9 days; what they took once is not. The threshold itself still stands."""
+    user = shop.pseudonym("c3")
+    every = with_rules(shop, again_from=0.0).show(user, place="again", count=ITEMS)
+    chances = [one.due for one in every if one.due is not None]
+    assert len(chances) == len(every) > 2 and chances == sorted(chances, reverse=True) and chances[-1] < 0.05 < chances[1]  # fmt: skip
+    listed = shop.recommend.show(user, place="again", count=ITEMS)
+    assert [one.item_id for one in listed] == [one.item_id for one in every if (one.due or 0) >= 0.05]
+    assert with_rules(shop, again_from=chances[1]).show(user, place="again", count=ITEMS) == every[:2]
+    show_list(with_rules(shop, again_from=1.0).show(user, place="again"), "again", Console(), "en")
+    assert "again_from" in capsys.readouterr().out
 
 
 def test_capped_by_hand() -> None:

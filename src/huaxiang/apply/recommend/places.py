@@ -69,14 +69,14 @@ def show_list(
 
 
 def show_again(desk: Desk, past: Past, rules: RecommendSettings, count: int) -> list[Shown]:
-    """What they bought before the day of the lists, by how likely it is due."""
+    """What they bought before the day of the lists, by how likely it is due; what is less likely than `again_from` is left out."""
     bought = past.before(desk.learned.day).purchases()
     found = due(desk.learned.timing, bought, desk.shelf, desk.learned.day)
     order = found.indices[np.argsort(-found.data, kind="stable")]
     chance = dict(zip(found.indices.tolist(), found.data.tolist(), strict=True))
     last = {int(item): int(day) for item, day in zip(bought.item, bought.day, strict=True)}  # by time: the last stays
     may = items_allowed(desk.shelf, rules)
-    listed = [int(item) for item in order if may[item]][:count]
+    listed = [int(item) for item in order if may[item] and chance[item] >= rules.again_from][:count]
     made = [_shown(desk, item, chance[item], "again", item, chance[item]) for item in listed]
     today = desk.learned.day
     return [

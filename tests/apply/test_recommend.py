@@ -441,10 +441,12 @@ def test_a_log_tells_what_the_lists_as_they_stand_would_have_earned(shop: Shop, 
         csv.writer(out).writerows([("user_id", "item_id", "place", "propensity", "reward"), *rows])
     found = shop.recommend.estimate(path)
     assert found.impressions == 120 and found.logged.value == pytest.approx(0.25) and found.effective == pytest.approx(30)  # fmt: skip
-    assert {name: one.value for name, one in found.estimates.items()} == pytest.approx({"ips": 1.0, "snips": 1.0})
+    assert {name: one.value for name, one in found.estimates.items()} == {
+        "ips": pytest.approx(1.0), "snips": pytest.approx(1.0), "dr": pytest.approx(1.0, abs=0.1)
+    }  # fmt: skip
     with pytest.raises(SystemExit) as end:
         run_words(["recommend", str(shop.folder), "--log", str(path)])
-    assert end.value.code == 0 and "IPS  1.0000" in capsys.readouterr().out
+    assert end.value.code == 0 and "IPS  1.0000" in (said := capsys.readouterr().out) and "doubly robust" in said
     for broken, said in (("propensity,", "lacks propensity"), ("0.25", "no number")):
         text = path.read_text(encoding="utf-8").replace(broken, "often," if broken.endswith(",") else "often")
         (tmp_path / "broken.csv").write_text(text, encoding="utf-8")

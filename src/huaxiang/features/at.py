@@ -27,9 +27,10 @@ def features_at(
     days: Sequence[date],
     *,
     among: tuple[int, int] = (0, BUCKETS),
+    everyone: bool = False,
 ) -> pa.Table:
     """user_id, as_of and those of `names` that the shop has (scores among all customers left out), of every customer with an event known
-    before each of `days`, in the buckets [low, high) of `among`."""
+    before each of `days`, in the buckets [low, high) of `among`; `everyone`: of those there without one, too."""
     engine, note = lake.engine, lake.note("build")
     declared = declared_features(settings.features, note["categories"], sells=note["sells"])
     features = [feature for feature in declared if feature.name in names and feature.name not in SCORES]
@@ -45,7 +46,7 @@ def features_at(
 
         def one(buckets: tuple[int, int]) -> None:
             with open_slice(step, texts, buckets, settings, last) as found:
-                rows.add(found.at(days, everyone=False))
+                rows.add(found.at(days, everyone=everyone))
 
         low, high = among
         events = lake.rows("ready.events") * (high - low) // BUCKETS

@@ -22,13 +22,22 @@ HELD = 5_000_000  # events, of 56 bytes each
 
 
 class Reader:
-    """The pasts of the customers of a lake, as they are now. shelf: the items that events name; profiled: the day (since 1970) whose profile
-    features they carry, computed anew where the build is of another day (None: those of the build)"""
+    """The pasts of the customers of a lake. shelf: the items that events name; day: (since 1970) only what was known before it (None: all that
+    is known now); profiled: whether the profile features are to be of that day, too, where the build is of another"""
 
-    def __init__(self, lake: Lake, shelf: Shelf, settings: Settings | None = None, profiled: int | None = None) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        shelf: Shelf,
+        settings: Settings | None = None,
+        *,
+        day: int | None = None,
+        profiled: bool = False,
+    ) -> None:
         self.lake = lake
         self.shelf = shelf
         self.settings = settings or Settings()
+        self.day = day
         self.profiled = profiled
         self._stamp: tuple[int, ...] = ()
         self._blocks: dict[int, Past] = {}
@@ -42,11 +51,12 @@ class Reader:
             self._count = min(max(rows // BLOCK, 1), BUCKETS) if rows <= HELD else 0
         if not self._count:
             own = bucket_of(user_id)
-            return self._then(read_past(self.lake, self.shelf, user_id=user_id), (own, own + 1))
+            return self._then(read_past(self.lake, self.shelf, user_id=user_id, before=self.day), (own, own + 1))
         number = bucket_of(user_id) * self._count // BUCKETS
         if number not in self._blocks:
             low, high = (-(-part * BUCKETS // self._count) for part in (number, number + 1))
-            self._blocks[number] = self._then(read_past(self.lake, self.shelf, buckets=(low, high)), (low, high))
+            past = read_past(self.lake, self.shelf, buckets=(low, high), before=self.day)
+            self._blocks[number] = self._then(past, (low, high))
         block = self._blocks[number]
         place = bisect_left(block.users, user_id)
         if place < len(block.users) and block.users[place] == user_id:
@@ -57,11 +67,13 @@ class Reader:
 
     def _then(self, past: Past, among: tuple[int, int]) -> Past:
         """`past` with the profile features of the day asked for."""
-        if self.profiled is None or not past.profile.size:
+        if self.day is None or not self.profiled or not past.profile.size:
             return past
-        if day_of(str(self.lake.note("build")["as_of"])) == self.profiled:
+        if day_of(str(self.lake.note("build")["as_of"])) == self.day:
             return past
-        return replace(past, profile=known_at(self.lake, self.settings, past.users, [self.profiled], among)[0])
+        return replace(
+            past, profile=known_at(self.lake, self.settings, past.users, [self.day], among, everyone=True)[0]
+        )
 
 
 def cut_users(past: Past, users: Ints) -> Past:

@@ -63,10 +63,10 @@ class Recommend:
         """Learns, takes the exam, and writes `recommendations`, the home list of every customer."""
         chance = self.settings.train.seed if seed is None else seed
         shelf = read_shelf(self.lake)
-        past = read_past(self.lake, shelf)
+        today = day_of(str(self.lake.note("build")["as_of"]))
+        past = read_past(self.lake, shelf, before=today)
         if not len(past.user):
             raise ModelError("recommend.no_events")
-        today = day_of(str(self.lake.note("build")["as_of"]))
         window = self.settings.recommend.window_days
         items, first = len(shelf), today - 3 * window
         foreseer = find_foreseer(self.lake, self.folder, shelf, before=first, users=len(past.users))
@@ -159,9 +159,8 @@ class Recommend:
         table `recommendations`, whatever was built since. After the first of many it stays at hand."""
         desk = self.desk
         if self._reader is None or self._reader.shelf is not desk.shelf:
-            day = desk.learned.day if desk.profiled else None
-            self._reader = Reader(self.lake, desk.shelf, self.settings, day)
-        return self._reader.past_of(user_id).before(desk.learned.day)
+            self._reader = Reader(self.lake, desk.shelf, self.settings, day=desk.learned.day, profiled=desk.profiled)
+        return self._reader.past_of(user_id)
 
     def fakes(self) -> dict[str, int]:
         """orders, events: that the last training left out, since the guard holds them fake."""

@@ -7,11 +7,12 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from huaxiang import Shop
 from huaxiang.apply.recommend.again import due, fit_timing
@@ -20,8 +21,8 @@ from huaxiang.apply.recommend.learn import Look, look_back
 from huaxiang.apply.recommend.past import PURCHASE, Past, Shelf, day_of, read_past, read_shelf
 from huaxiang.apply.recommend.places import Shown
 from huaxiang.apply.recommend.recommend import Recommend
-from huaxiang.apply.recommend.rules import allowed, arrange
-from huaxiang.apply.recommend.show import exam_notes, reason
+from huaxiang.apply.recommend.rules import allowed, arrange, capped
+from huaxiang.apply.recommend.show import exam_notes, reason, show_list
 from huaxiang.apply.recommend.sources import candidates, learn_sources
 from huaxiang.apply.recommend.store import load_desk
 from huaxiang.apply.recommend.table import Candidates, table_of
@@ -118,6 +119,13 @@ def test_customers_who_declare_something_else_and_did_nothing_get_other_lists(tm
         north, south = ([int(one.item_id[1:]) for one in shop.recommend.show(shop.pseudonym(name))] for name in ("new0", "new1"))  # fmt: skip
         assert north != south
         assert sum(item < 15 for item in north[:5]) > sum(item < 15 for item in south[:5])
+        lists = shop.engine.rows(f"SELECT user_id, list(item_id ORDER BY place) AS items FROM ({shop.engine.sql(shop.lake.table(TABLE))}) GROUP BY user_id")  # fmt: skip
+        listed = {row["user_id"]: [int(item[1:]) for item in row["items"]] for row in lists}
+        assert len(listed) == 122 == shop.lake.rows("ready.users"), "of those too who did nothing"
+        assert listed[shop.pseudonym("new0")] == north and listed[shop.pseudonym("new1")] == south
+        assert listed[shop.pseudonym("c7")] == [
+            int(one.item_id[1:]) for one in shop.recommend.show(shop.pseudonym("c7"))
+        ]
         assert Shop.open(shop.folder).recommend.show(shop.pseudonym("new0"), now=datetime(2025, 7, 1))
 
 
@@ -316,7 +324,7 @@ def test_what_is_cited_lowers_the_score_when_it_is_taken_away(shop: Shop) -> Non
             assert gone in past.item, "only what the customer did is cited"
             rest = past.without(0, np.array([gone]))
             table = table_of(candidates(desk.learned, rest, desk.shelf), desk.learned, rest, desk.shelf)
-            left = desk.orders["new" if desk.drop_owned else "any"].score(table)[table.item == item]
+            left = desk.orders["new" if desk.drops(RecommendSettings()) else "any"].score(table)[table.item == item]
             assert not len(left) or left[0] < one.score
     assert cited > 5
 
@@ -335,7 +343,7 @@ def test_what_the_table_cites_lowers_the_score_when_it_is_taken_away(shop: Shop)
             assert gone in past.item
             rest = past.without(0, np.array([gone]))
             table = table_of(candidates(desk.learned, rest, desk.shelf), desk.learned, rest, desk.shelf)
-            left = desk.orders["new" if desk.drop_owned else "any"].score(table)[table.item == item]
+            left = desk.orders["new" if desk.drops(RecommendSettings()) else "any"].score(table)[table.item == item]
             assert not len(left) or left[0] < row["score"]
     assert cited > 80
 
@@ -343,11 +351,12 @@ def test_what_the_table_cites_lowers_the_score_when_it_is_taken_away(shop: Shop)
 @pytest.mark.parametrize("place", ["item", "goes"])
 def test_beside_items_the_one_without_which_the_score_falls_is_cited(shop: Shop, place: str) -> None:
     user, asked = shop.pseudonym("c3"), ["i4", "i10", "i20"]
-    full = shop.recommend.show(user, place=place, items=asked, count=ITEMS)
+    recommend = with_rules(shop, per_category=0)
+    full = recommend.show(user, place=place, items=asked, count=ITEMS)
     assert {one.because for one in full} > {"i4", "i10"}
     for one in full:
         if one.because:
-            rest = shop.recommend.show(user, place=place, items=[other for other in asked if other != one.because], count=ITEMS)  # fmt: skip
+            rest = recommend.show(user, place=place, items=[other for other in asked if other != one.because], count=ITEMS)  # fmt: skip
             left = {other.item_id: other.score for other in rest}.get(one.item_id, 0.0)
             assert one.fall == pytest.approx(one.score - left) and one.fall > 0
 
@@ -379,11 +388,13 @@ def test_places(shop: Shop) -> None:
     assert {one.item_id for one in recommend.show(user, place="again")} <= own
     goes = recommend.show(user, place="goes", items=["i4"], count=1)
     assert [(one.item_id, one.because) for one in goes] == [("i5", "i4")]
-    similar = recommend.show(user, place="item", items=["i4"], count=4)
+    similar = with_rules(shop, per_category=0).show(user, place="item", items=["i4"], count=4)
     assert {one.item_id for one in similar} <= {"i0", "i1", "i2", "i3", "i5"}
     assert len(recommend.show("nobody at all", count=5)) == 5, "a new customer gets what is popular"
-    with pytest.raises(ModelError, match="none of x"):
+    with pytest.raises(ModelError, match="no item x"):
         recommend.show(user, place="goes", items=["x"])
+    with pytest.raises(ModelError, match=r"no item i44, zzz\n→ did you mean i4, i24\? "):
+        recommend.show(user, place="goes", items=["i44", "i4", "zzz"])
     with pytest.raises(ModelError, match="one of home"):
         recommend.show(user, place="lobby")
 
@@ -430,10 +441,12 @@ def test_a_log_tells_what_the_lists_as_they_stand_would_have_earned(shop: Shop, 
         csv.writer(out).writerows([("user_id", "item_id", "place", "propensity", "reward"), *rows])
     found = shop.recommend.estimate(path)
     assert found.impressions == 120 and found.logged.value == pytest.approx(0.25) and found.effective == pytest.approx(30)  # fmt: skip
-    assert {name: one.value for name, one in found.estimates.items()} == pytest.approx({"ips": 1.0, "snips": 1.0})
+    assert {name: one.value for name, one in found.estimates.items()} == {
+        "ips": pytest.approx(1.0), "snips": pytest.approx(1.0), "dr": pytest.approx(1.0, abs=0.1)
+    }  # fmt: skip
     with pytest.raises(SystemExit) as end:
         run_words(["recommend", str(shop.folder), "--log", str(path)])
-    assert end.value.code == 0 and "IPS  1.0000" in capsys.readouterr().out
+    assert end.value.code == 0 and "IPS  1.0000" in (said := capsys.readouterr().out) and "doubly robust" in said
     for broken, said in (("propensity,", "lacks propensity"), ("0.25", "no number")):
         text = path.read_text(encoding="utf-8").replace(broken, "often," if broken.endswith(",") else "often")
         (tmp_path / "broken.csv").write_text(text, encoding="utf-8")
@@ -489,6 +502,63 @@ def test_what_is_banned_or_too_dear_is_shown_at_no_place(shop: Shop, place: str,
     assert first not in {one.item_id for one in dear.show(user, place=place, items=items)}
 
 
+def bought_by(shop: Shop, user: str) -> set[str]:
+    events = shop.engine.sql(shop.lake.table("ready.events"))
+    return {row["item_id"] for row in shop.engine.rows(f"SELECT DISTINCT item_id FROM ({events}) WHERE user_id = '{user}'")}  # fmt: skip
+
+
+def test_what_is_left_out_as_owned_is_the_rule_of_now(shop: Shop) -> None:
+    """Learned where what was bought is shown; nothing is learned anew."""
+    user = shop.pseudonym("c3")
+    own = bought_by(shop, user)
+    asked = [("home", []), ("item", [min(own)]), ("goes", sorted(own))]
+    for place, items in asked:
+        show, drop = (
+            {one.item_id for one in with_rules(shop, owned=owned).show(user, place=place, items=items, count=ITEMS)}
+            for owned in ("show", "drop")
+        )
+        assert not own & drop and drop, place
+        assert place == "goes" or own & show, place  # what is asked about is not shown beside itself
+    first = min(item for item in own if f"i{int(item[1:]) ^ 1}" in own)  # they have its partner, too
+    for owned, shown in (("show", True), ("drop", False)):
+        goes = with_rules(shop, owned=owned).show(user, place="goes", items=[first], count=ITEMS)
+        assert (f"i{int(first[1:]) ^ 1}" in {one.item_id for one in goes}) == shown
+    assert {one.item_id for one in with_rules(shop, owned="drop").show(user, place="again")} <= own
+    assert with_rules(shop, owned="auto").show(user) == with_rules(shop, owned="show").show(user), "it is a grocer"
+
+
+@pytest.mark.parametrize(
+    ("place", "items"), [("home", []), ("item", ["i4", "i8"]), ("goes", ["i0", "i2", "i4", "i10"])]
+)
+@pytest.mark.parametrize("most", [1, 2])
+def test_no_category_fills_more_than_it_may_at_any_place(shop: Shop, place: str, items: list[str], most: int) -> None:
+    """Items 0 to 5 are of one category, 6 to 11 of the next, …"""
+    shown = with_rules(shop, per_category=most).show(shop.pseudonym("c3"), place=place, items=items)
+    count = np.bincount([int(one.item_id[1:]) // 6 for one in shown])
+    assert count.max() == most and (count > 0).sum() > 1
+    free = with_rules(shop, per_category=0).show(shop.pseudonym("c3"), place=place, items=items)
+    assert np.bincount([int(one.item_id[1:]) // 6 for one in free]).max() > most
+
+
+def test_what_is_not_likely_enough_is_not_listed_as_due(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their pair is due every 9 days; what they took once is not. The threshold itself still stands."""
+    user = shop.pseudonym("c3")
+    every = with_rules(shop, again_from=0.0).show(user, place="again", count=ITEMS)
+    chances = [one.due for one in every if one.due is not None]
+    assert len(chances) == len(every) > 2 and chances == sorted(chances, reverse=True) and chances[-1] < 0.05 < chances[1]  # fmt: skip
+    listed = shop.recommend.show(user, place="again", count=ITEMS)
+    assert [one.item_id for one in listed] == [one.item_id for one in every if (one.due or 0) >= 0.05]
+    assert with_rules(shop, again_from=chances[1]).show(user, place="again", count=ITEMS) == every[:2]
+    show_list(with_rules(shop, again_from=1.0).show(user, place="again"), "again", Console(), "en")
+    assert "([recommend] again_from)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_capped_by_hand() -> None:
+    """The third of category 4 goes; what has no category stays."""
+    assert capped(np.array([4, -1, 4, 2, -1, 4, -1]), 2).tolist() == [True, True, True, True, True, False, True]
+    assert capped(np.array([4, 4, 4]), 0).all()
+
+
 def test_exploration_draws_anew_for_each_customer_and_moment_and_says_with_which_chance(shop: Shop) -> None:
     """Explore .3: of 10 places of 60 customers, .3 × (1 − 1 / options) are drawn by chance, at other places for others and at other moments."""
     explored = with_rules(shop, explore=0.3)
@@ -513,6 +583,28 @@ def test_whatever_is_shown_says_what_was_known_and_what_listed_it(shop: Shop, pl
     shown = shop.recommend.show(shop.pseudonym("c3"), place=place, items=items)
     assert {(one.as_of, one.version, one.propensity) for one in shown} == {(desk.as_of, desk.version, 1.0)}
     assert desk.version and desk.as_of == str(shop.lake.note("build")["as_of"])[:10]
+
+
+def test_an_answer_for_one_is_as_of_the_day_of_the_lists_whatever_was_built_since(shop: Shop, tmp_path: Path) -> None:
+    """Lists of April 15; then the shop is built with the orders until May, too."""
+    asked: list[tuple[str, list[str]]] = [
+        ("home", []),
+        ("again", []),
+        ("email", []),
+        ("item", ["i4"]),
+        ("goes", ["i4"]),
+    ]
+    with Shop.open(shutil.copytree(shop.folder, tmp_path / "copy", symlinks=True)) as copy:
+        users = [copy.pseudonym(f"c{n}") for n in range(6)]
+        copy.build(as_of=date(2025, 4, 15))
+        copy.recommend.train()
+        then = [[copy.recommend.show(user, place=place, items=items) for place, items in asked] for user in users]
+        copy.build()
+        events = copy.engine.value(f"SELECT count(*) FROM ({copy.engine.sql(copy.lake.table('ready.events'))}) WHERE user_id = '{users[0]}' AND day >= DATE '2025-04-15'")  # fmt: skip
+        assert events > 0 and str(copy.lake.note("build")["as_of"]) > "2025-05"
+        now = [[copy.recommend.show(user, place=place, items=items) for place, items in asked] for user in users]
+    assert now == then and {one.as_of for lists in now for shown in lists for one in shown} == {"2025-04-15"}
+    assert all(one.bought_ago is not None and one.bought_ago > 0 for lists in now for one in lists[1])
 
 
 def test_rules_that_leave_nothing_leave_empty_lists(shop: Shop, tmp_path: Path) -> None:

@@ -238,6 +238,26 @@ def test_a_past_at_hand_is_the_one_that_is_read(tmp_path: Path, monkeypatch: pyt
         assert found.past_of(ann).users == (ann,)
 
 
+@pytest.mark.parametrize("held", [10**6, 1], ids=["at-hand", "too-large-to-keep"])
+def test_the_profile_of_a_past_at_hand_is_of_the_day_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int) -> None:  # fmt: skip
+    monkeypatch.setattr(reader, "HELD", held)
+    with make_shop(tmp_path / "a", ORDERS) as shop:
+        shelf, ann = read_shelf(shop.lake), shop.pseudonyms().of("ann")
+        day = day_of(str(shop.lake.note("build")["as_of"]))
+        today = Reader(shop.lake, shelf, shop.settings, day=day, profiled=True).past_of(ann)
+        assert same(today, read_past(shop.lake, shelf, user_id=ann))
+        later = Reader(shop.lake, shelf, shop.settings, day=day + 7, profiled=True).past_of(ann)
+        recency = CHOSEN.index("recency_days")
+        assert later.profile[0, recency] == today.profile[0, recency] + 7
+        # the last one of what was known before the day, not of all: ann bought i1 on January 1, i2 on January 11
+        monkeypatch.setattr("huaxiang.apply.recommend.past.LAST", 1)
+        early = Reader(shop.lake, shelf, shop.settings, day=day_of("2025-01-05"), profiled=True).past_of(ann)
+        assert [shelf.ids[item] for item in early.item] == ["i1"] and early.profile[0, recency] == 4
+        bob = shop.pseudonyms().of("bob")  # who first bought on January 5
+        fresh = Reader(shop.lake, shelf, shop.settings, day=day_of("2025-01-03"), profiled=True).past_of(bob)
+        assert not len(fresh.item) and fresh.profile[0, CHOSEN.index("orders_total")] == 0
+
+
 def test_the_strongest_of_each_row_are_those_that_sorting_finds() -> None:
     """Rows of no to 300 values, of which many are equal: of those the further left stay."""
     random = np.random.default_rng(3)

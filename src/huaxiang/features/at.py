@@ -20,9 +20,17 @@ from huaxiang.features.users import BUCKETS
 from huaxiang.settings import Settings
 
 
-def features_at(lake: Lake, settings: Settings, names: Collection[str], days: Sequence[date]) -> pa.Table:
+def features_at(
+    lake: Lake,
+    settings: Settings,
+    names: Collection[str],
+    days: Sequence[date],
+    *,
+    among: tuple[int, int] = (0, BUCKETS),
+    everyone: bool = False,
+) -> pa.Table:
     """user_id, as_of and those of `names` that the shop has (scores among all customers left out), of every customer with an event known
-    before each of `days`."""
+    before each of `days`, in the buckets [low, high) of `among`; `everyone`: of those there without one, too."""
     engine, note = lake.engine, lake.note("build")
     declared = declared_features(settings.features, note["categories"], sells=note["sells"])
     features = [feature for feature in declared if feature.name in names and feature.name not in SCORES]
@@ -38,10 +46,12 @@ def features_at(lake: Lake, settings: Settings, names: Collection[str], days: Se
 
         def one(buckets: tuple[int, int]) -> None:
             with open_slice(step, texts, buckets, settings, last) as found:
-                rows.add(found.at(days, everyone=False))
+                rows.add(found.at(days, everyone=everyone))
 
-        parts = count_slices(lake.rows("ready.events") * len(days), engine.threads)
-        for _ in engine.each(one, split_buckets(0, BUCKETS, parts)):
+        low, high = among
+        events = lake.rows("ready.events") * (high - low) // BUCKETS
+        parts = count_slices(events * len(days), engine.threads)
+        for _ in engine.each(one, split_buckets(low, high, parts)):
             pass
         columns = ", ".join(f'"{feature.name}"' for feature in features)
         return engine.arrow(f"SELECT user_id, as_of, {columns} FROM {rows.sql()}")

@@ -16,6 +16,12 @@ class RecommendSettings(Section):
         default="auto",
         description="what a customer bought before: drop leaves it to the place `again`; auto: show where a tenth of purchases or more repeat",
     )
+    again_from: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="the place `again` leaves out what is less likely than this to be bought again within two weeks (0: nothing)",
+    )
     per_category: int = Field(default=3, ge=0, description="items of one category in a list, at most (0: any number)")
     variety: float = Field(
         default=0.1, ge=0, le=1, description="how much an item loses for being like those above it (0: nothing)"

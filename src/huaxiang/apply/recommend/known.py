@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from huaxiang.engine import Lake, Step
+from huaxiang.features.users import BUCKETS
 from huaxiang.settings import Settings
 
 CHOSEN = (
@@ -40,14 +41,23 @@ def read_known(lake: Lake | Step, users: Sequence[str], whose: str = "true") -> 
     return _laid(found, users)
 
 
-def known_at(lake: Lake, settings: Settings, users: Sequence[str], days: Sequence[int]) -> list[Known]:
-    """The same as of each of `days` (since 1970), from what was known before it."""
+def known_at(
+    lake: Lake,
+    settings: Settings,
+    users: Sequence[str],
+    days: Sequence[int],
+    among: tuple[int, int] = (0, BUCKETS),
+    *,
+    everyone: bool = False,
+) -> list[Known]:
+    """The same as of each of `days` (since 1970), from what was known before it. among: the buckets that hold all of `users`; everyone: told of those, too, of
+    whom nothing was known before the day, as the table `features` does"""
     if not lake.has("features") or not users:
         return [np.zeros((0, 0), np.float32) for _ in days]
     from huaxiang.features.at import features_at
 
     dates = [date(1970, 1, 1) + timedelta(days=day) for day in days]
-    found = features_at(lake, settings, CHOSEN, dates)
+    found = features_at(lake, settings, CHOSEN, dates, among=among, everyone=everyone)
     as_of = found.column("as_of").cast(pa.date32())
     return [_laid(found.filter(pc.equal(as_of, pa.scalar(day, pa.date32()))), users) for day in dates]
 

@@ -1,7 +1,8 @@
 """From a log of what was shown to what another list would have earned: the file, and the chance with which the other list shows the same.
 
 The log has a row an impression: user_id, propensity (the chance it was shown with) and reward, and either `wanted`, the chance with which the other list
-would show it there, or item_id and place: then the other list is the table `recommendations` as it stands, which shows an item at a place or does not.
+would show it there, or item_id and place: then the other list is the table `recommendations` as it stands, which shows an item at a place or does not, and the log itself tells what to expect of an
+item at a place (outcome.py), for the doubly robust estimate.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from huaxiang.apply.recommend.offpolicy import OffPolicy, estimate_policy
-from huaxiang.apply.recommend.past import Floats
+from huaxiang.apply.recommend.outcome import expect_rewards
+from huaxiang.apply.recommend.past import Floats, Ints
 from huaxiang.apply.recommend.written import TABLE
 from huaxiang.engine import Lake
 from huaxiang.errors import ModelError, SourceError
@@ -37,9 +39,20 @@ def estimate_log(lake: Lake, path: Path, *, naming: Naming | None, seed: int) ->
     if lack:
         raise ModelError("recommend.log_column", lack=", ".join(lack), have=", ".join(log.column_names))
     users = log["user_id"].cast(pa.string()).combine_chunks()
-    wanted = _floats(log, "wanted") if own else _stands(lake, log, users, naming)
-    _, group = np.unique(np.asarray(users.fill_null(""), dtype=np.str_), return_inverse=True)
-    return estimate_policy(_floats(log, "reward"), _floats(log, "propensity"), wanted, seed=seed, group=group)
+    reward, shown = _floats(log, "reward"), _floats(log, "propensity")
+    group = _codes(users)
+    if own:
+        return estimate_policy(reward, shown, _floats(log, "wanted"), seed=seed, group=group)
+    item = log["item_id"].cast(pa.string()).combine_chunks()
+    listed = _listed(lake, log, users, naming)
+    code = _codes(pa.concat_arrays([item, listed]))
+    standing = np.where(listed.is_valid().to_numpy(zero_copy_only=False), code[len(item) :], -1)
+    _, place = np.unique(_floats(log, "place"), return_inverse=True)
+    expected = expect_rewards(reward, place, code[: len(item)], standing, group, seed=seed)
+    wanted = (code[: len(item)] == standing).astype(np.float64)
+    return estimate_policy(
+        reward, shown, wanted, seed=seed, group=group, expected_shown=expected[0], expected_wanted=expected[1]
+    )
 
 
 def _read(path: Path) -> pa.Table:
@@ -55,19 +68,23 @@ def _read(path: Path) -> pa.Table:
         raise SourceError("models.table_unreadable", path=path, detail=str(error).splitlines()[0][:160]) from error
 
 
-def _stands(lake: Lake, log: pa.Table, users: pa.Array, naming: Naming | None) -> Floats:
-    """(N,) 1 where the table `recommendations` has the item at the place for the customer, else 0."""
+def _listed(lake: Lake, log: pa.Table, users: pa.Array, naming: Naming | None) -> pa.Array:
+    """(N,) the item that the table `recommendations` has at the place for the customer, null: none."""
     if not lake.has(TABLE):
         raise ModelError("recommend.not_trained")
     engine = lake.engine
     known = pc.is_in(users, engine.arrow(f"SELECT DISTINCT user_id FROM ({engine.sql(lake.table(TABLE))})")["user_id"].combine_chunks())  # fmt: skip
     named = users if naming is None else pc.if_else(known, users, naming(users))
-    asked = engine.load(pa.table({"line": np.arange(len(users)), "user_id": named, "item_id": log["item_id"].cast(pa.string()), "place": _floats(log, "place")}))  # fmt: skip
-    found = engine.arrow(f"SELECT DISTINCT line FROM {asked.get_name()} JOIN ({engine.sql(lake.table(TABLE))}) USING (user_id, item_id, place)")  # fmt: skip
+    asked = engine.load(pa.table({"line": np.arange(len(users)), "user_id": named, "place": _floats(log, "place")}))  # fmt: skip
+    found = engine.arrow(f"SELECT item_id FROM {asked.get_name()} LEFT JOIN ({engine.sql(lake.table(TABLE))}) USING (user_id, place) ORDER BY line")  # fmt: skip
     engine.drop(asked)
-    stands = np.zeros(len(users))
-    stands[found["line"].to_numpy()] = 1.0
-    return stands
+    return found["item_id"].cast(pa.string()).combine_chunks()
+
+
+def _codes(values: pa.Array) -> Ints:
+    """(N,) a number from 0 of each different value, null as if empty."""
+    found = values.fill_null("").dictionary_encode()
+    return found.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _floats(log: pa.Table, name: str) -> Floats:

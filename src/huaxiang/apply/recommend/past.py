@@ -137,17 +137,26 @@ def read_shelf(lake: Lake | Step) -> Shelf:
     )
 
 
-def read_past(lake: Lake | Step, shelf: Shelf, *, user_id: str = "", buckets: tuple[int, int] | None = None) -> Past:
+def read_past(
+    lake: Lake | Step,
+    shelf: Shelf,
+    *,
+    user_id: str = "",
+    buckets: tuple[int, int] | None = None,
+    before: int | None = None,
+) -> Past:
     """The last events that have an item and say something of it: of every customer who has one; or of one customer, or of all in the
-    buckets [low, high), who may have none."""
+    buckets [low, high), who may have none. before: only what had happened and was known before that day (since 1970)."""
     engine = lake.lake.engine if isinstance(lake, Step) else lake.engine
     codes = ", ".join(str(code) for name, code in EVENT_CODES.items() if name in WEIGHT)
     fake = f" AND NOT {is_fake_sql(lake)}"  # what was bought for show says nothing of taste
     some = f" AND {_whose(user_id, buckets)}" if user_id or buckets else ""
+    day = f"DATE '1970-01-01' + {before}"
+    then = f" AND day < {day} AND known_day < {day}" if before is not None else ""
     found = engine.arrow(
         "SELECT user_id, item_no, event_no, day - DATE '1970-01-01' AS day, known_day - DATE '1970-01-01' AS known, "
         f"coalesce(order_key, -1) AS order_key, epoch(ts)::BIGINT AS second FROM ({everything_sql(lake)}) "
-        f"WHERE item_no IS NOT NULL AND event_no IN ({codes}){some}{fake} "
+        f"WHERE item_no IS NOT NULL AND event_no IN ({codes}){some}{fake}{then} "
         f"QUALIFY row_number() OVER (PARTITION BY user_no ORDER BY ts DESC, event_id DESC) <= {LAST} ORDER BY user_id, ts, event_id"
     )
     coded = found.column("user_id").combine_chunks().dictionary_encode()
@@ -171,6 +180,17 @@ def read_past(lake: Lake | Step, shelf: Shelf, *, user_id: str = "", buckets: tu
         _declared(said, users),
         read_known(lake, users, _whose(user_id, buckets)),
     )
+
+
+def with_quiet(lake: Lake, past: Past) -> Past:
+    """`past` with the customers of the shop, too, who did nothing with an item: known by what they declared."""
+    said = _read_declared(lake, "true")
+    users = tuple(sorted({*past.users, *said.column("user_id").to_pylist()}))
+    if users == past.users:
+        return past
+    place = np.searchsorted(np.array(users, dtype=np.str_), np.array(past.users, dtype=np.str_))
+    declared, profile = _declared(said, users), read_known(lake, users)
+    return replace(past, users=users, user=place[past.user], declared=declared, profile=profile)
 
 
 def _whose(user_id: str, buckets: tuple[int, int] | None) -> str:

@@ -7,6 +7,7 @@ email   what they do not know yet, from different categories
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,13 +17,14 @@ from huaxiang.apply.recommend.again import due
 from huaxiang.apply.recommend.desk import Desk
 from huaxiang.apply.recommend.past import Floats, Past
 from huaxiang.apply.recommend.reasons import FAINT, cite
-from huaxiang.apply.recommend.rules import items_allowed
+from huaxiang.apply.recommend.rules import capped, items_allowed
 from huaxiang.apply.recommend.table import Candidates
 from huaxiang.errors import ModelError
 from huaxiang.settings.recommend import RecommendSettings
 
 PLACES = ("home", "item", "goes", "again", "email")
 SPEAKING = 4  # items of a past that are tried as a reason
+KIN = 0.2  # above: of the same category or of the one above it, not of the same brand alone
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def show_list(
     """For you (home), or what they do not know yet (email): the list of the one customer of `past`, with its reasons."""
     if place == "email":
         rules = rules.model_copy(update={"per_category": 1})
-    new = place == "email" or desk.drop_owned
+    new = place == "email" or desk.drops(rules)
     table, score, lists = desk.lists(past, rules, new=new, count=count, seed=seed)
     stand = lists.row[0] >= 0
     rows = lists.row[0][stand]
@@ -67,14 +69,14 @@ def show_list(
 
 
 def show_again(desk: Desk, past: Past, rules: RecommendSettings, count: int) -> list[Shown]:
-    """What they bought before, by how likely it is due."""
-    found = due(desk.learned.timing, past.purchases(), desk.shelf, desk.learned.day)
+    """What they bought before the day of the lists, by how likely it is due; what is less likely than `again_from` is left out."""
+    bought = past.before(desk.learned.day).purchases()
+    found = due(desk.learned.timing, bought, desk.shelf, desk.learned.day)
     order = found.indices[np.argsort(-found.data, kind="stable")]
     chance = dict(zip(found.indices.tolist(), found.data.tolist(), strict=True))
-    bought = past.purchases()
     last = {int(item): int(day) for item, day in zip(bought.item, bought.day, strict=True)}  # by time: the last stays
     may = items_allowed(desk.shelf, rules)
-    listed = [int(item) for item in order if may[item]][:count]
+    listed = [int(item) for item in order if may[item] and chance[item] >= rules.again_from][:count]
     made = [_shown(desk, item, chance[item], "again", item, chance[item]) for item in listed]
     today = desk.learned.day
     return [
@@ -82,26 +84,34 @@ def show_again(desk: Desk, past: Past, rules: RecommendSettings, count: int) -> 
     ]
 
 
-def show_beside(desk: Desk, place: str, items: Sequence[str], rules: RecommendSettings, count: int) -> list[Shown]:
-    """What is similar to the item looked at (item), or goes with the basket (goes)."""
+def show_beside(
+    desk: Desk, past: Past, rules: RecommendSettings, *, place: str, items: Sequence[str], count: int
+) -> list[Shown]:
+    """What is similar to the item looked at (item), or goes with the basket (goes), for the one customer of `past`: no more than
+    `per_category` of one category, and nothing they own where the rules leave that out."""
     known = {name: at for at, name in enumerate(desk.shelf.ids)}
-    asked = [known[name] for name in items if name in known]
-    if not asked:
-        raise ModelError("recommend.no_item", items=", ".join(items) or "-")
+    if unknown := [name for name in items if name not in known]:
+        close = [other for name in unknown for other in difflib.get_close_matches(name, desk.shelf.ids, n=2)]
+        said = ", ".join(dict.fromkeys(close))
+        raise ModelError(f"recommend.{'item_near' if close else 'no_item'}", items=", ".join(unknown), near=said)
+    asked = [known[name] for name in dict.fromkeys(items)]
     near = _beside(desk, asked, place)
     near[asked] = 0.0
     near[~items_allowed(desk.shelf, rules)] = 0.0
-    order = np.argsort(-near, kind="stable")[:count]
+    if desk.drops(rules):
+        near[past.before(desk.learned.day).purchases().item] = 0.0
+    kin = _kin(desk, asked) if place == "item" else np.ones(len(near))
+    order = np.lexsort((-near, kin <= KIN))  # of equals the earlier item
+    order = order[near[order] > 0]
+    order = order[capped(desk.shelf.category[order], rules.per_category)][:count]
     without = np.array([_beside(desk, [other for other in asked if other != one], place)[order] for one in asked])
     falls = near[order] - without  # (asked, K)
     made = []
     for at, item in enumerate(order):
-        if near[item] <= 0:
-            break
         best, fall = int(falls[:, at].argmax()), float(falls[:, at].max())
         cited = asked[best] if fall > FAINT else -1
-        kin = cited >= 0 and desk.shelf.group[cited] == desk.shelf.group[item] >= 0
-        source = "basket" if place == "goes" else "similar" if kin else "together" if cited >= 0 else "popular"
+        same = cited >= 0 and desk.shelf.group[cited] == desk.shelf.group[item] >= 0
+        source = "basket" if place == "goes" else "similar" if same else "together" if cited >= 0 else "popular"
         made.append(_shown(desk, int(item), float(near[item]), source, cited, max(fall, 0.0)))
     return made
 
@@ -127,20 +137,28 @@ def _shown(
 
 
 def _beside(desk: Desk, asked: list[int], place: str) -> Floats:
-    """(V,) how close each item is to those asked about: similar ones share category, brand and customers; others share orders."""
+    """(V,) how close each item is to those asked about: similar ones share category, brand and customers (where there are such, others count
+    only by their customers); for the basket, those that share orders."""
     rows = desk.learned.near if place == "item" else desk.learned.goes
     found = np.asarray(rows[asked].sum(axis=0), dtype=float).ravel()
-    found = found / max(found.max(initial=0.0), 1e-12)
+    met, found = found > 0, found / max(found.max(initial=0.0), 1e-12)
     if place == "goes":
         return found
-    shelf, known = desk.shelf, np.log1p(desk.learned.popular)
+    known = np.log1p(desk.learned.popular)
     found = 0.4 * found + 0.2 * known / max(float(known.max(initial=0.0)), 1e-12)
-    kin = np.zeros(len(shelf))
+    kin = _kin(desk, asked)
+    enough = (kin > KIN).sum() > len(asked)
+    return np.where((kin > KIN) | met | (not enough), kin + found, 0.0)
+
+
+def _kin(desk: Desk, asked: list[int]) -> Floats:
+    """(V,) how much each item shares with those asked about: category, the one above, brand."""
+    shelf, kin = desk.shelf, np.zeros(len(desk.shelf))
     for one in asked:
         for codes, weight in ((shelf.category, 1.0), (shelf.group, 0.5), (shelf.brand, 0.2)):
             if codes[one] >= 0:
                 kin += weight * (codes == codes[one])
-    return np.where(kin > 0.2, kin + found, 0.0) if (kin > 0.2).sum() > len(asked) else kin + found
+    return kin
 
 
 def _source(table: Candidates, row: int) -> str:

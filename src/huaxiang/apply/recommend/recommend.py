@@ -19,7 +19,7 @@ from huaxiang.apply.recommend.known import PROFILE, known_at
 from huaxiang.apply.recommend.learn import Look, Order, fit_ranker, look_back
 from huaxiang.apply.recommend.logged import Naming, estimate_log
 from huaxiang.apply.recommend.offpolicy import OffPolicy
-from huaxiang.apply.recommend.past import Past, count_fakes, day_of, read_past, read_shelf
+from huaxiang.apply.recommend.past import Past, count_fakes, day_of, read_past, read_shelf, with_quiet
 from huaxiang.apply.recommend.places import PLACES, Shown, show_again, show_beside, show_list
 from huaxiang.apply.recommend.reader import Reader
 from huaxiang.apply.recommend.sources import Made, learn_sources
@@ -31,7 +31,6 @@ from huaxiang.errors import ModelError
 from huaxiang.models.rank import Ranker
 from huaxiang.progress import SILENT, Advance, Progress
 from huaxiang.settings import Settings
-from huaxiang.settings.recommend import RecommendSettings
 
 STEP = "recommend"
 REPEATS = 0.1  # share of purchases that repeat, from which on what was bought is shown again
@@ -62,13 +61,13 @@ class Recommend:
 
     def train(self, *, seed: int | None = None) -> Exam:
         """Learns, takes the exam, and writes `recommendations`, the home list of every customer."""
-        rules, chance = self.settings.recommend, self.settings.train.seed if seed is None else seed
+        chance = self.settings.train.seed if seed is None else seed
         shelf = read_shelf(self.lake)
-        past = read_past(self.lake, shelf)
+        today = day_of(str(self.lake.note("build")["as_of"]))
+        past = read_past(self.lake, shelf, before=today)
         if not len(past.user):
             raise ModelError("recommend.no_events")
-        today = day_of(str(self.lake.note("build")["as_of"]))
-        window = rules.window_days
+        window = self.settings.recommend.window_days
         items, first = len(shelf), today - 3 * window
         foreseer = find_foreseer(self.lake, self.folder, shelf, before=first, users=len(past.users))
         extra: dict[str, Made] = {BEHAVIOUR: foreseer} if foreseer is not None else {}
@@ -92,7 +91,7 @@ class Recommend:
                 shelf,
                 learn_sources(past, shelf, today, extra),
                 orders,
-                _drops(rules, past),
+                _seldom_again(past),
                 "",
                 str(date(1970, 1, 1) + timedelta(days=today)),
             )
@@ -124,13 +123,14 @@ class Recommend:
         return orders, valid, rivals
 
     def _write(self, desk: Desk, past: Past, exam: Exam) -> None:
+        past = with_quiet(self.lake, past)
         with self.lake.step(STEP) as step, self.progress.task("recommend", TABLE, blocks_of(past)) as advance:
             write_lists(step, desk, past, self.settings.recommend, seed=self.settings.train.seed, advance=advance)
             step.note |= {
                 "version": desk.version,
                 "as_of": desk.as_of,
                 "exam": asdict(exam),
-                "drop_owned": desk.drop_owned,
+                "drop_owned": desk.drops(self.settings.recommend),
                 "fakes": count_fakes(self.lake),
             }
         _sweep(self.folder / STEP, {desk.version})
@@ -155,9 +155,11 @@ class Recommend:
         return self._desk
 
     def past_of(self, user_id: str) -> Past:
-        """What one customer did; after the first of many it stays at hand."""
-        if self._reader is None or self._reader.shelf is not self.desk.shelf:
-            self._reader = Reader(self.lake, self.desk.shelf)
+        """What one customer did, and what was known of it before the day of the lists: an answer for one is as of the same day as the
+        table `recommendations`, whatever was built since. After the first of many it stays at hand."""
+        desk = self.desk
+        if self._reader is None or self._reader.shelf is not desk.shelf:
+            self._reader = Reader(self.lake, desk.shelf, self.settings, day=desk.learned.day, profiled=desk.profiled)
         return self._reader.past_of(user_id)
 
     def fakes(self) -> dict[str, int]:
@@ -194,7 +196,7 @@ class Recommend:
         if place in ("item", "goes"):
             if not items:
                 raise ModelError("recommend.beside", place=place)
-            return show_beside(desk, place, items, rules, count)
+            return show_beside(desk, self.past_of(user_id), rules, place=place, items=items, count=count)
         past = self.past_of(user_id)
         if place == "again":
             return show_again(desk, past, rules, count)
@@ -216,10 +218,8 @@ def _fresh(look: Look, past: Past, items: int) -> Look:
     return Look(look.day, look.learned, look.bought[~np.isin(look.bought, had)], look.asked, table)
 
 
-def _drops(rules: RecommendSettings, past: Past) -> bool:
-    """Whether home lists leave out what was bought."""
-    if rules.owned != "auto":
-        return rules.owned == "drop"
+def _seldom_again(past: Past) -> bool:
+    """Whether fewer than REPEATS of the purchases repeat one of the same item."""
     bought = past.purchases()
     days = (
         np.unique(np.stack([bought.user, bought.item, bought.day]), axis=1)

@@ -40,6 +40,16 @@ def items_allowed(shelf: Shelf, rules: RecommendSettings) -> np.ndarray:
     return kept
 
 
+def capped(category: Ints, most: int) -> np.ndarray:
+    """(N,) which of a list, best first, stay where no category may fill more than `most` places (0: any number). category: (N,), −1: none"""
+    if not most:
+        return np.ones(len(category), bool)
+    order = np.argsort(category, kind="stable")
+    place = np.empty(len(category), np.int64)
+    place[order] = np.arange(len(category)) - np.searchsorted(category[order], category[order])
+    return (place < most) | (category < 0)
+
+
 def allowed(table: Candidates, shelf: Shelf, rules: RecommendSettings, *, owned: Ints, drop_owned: bool) -> np.ndarray:
     """(N,) which candidates may be shown; owned: (M,) sorted keys user × V + item of what was bought."""
     kept = items_allowed(shelf, rules)[table.item]

@@ -32,7 +32,7 @@ def reason(one: Shown, words: Words, numbers: Numbers) -> str:
 def show_list(found: Sequence[Shown], place: str, out: Console, lang: Lang) -> None:
     words, numbers = Words(lang), Numbers(lang)
     if not found:
-        out.print(words("recommend.nothing"), style="yellow")
+        out.print(words(f"recommend.{'nothing_due' if place == 'again' else 'nothing'}"), style="yellow", markup=False)
         return
     table = Table(
         box=None, header_style="dim", pad_edge=False, title=words(f"recommend.place.{place}"), title_justify="left"

@@ -27,7 +27,7 @@ from huaxiang.models.next_item.base import pack, unpack
 from huaxiang.models.next_item.zoo import load_next, save_next
 from huaxiang.models.rank import Ranker, RankerConfig
 
-FORMAT = "huaxiang.recommend/5"
+FORMAT = "huaxiang.recommend/6"
 MATRICES = ("near", "goes", "of_category")
 
 
@@ -44,7 +44,7 @@ def save_desk(desk: Desk, home: Path) -> Desk:
     arrays |= {"popular": learned.popular, "mean": learned.timing.mean, "returns": learned.timing.returns}
     save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, new / "sources.safetensors")
     said = {
-        "format": FORMAT, "day": learned.day, "as_of": desk.as_of, "spread": learned.timing.spread, "drop_owned": desk.drop_owned, "items": _mark(desk.shelf), "groups": learned.peers.groups.tolist(),
+        "format": FORMAT, "day": learned.day, "as_of": desk.as_of, "spread": learned.timing.spread, "seldom_again": desk.seldom_again, "items": _mark(desk.shelf), "groups": learned.peers.groups.tolist(),
         "orders": {name: {"config": asdict(one.ranker.config), "state": one.ranker.state(), "lead": one.lead} for name, one in desk.orders.items()},
     }  # fmt: skip
     text = json.dumps(said, sort_keys=True)
@@ -80,7 +80,7 @@ def load_desk(place: Path, shelf: Shelf) -> Desk:
     peers = Peers(np.array(said["groups"], dtype=np.str_), unpack(arrays, "peers"))
     extra = _behaviour(place, shelf)
     learned = Learned(int(said["day"]), near, goes, arrays["popular"], of_category, timing, peers, extra)
-    return Desk(shelf, learned, orders, bool(said["drop_owned"]), place.name, said["as_of"])
+    return Desk(shelf, learned, orders, bool(said["seldom_again"]), place.name, said["as_of"])
 
 
 def _mark(shelf: Shelf) -> str:

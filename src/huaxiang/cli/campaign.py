@@ -89,6 +89,7 @@ def plan(
     listed = read_list(users) if users is not None else None
     spend = Spend(budget, cost, margin) if budget is not None else None
     with open_shop(shop) as opened:
+        zone = opened.settings.shop.timezone
         found = opened.campaigns.plan(
             name,
             channel=channel,
@@ -101,12 +102,12 @@ def plan(
             per_user=per_user,
             metric=metric,
             days=days,
-            at=_moment(at, opened.settings.shop.timezone),
+            at=_moment(at, zone),
         )
     if as_json:
         print_json(found.to_json())
         return
-    show_campaign(found, out, WORDS)
+    show_campaign(found, out, WORDS, zone=zone)
     say("next", command=f"huaxiang campaign export {shop} {name} --out {name}.csv")
 
 
@@ -123,9 +124,10 @@ def adopt(
     from huaxiang.apply.market.campaign_show import show_campaign
 
     with open_shop(shop) as opened:
+        zone = opened.settings.shop.timezone
         found = opened.campaigns.adopt(file, name=name, channel=channel, control=control, metric=metric, days=days)
     for one, left_out in found:
-        show_campaign(one, out, WORDS)
+        show_campaign(one, out, WORDS, zone=zone)
         if left_out:
             say("campaign_thinned", count=f"{left_out:,}")
     say("next", command=f"huaxiang uplift {shop}")
@@ -136,6 +138,7 @@ def list_(shop: Folder, as_json: Json = False) -> None:
     from huaxiang.apply.market.campaign_show import show_campaign
 
     with open_shop(shop) as opened:
+        zone = opened.settings.shop.timezone
         found = [opened.campaigns.get(name) for name in opened.campaigns.names()]
     if as_json:
         print_json([one.to_json() for one in found])
@@ -143,7 +146,7 @@ def list_(shop: Folder, as_json: Json = False) -> None:
     if not found:
         say("no_campaigns")
     for one in found:
-        show_campaign(one, out, WORDS)
+        show_campaign(one, out, WORDS, zone=zone)
 
 
 @campaign.command(help=WORDS("cli.campaign_export"))

@@ -269,6 +269,25 @@ def test_csv_holds_the_shops_ids_of_the_treated_only(lake: Lake) -> None:
     assert "@" not in text
 
 
+def test_send_after_is_told_by_the_shops_clock_with_its_offset(lake: Lake, receiver) -> None:
+    """22:30 in Shanghai is 14:30 UTC, in the quiet hours: they end at 9:00 of the next day, 1:00 UTC."""
+    url, handler = receiver
+    write(lake, names(3), [])
+    mine = campaigns(lake)
+    found = mine.plan("x", channel="email", at=datetime(2024, 3, 1, 14, 30), holdout=0)
+    path = lake.folder.parent / "out.csv"
+    mine.export("x", path)
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    assert {row["send_after"] for row in rows} == {"2024-03-02T09:00:00+08:00"}
+    mine.send("x", url, SECRET, at=DAY + timedelta(days=1))
+    assert json.loads(handler.seen[0][1])["send_after"] == "2024-03-02T09:00:00+08:00"
+    assert found.to_json()["send_after"] == "2024-03-02T01:00:00+00:00"
+    assert mine.get("x") == found
+    console = Console(record=True, width=200)
+    show_campaign(found, console, Words("en"), zone="Asia/Shanghai")
+    assert "send from 2024-03-02T09:00+08:00" in console.export_text()
+
+
 def test_who_says_no_after_the_plan_is_not_sent_to(lake: Lake, receiver) -> None:
     """Of 25 one is put on the list and one refuses after the plan: 23 leave, in the batches as planned, and the arms stay."""
     url, handler = receiver

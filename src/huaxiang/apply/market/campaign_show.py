@@ -115,7 +115,9 @@ def targeted_by(found: Campaign, words: Words) -> str:
     return " · ".join([text, *versions])
 
 
-def show_campaign(found: Campaign, console: Console, words: Words) -> None:
+def show_campaign(found: Campaign, console: Console, words: Words, *, zone: str = "UTC") -> None:
+    """zone: of the shop, whose clock `send from` goes by"""
+
     def tell(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True, markup=False)
 
@@ -129,7 +131,7 @@ def show_campaign(found: Campaign, console: Console, words: Words) -> None:
         held_out=f"{found.held_out:,}",
         asked=f"{found.asked:,}",
         targeted_by=targeted_by(found, words),
-        send_after=found.send_after.isoformat(sep=" ", timespec="minutes"),
+        send_after=found.sends_from(zone).isoformat(timespec="minutes"),
     )
     if found.stale_days > STALE:
         line("campaign_stale", as_of=found.profile_as_of[:10], days=found.stale_days)

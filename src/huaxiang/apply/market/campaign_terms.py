@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class Campaign:
         """The share really held out: who is follows from a hash, so that it differs a little from the `holdout` planned."""
         return self.held_out / max(self.treated + self.held_out, 1)
 
+    def sends_from(self, zone: str) -> datetime:
+        """`send_after` by the clock of `zone` (the shop's), which it carries."""
+        return self.send_after.replace(tzinfo=UTC).astimezone(ZoneInfo(zone))
+
     @property
     def stale_days(self) -> int:
         """Days from the profiles' date to the plan: who came or left since is not known."""
@@ -53,11 +58,13 @@ class Campaign:
         return (self.assigned_at.date() - datetime.fromisoformat(self.profile_as_of[:10]).date()).days
 
     def to_json(self) -> dict[str, Any]:
-        times = {name: getattr(self, name).isoformat() for name in ("assigned_at", "send_after")}
+        times = {name: f"{getattr(self, name).isoformat()}+00:00" for name in ("assigned_at", "send_after")}
         return asdict(self) | times | {"held_share": self.held_share}
 
     @classmethod
     def from_json(cls, note: dict[str, Any]) -> Campaign:
-        times = {name: datetime.fromisoformat(note[name]) for name in ("assigned_at", "send_after")}
+        times = {
+            name: datetime.fromisoformat(note[name]).replace(tzinfo=None) for name in ("assigned_at", "send_after")
+        }
         note = note | {name: tuple(note.get(name, ())) for name in ("policies", "null_rankings")}
         return cls(**{name: value for name, value in (note | times).items() if name != "held_share"})

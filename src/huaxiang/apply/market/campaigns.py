@@ -269,24 +269,26 @@ class Campaigns:
         return found
 
     def export(self, name: str, path: Path) -> Sent:
-        """Write whom to send to as CSV (the shop's own user_id, campaign, send_after in UTC). The hold-out is not in it, nor is who may
+        """Write whom to send to as CSV (the shop's own user_id, campaign, send_after by its clock). The hold-out is not in it, nor is who may
         no longer be reached; both stay in the arm that they were assigned to."""
         from huaxiang.apply.market.campaign_send import write_csv
 
         found = self.get(name)
-        return write_csv(self.lake, self.vault, found, self._judge(found.channel, found.assigned_at), path)
+        judged, zone = self._judge(found.channel, found.assigned_at), self.settings.shop.timezone
+        return write_csv(self.lake, self.vault, found, judged, path, zone=zone)
 
     def send(self, name: str, url: str, secret: bytes, *, at: datetime, **how: Any) -> Sent:
         """POST whom to send to, in signed batches, without who may no longer be reached. raises: ShopError in the quiet hours, or where
         the receiver does not take a batch (what was taken before is not sent again: batches carry their own id)."""
         from huaxiang.apply.market.campaign_send import post_batches
 
-        opens = next_open(at, self.settings.contact, self.settings.shop.timezone)
+        zone = self.settings.shop.timezone
+        opens = next_open(at, self.settings.contact, zone)
         if opens > at:
             raise ShopError("market.quiet", opens=opens.isoformat(sep=" ", timespec="minutes"))
         found = self.get(name)
         judged = self._judge(found.channel, found.assigned_at)
-        return post_batches(self.lake, self.vault, found, judged, url, secret, at=at, **how)
+        return post_batches(self.lake, self.vault, found, judged, url, secret, at=at, zone=zone, **how)
 
     def read(self, name: str, *, at: datetime, days: int | None = None, metric: str | None = None) -> Reading:
         """What the campaign did, by the arms as assigned (see campaign_read.py); raises ShopError for one without hold-out."""

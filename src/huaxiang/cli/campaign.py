@@ -162,7 +162,7 @@ def export(
         raise DefinitionError("market.way")
     with open_shop(shop) as opened:
         if file is not None:
-            sent = opened.campaigns.export(name, file)
+            sent = opened.campaigns.export(name, file, at=_moment(at, opened.settings.shop.timezone))
             say("campaign_exported", count=f"{sent.customers:,}", path=file)
             _say_dropped(sent.left_out)
             return
@@ -172,6 +172,13 @@ def export(
         sent = opened.campaigns.send(name, webhook, secret, at=_moment(at, opened.settings.shop.timezone))
     say("campaign_sent", count=f"{sent.customers:,}", host=urlsplit(webhook).hostname)
     _say_dropped(sent.left_out)
+
+
+@campaign.command(help=WORDS("cli.campaign_remove"))
+def remove(shop: Folder, name: Name) -> None:
+    with open_shop(shop) as opened:
+        opened.campaigns.remove(name)
+    say("campaign_removed", name=name)
 
 
 def _say_dropped(left_out: dict[str, int]) -> None:

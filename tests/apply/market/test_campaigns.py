@@ -22,6 +22,7 @@ from huaxiang.apply.market.campaign_target import Spend
 from huaxiang.apply.market.campaigns import Campaigns
 from huaxiang.apply.market.consent import next_open
 from huaxiang.apply.market.holdout import place_of, place_sql
+from huaxiang.apply.market.offers import Offer
 from huaxiang.apply.market.uplift_learners import learner_grid
 from huaxiang.apply.market.uplift_rows import randomised_rows
 from huaxiang.apply.market.uplift_shop import find_uplift
@@ -194,9 +195,50 @@ def test_own_campaigns_count_against_the_cap(lake: Lake) -> None:
     write(lake, names(10), [])
     mine = campaigns(lake, ContactSettings(unknown=True, most=1))
     mine.plan("one", channel="email", at=START, holdout=0)
+    assert mine.plan("idle", channel="email", at=START, holdout=0).treated == 10, "a plan alone reaches nobody"
+    mine.export("one", lake.folder.parent / "one.csv", at=START + timedelta(days=2))
+    for days in (3, 8):  # of the seven that count, from when it was exported
+        with pytest.raises(ShopError, match="10 reached too often lately"):
+            mine.plan("two", channel="email", at=START + timedelta(days=days), holdout=0)
+    assert mine.plan("three", channel="email", at=START + timedelta(days=9), holdout=0).treated == 10
+
+
+def test_a_plan_of_an_earlier_version_counts_as_sent_when_it_was_planned(lake: Lake) -> None:
+    write(lake, names(10), [])
+    mine = campaigns(lake, ContactSettings(unknown=True, most=1))
+    terms = mine.plan("old", channel="email", at=START, holdout=0).to_json()
+    with lake.step("campaign.old") as step:
+        step.note["campaign"] = terms | {"assigned_at": START.isoformat()}
     with pytest.raises(ShopError, match="10 reached too often lately"):
         mine.plan("two", channel="email", at=START + timedelta(days=1), holdout=0)
-    assert mine.plan("three", channel="email", at=START + timedelta(days=8), holdout=0).treated == 10
+    with pytest.raises(ShopError, match="earlier version"):
+        mine.remove("old")
+
+
+def test_only_a_plan_that_never_left_is_taken_back(lake: Lake, receiver) -> None:
+    url, handler = receiver
+    write(lake, names(10), [])
+    mine = campaigns(lake, ContactSettings(unknown=True, most=9))
+    plans = {name: {"channel": "email", "at": START, "holdout": 0.0} for name in ("kept", "gone", "posted")}
+    for name, terms in plans.items():
+        mine.plan(name, offers=[Offer("ten", 10.0)], **terms)
+    with pytest.raises(ShopError, match="no folder"):
+        mine.export("gone", lake.folder.parent / "nowhere" / "x.csv")
+    with pytest.raises(ShopError, match="http or https"):
+        mine.send("gone", "ftp://x", SECRET, at=DAY)
+    mine.remove("gone")
+    assert mine.names() == ["kept", "posted"] and arms(lake, "gone") == {} and len(arms(lake, "kept")) == 10
+    assert lake.rows("market.offers") == 20
+    with pytest.raises(ShopError, match="no campaign 'gone'"):
+        mine.remove("gone")
+    mine.export("kept", lake.folder.parent / "kept.csv", at=START)
+    handler.answers = [400]
+    with pytest.raises(ShopError, match="did not take batch 0"):
+        mine.send("posted", url, SECRET, at=DAY)
+    for name, at in (("kept", START), ("posted", DAY)):
+        with pytest.raises(ShopError, match=f"{name} was exported or sent at {at.isoformat()}"):
+            mine.remove(name)
+    assert mine.plan("gone", **plans["gone"]).treated == 10, "its name is free again"
 
 
 def test_nobody_to_reach_is_an_error_with_the_reasons(lake: Lake) -> None:
@@ -455,9 +497,15 @@ def test_uplift_is_learned_from_a_campaign_with_holdout_and_ranks_the_next(lake:
     plan = mine.plan("next", channel="email", at=START + timedelta(days=60), holdout=0, most=100)
     assert (plan.treated, plan.targeted_by, plan.uplift_version) == (100, "effect", found["version"])
     assert all(int(user[4:]) % 2 for user in arms(lake, "next"))  # the active, whom it moves
+    assert (plan.asked, plan.left_out) == (1500, {"not_chosen": 1400})
     terms = {"channel": "email", "at": START + timedelta(days=90), "holdout": 0}
     paid = mine.plan("paid", spend=Spend(budget=50.0, cost=1.0, margin=20.0), **terms)
     assert paid.treated == 50
+    some = campaigns(lake, ContactSettings(unknown=True, suppress="never.txt"))
+    (lake.folder.parent / "never.txt").write_text("user0001\nuser0003\nuser0002\n", encoding="utf-8")
+    few = some.plan("few", spend=Spend(5.0, 1.0, 20.0), users=[*names(20), "stranger"], **terms)
+    assert (few.treated, few.asked) == (5, 21)  # of 20 known three are on the list, and 5.0 pays for five
+    assert few.left_out == {"suppressed": 3, "no_profile": 1, "not_chosen": 12}
     assert paid.expected == pytest.approx(50 * (0.5 * 20 - 1), rel=0.3)
     for name, spend in (("none", Spend(0.0, 1.0, 20.0)), ("loss", Spend(50.0, 40.0, 20.0))):
         with pytest.raises(ShopError, match=r"pays for no message|more than a message costs"):

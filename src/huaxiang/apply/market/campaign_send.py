@@ -104,9 +104,7 @@ def post_batches(
     wait: Callable[[float], None] = time.sleep,
 ) -> Sent:
     """POST the treated in batches. raises: ShopError naming the batch that was not taken"""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ShopError("market.url", scheme=parts.scheme or "-")
+    check_url(url)
     count, dropped = 0, Counter[str]()
     for number, told in enumerate(_batches(lake, vault, campaign, judged, batch, dropped)):
         if not told:
@@ -129,6 +127,13 @@ def post_batches(
         _post(url, body, headers, number, tries, wait)
         count += len(told)
     return Sent(count, dict(dropped))
+
+
+def check_url(url: str) -> None:
+    """raises: ShopError for what is no address of a webhook"""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ShopError("market.url", scheme=parts.scheme or "-")
 
 
 def sign(secret: bytes, stamp: int, body: bytes) -> str:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from huaxiang.engine import Lake
+
+STEP = "campaign."
 
 
 @dataclass(frozen=True)
@@ -68,3 +73,15 @@ class Campaign:
         }
         note = note | {name: tuple(note.get(name, ())) for name in ("policies", "null_rankings")}
         return cls(**{name: value for name, value in (note | times).items() if name != "held_share"})
+
+
+def planned(lake: Lake) -> dict[str, dict[str, Any]]:
+    """name -> note of every campaign that was planned and not taken back."""
+    steps = sorted(lake.manifest().steps.items())
+    return {step.removeprefix(STEP): note for step, note in steps if step.startswith(STEP) and "campaign" in note}
+
+
+def sent_times(lake: Lake) -> dict[str, datetime]:
+    """name -> when it was last exported or sent (UTC), of those that were. A plan of a version that did not keep it counts from its making."""
+    found = {name: note.get("sent_at", note["campaign"]["assigned_at"]) for name, note in planned(lake).items()}
+    return {name: datetime.fromisoformat(at).replace(tzinfo=None) for name, at in found.items() if at is not None}

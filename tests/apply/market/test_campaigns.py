@@ -147,6 +147,20 @@ def test_the_share_really_held_out_is_told_beside_the_planned_one(lake: Lake) ->
         assert planned in told and f"{held / 50:.1%}" in told and str(held) in told
 
 
+def test_a_difference_no_share_can_have_is_not_promised(lake: Lake) -> None:
+    """Of 8 customers 4 bought in the days before, so the SD is 0.53; with one or two held out it takes a rise far above the 0.5 there is."""
+    bought = [event(f"user{n:04d}", "purchase", START - timedelta(days=2), amount=1.0) for n in range(4)]
+    write(lake, names(8), [*bought, event("user0000", "view", START)])
+    mine = campaigns(lake)
+    found = mine.plan("few", channel="email", at=START, holdout=0.3)
+    assert found.has_holdout and found.base == 0.5 and found.detectable > 0.5
+    for lang, said in (("en", "So few customers cannot show an effect"), ("zh", "顾客太少，无法看出效果")):
+        console = Console(record=True, width=300)
+        show_campaign(found, console, Words(lang))
+        told = console.export_text()
+        assert said in told and "4 times in 5" not in told and "五次中有四次" not in told
+
+
 def test_a_plan_in_the_past_asks_only_who_was_known_then(lake: Lake) -> None:
     then = START - timedelta(days=40)
     seen = [event(f"user{n:04d}", "view", then + timedelta(days=n - 5)) for n in range(10)]  # 5 of them before `then`

@@ -155,8 +155,10 @@ def show_campaign(found: Campaign, console: Console, words: Words, *, zone: str 
     if not found.has_holdout:
         line("campaign_no_holdout")
     elif found.detectable:
+        # of a share nothing above 1 can be found: no message moves more than those who would not have bought
+        beyond = found.metric == "purchase" and found.detectable > 1 - found.base
         line(
-            "campaign_detectable",
+            "campaign_undetectable" if beyond else "campaign_detectable",
             effect=f"{found.detectable:.3g}",
             metric=words(f"market.metric.{found.metric}"),
             days=found.days,

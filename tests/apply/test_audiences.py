@@ -250,6 +250,9 @@ def test_a_list_is_read_from_lines_or_a_column(tmp_path: Path, text: str, ids: l
     assert read_list(tmp_path / "list.csv") == ids
 
 
+    everyone = look_alikes(lake, names[:30], count=99_999, seed=1)
+    assert len(everyone.users) == len(names) - 30 and sorted(everyone.scores, reverse=True) == everyone.scores
+    assert (everyone.scores[0], everyone.scores[-1]) == (1.0, 0.0)
 def test_a_list_without_a_known_column_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(SourceError, match="user_id"):

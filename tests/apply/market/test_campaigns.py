@@ -530,6 +530,19 @@ def test_a_good_season_does_not_pass_for_an_effect(lake: Lake) -> None:
     """Nobody is moved. In the dull season half were held out, in the good one a tenth: as they stand, the treated buy more."""
     write(lake, names(3000), [])
     mine, seasons = campaigns(lake), (("dull", 0.5, 0.05, START), ("good", 0.1, 0.5, START + timedelta(days=40)))
+@pytest.mark.parametrize(
+    ("outcomes", "said"), [([], "no outcome is declared"), ([{"name": "churn_30d"}], "history is too short")]
+)
+def test_where_no_past_of_customers_is_kept_uplift_says_why(lake: Lake, outcomes: list, said: str) -> None:
+    write(lake, names(5), [])
+    with lake.step("build") as step:
+        step.note |= {"outcomes": outcomes}
+        step.drop("training")
+    with pytest.raises(ShopError, match=said) as found:
+        find_uplift(lake, seed=1)
+    assert "earlier steps" not in str(found.value)
+
+
     chance, events = np.random.default_rng(3), [event("user0000", "view", START + timedelta(days=90))]
     for name, held, rate, at in seasons:
         mine.plan(name, channel="email", at=at, holdout=held)

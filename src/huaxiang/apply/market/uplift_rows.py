@@ -77,6 +77,9 @@ def _odds(campaign: Campaign, offer: str) -> float:
 def _known_rows(lake: Lake, cases: str) -> pa.Table:
     """`cases` (SQL with user_id and started) with the features of the last as-of date not after `started`; cases without are left out."""
     engine = lake.engine
+    if not lake.has("training"):
+        declared = bool(lake.note("build").get("outcomes"))
+        raise ShopError("market.no_labels" if declared else "market.no_outcome")
     known = engine.sql(lake.table("training"))
     return engine.arrow(
         f"SELECT c.*, t.* EXCLUDE (user_id) FROM ({cases}) AS c ASOF JOIN ({known}) AS t "

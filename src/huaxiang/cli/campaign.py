@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from huaxiang.cli.terminal import WORDS, Folder, app, help_of, make_progress, open_shop, out, print_json, say
+from huaxiang.cli.terminal import WORDS, Folder, app, help_of, open_shop, out, print_json, say
 from huaxiang.errors import DefinitionError, ShopError
 
 campaign = typer.Typer(help=WORDS("cli.campaign"), no_args_is_help=True)
@@ -42,8 +42,7 @@ def uplift(
                 }
                 say(f"uplift_of_{one['basis']}", user=user, as_of=one["as_of"], model=one["model"], **told)
             return
-        with make_progress().task("uplift", "folds") as _:
-            found = opened.uplift(repeats=repeats)
+        found = opened.uplift(repeats=repeats)
         customers = opened.lake.rows("market.uplift")
     if as_json:
         print_json(found)

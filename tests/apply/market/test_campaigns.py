@@ -28,6 +28,7 @@ from huaxiang.apply.market.uplift_rows import randomised_rows
 from huaxiang.apply.market.uplift_shop import find_uplift
 from huaxiang.engine import Engine, Lake
 from huaxiang.errors import DefinitionError, HuaxiangError, ShopError
+from huaxiang.progress import LineProgress
 from huaxiang.settings import AudienceSettings, ContactSettings, Settings, ShopSettings
 from huaxiang.trust import Pseudonyms, Vault
 from huaxiang.words import Words
@@ -503,7 +504,10 @@ def test_campaign_without_holdout_cannot_be_read(lake: Lake) -> None:
 
 def test_uplift_is_learned_from_a_campaign_with_holdout_and_ranks_the_next(lake: Lake) -> None:
     mine = run_campaign(lake, 1500, lift=0.5)
-    found = find_uplift(lake, seed=1, repeats=1, grid=learner_grid(binary=True)[:1])
+    lines: list[str] = []
+    progress = LineProgress(lines.append)
+    found = find_uplift(lake, seed=1, repeats=1, grid=learner_grid(binary=True)[:1], progress=progress)
+    assert [line.split()[:2] for line in lines] == [["uplift", "messages"]] and lines[0].endswith(found["learner"])
     assert found["basis"] == "effect"
     assert found["campaigns"] == ["x"]
     assert not found["uplift"]["is_null"]
@@ -526,10 +530,6 @@ def test_uplift_is_learned_from_a_campaign_with_holdout_and_ranks_the_next(lake:
             mine.plan(name, spend=spend, **terms)
 
 
-def test_a_good_season_does_not_pass_for_an_effect(lake: Lake) -> None:
-    """Nobody is moved. In the dull season half were held out, in the good one a tenth: as they stand, the treated buy more."""
-    write(lake, names(3000), [])
-    mine, seasons = campaigns(lake), (("dull", 0.5, 0.05, START), ("good", 0.1, 0.5, START + timedelta(days=40)))
 @pytest.mark.parametrize(
     ("outcomes", "said"), [([], "no outcome is declared"), ([{"name": "churn_30d"}], "history is too short")]
 )
@@ -543,6 +543,10 @@ def test_where_no_past_of_customers_is_kept_uplift_says_why(lake: Lake, outcomes
     assert "earlier steps" not in str(found.value)
 
 
+def test_a_good_season_does_not_pass_for_an_effect(lake: Lake) -> None:
+    """Nobody is moved. In the dull season half were held out, in the good one a tenth: as they stand, the treated buy more."""
+    write(lake, names(3000), [])
+    mine, seasons = campaigns(lake), (("dull", 0.5, 0.05, START), ("good", 0.1, 0.5, START + timedelta(days=40)))
     chance, events = np.random.default_rng(3), [event("user0000", "view", START + timedelta(days=90))]
     for name, held, rate, at in seasons:
         mine.plan(name, channel="email", at=at, holdout=held)

@@ -525,6 +525,8 @@ def test_uplift_is_learned_from_a_campaign_with_holdout_and_ranks_the_next(lake:
     assert (few.treated, few.asked) == (5, 21)  # of 20 known three are on the list, and 5.0 pays for five
     assert few.left_out == {"suppressed": 3, "no_profile": 1, "not_chosen": 12}
     assert paid.expected == pytest.approx(50 * (0.5 * 20 - 1), rel=0.3)
+    with pytest.raises(ShopError, match="2 on the suppression list; 1 not a known customer"):
+        some.plan("nobody", spend=Spend(5.0, 1.0, 20.0), users=["user0001", "user0003", "stranger"], **terms)
     for name, spend in (("none", Spend(0.0, 1.0, 20.0)), ("loss", Spend(50.0, 40.0, 20.0))):
         with pytest.raises(ShopError, match=r"pays for no message|more than a message costs"):
             mine.plan(name, spend=spend, **terms)

@@ -97,7 +97,7 @@ def find_asked(
         f"SEMI JOIN (SELECT user_id FROM {judged} WHERE why IS NULL) USING (user_id) WHERE offer = '' "
         f"ORDER BY score DESC, user_id{limit}"
     )
-    if spend is None:
+    if spend is None or not engine.value(f"SELECT count(*) FROM {first}"):  # nobody: the plan says why
         return Asked(first, among, basis, version, null=tuple(set(note.get("null", [])) & {""}))
     if basis != "effect":
         raise ShopError("market.no_effect")

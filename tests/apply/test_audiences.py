@@ -17,6 +17,7 @@ from huaxiang.apply.market.alike import look_alikes
 from huaxiang.apply.market.audiences import preview, refresh, version_of
 from huaxiang.apply.market.language import Reader
 from huaxiang.apply.market.lists import read_list
+from huaxiang.apply.market.values import nearest
 from huaxiang.engine import Engine, Lake
 from huaxiang.errors import DefinitionError, ShopError, SourceError
 from huaxiang.features.filters import EVENT_CODES
@@ -184,6 +185,20 @@ def test_a_shops_own_tiers_and_tags_are_known_though_nobody_has_them(lake: Lake)
         reader.read("value_tier == 'platinum'")
 
 
+def test_of_short_chinese_words_one_letter_may_be_wrong() -> None:
+    known = ["坚果", "绿茶", "茶叶", "咖啡"]  # 绿茶 shares a letter with it too, but at another place
+    assert nearest("bought", "茶也", known) == "茶叶"
+    assert nearest("bought", "饮料", known) == ""
+    assert nearest("bought", "ab", ["ac"]) == ""
+
+
+def test_an_audience_is_not_proposed_to_itself(lake: Lake) -> None:
+    reader = Reader(lake, {"a": "in_audience('b')", "golden": "value_tier == 'gold'"})
+    with pytest.raises(DefinitionError, match="did you mean golden") as found:
+        reader.read("in_audience('b')", name="a", within=("a",))
+    assert "golden, a" not in str(found.value) and "a, golden" not in str(found.value)
+
+
 def test_where_no_audience_is_declared_none_is_proposed(lake: Lake) -> None:
     with pytest.raises(DefinitionError, match="nor any other") as found:
         holds(lake, "in_audience('golde')", {})
@@ -236,6 +251,9 @@ def test_alike_finds_those_of_a_hidden_group(lake: Lake) -> None:
     assert found.way == "profile" and found.recall > 3 * found.recall_random
     with pytest.raises(DefinitionError, match="too few"):
         look_alikes(lake, names[:5], count=30, seed=1)
+    everyone = look_alikes(lake, names[:30], count=99_999, seed=1)
+    assert len(everyone.users) == len(names) - 30 and sorted(everyone.scores, reverse=True) == everyone.scores
+    assert (everyone.scores[0], everyone.scores[-1]) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from rich.console import Console
 
 from huaxiang import Shop
 from huaxiang.features.live import upkeep
-from huaxiang.features.show import show_explanation
+from huaxiang.features.show import explanation_json, show_explanation
 
 MINE = """
 [features.mine.spread]
@@ -65,6 +66,16 @@ def shown(shop: Shop, name: str, lang: str = "en") -> str:
     text = io.StringIO()
     show_explanation(shop.explain(name, "a"), Console(file=text, width=200), lang)  # type: ignore[arg-type]
     return text.getvalue()
+
+
+def test_times_of_events_carry_the_offset_of_the_shops_clock(shop: Shop) -> None:
+    found = shop.explain("orders_90d", "a")
+    at = found.evidence.latest[0]["ts"]  # UTC; in Shanghai it is eight hours later
+    told = f"{at + timedelta(hours=8):%Y-%m-%dT%H:%M:%S}+08:00"
+    assert explanation_json(found, "Asia/Shanghai")["latest"][0]["ts"] == told
+    text = io.StringIO()
+    show_explanation(found, Console(file=text, width=200), "en", zone="Asia/Shanghai")
+    assert told.replace("T", " ") in text.getvalue()
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

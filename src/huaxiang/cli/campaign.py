@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from huaxiang.cli.terminal import WORDS, Folder, app, help_of, make_progress, open_shop, out, print_json, say
+from huaxiang.cli.terminal import WORDS, Folder, app, help_of, open_shop, out, print_json, say
 from huaxiang.errors import DefinitionError, ShopError
 
 campaign = typer.Typer(help=WORDS("cli.campaign"), no_args_is_help=True)
@@ -39,8 +39,7 @@ def uplift(
             else:
                 out.print(uplift_of(one, user, WORDS), highlight=False, soft_wrap=True, markup=False)
             return
-        with make_progress().task("uplift", "folds") as _:
-            found = opened.uplift(repeats=repeats)
+        found = opened.uplift(repeats=repeats)
         customers = opened.lake.rows("market.uplift")
     if as_json:
         print_json(found)
@@ -86,6 +85,7 @@ def plan(
     listed = read_list(users) if users is not None else None
     spend = Spend(budget, cost, margin) if budget is not None else None
     with open_shop(shop) as opened:
+        zone = opened.settings.shop.timezone
         found = opened.campaigns.plan(
             name,
             channel=channel,
@@ -98,12 +98,12 @@ def plan(
             per_user=per_user,
             metric=metric,
             days=days,
-            at=_moment(at, opened.settings.shop.timezone),
+            at=_moment(at, zone),
         )
     if as_json:
         print_json(found.to_json())
         return
-    show_campaign(found, out, WORDS)
+    show_campaign(found, out, WORDS, zone=zone)
     say("next", command=f"huaxiang campaign export {shop} {name} --out {name}.csv")
 
 
@@ -120,9 +120,10 @@ def adopt(
     from huaxiang.apply.market.campaign_show import show_campaign
 
     with open_shop(shop) as opened:
+        zone = opened.settings.shop.timezone
         found = opened.campaigns.adopt(file, name=name, channel=channel, control=control, metric=metric, days=days)
     for one, left_out in found:
-        show_campaign(one, out, WORDS)
+        show_campaign(one, out, WORDS, zone=zone)
         if left_out:
             say("campaign_thinned", count=f"{left_out:,}")
     say("next", command=f"huaxiang uplift {shop}")
@@ -133,6 +134,7 @@ def list_(shop: Folder, as_json: Json = False) -> None:
     from huaxiang.apply.market.campaign_show import show_campaign
 
     with open_shop(shop) as opened:
+        zone = opened.settings.shop.timezone
         found = [opened.campaigns.get(name) for name in opened.campaigns.names()]
     if as_json:
         print_json([one.to_json() for one in found])
@@ -140,7 +142,7 @@ def list_(shop: Folder, as_json: Json = False) -> None:
     if not found:
         say("no_campaigns")
     for one in found:
-        show_campaign(one, out, WORDS)
+        show_campaign(one, out, WORDS, zone=zone)
 
 
 @campaign.command(help=WORDS("cli.campaign_export"))
@@ -156,7 +158,7 @@ def export(
         raise DefinitionError("market.way")
     with open_shop(shop) as opened:
         if file is not None:
-            sent = opened.campaigns.export(name, file)
+            sent = opened.campaigns.export(name, file, at=_moment(at, opened.settings.shop.timezone))
             say("campaign_exported", count=f"{sent.customers:,}", path=file)
             _say_dropped(sent.left_out)
             return
@@ -166,6 +168,13 @@ def export(
         sent = opened.campaigns.send(name, webhook, secret, at=_moment(at, opened.settings.shop.timezone))
     say("campaign_sent", count=f"{sent.customers:,}", host=urlsplit(webhook).hostname)
     _say_dropped(sent.left_out)
+
+
+@campaign.command(help=WORDS("cli.campaign_remove"))
+def remove(shop: Folder, name: Name) -> None:
+    with open_shop(shop) as opened:
+        opened.campaigns.remove(name)
+    say("campaign_removed", name=name)
 
 
 def _say_dropped(left_out: dict[str, int]) -> None:

@@ -103,10 +103,11 @@ def features(
         *folder, name, user = words[1:]
         with open_shop(Path(folder[0] if folder else ".")) as opened:
             found = opened.explain(name, user, lang=LANG, limit=limit)
+            zone = opened.settings.shop.timezone
         if as_json:
-            print_json(explanation_json(found))
+            print_json(explanation_json(found, zone))
         else:
-            show_explanation(found, out, LANG)
+            show_explanation(found, out, LANG, zone=zone)
         return
     if len(words) != 1:
         raise typer.BadParameter(" ".join(words))

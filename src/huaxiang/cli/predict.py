@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from huaxiang.cli.terminal import LANG, WORDS, Folder, app, help_of, open_shop, out, print_json
+from huaxiang.errors import ModelError
 
 
 @app.command(help=WORDS("cli.clv"))
@@ -68,9 +69,9 @@ def whatif(
 
 def _change(word: str) -> tuple[str, float | None]:
     name, equals, value = word.partition("=")
+    if not equals or not name.strip():
+        raise typer.BadParameter(f"{word!r}: feature=value")
     try:
-        if not equals or not name:
-            raise ValueError(word)
         return name.strip(), float(value) if value.strip() else None
     except ValueError as error:
-        raise typer.BadParameter(f"{word!r}: feature=value") from error
+        raise ModelError("predict.what_if.word", word=word, value=value.strip()) from error

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.markup import escape
@@ -30,7 +32,8 @@ def show_features(listed: Sequence[Mapping[str, Any]], console: Console, lang: L
     console.print(shown)
 
 
-def show_explanation(found: Explanation, console: Console, lang: Lang) -> None:
+def show_explanation(found: Explanation, console: Console, lang: Lang, *, zone: str = "UTC") -> None:
+    """zone: of the shop, by whose clock events are told"""
     words = Words(lang)
     feature = found.feature
 
@@ -76,22 +79,30 @@ def show_explanation(found: Explanation, console: Console, lang: Lang) -> None:
     for row in found.evidence.latest:
         events.add_row(
             *(
-                f"  {row['ts']:%Y-%m-%d %H:%M:%S}" if name == "ts" else escape(_cell(row[name]))
+                f"  {_local(row['ts'], zone).isoformat(sep=' ', timespec='seconds')}"
+                if name == "ts"
+                else escape(_cell(row[name]))
                 for name in ("ts", "event", "item_id", "title", "amount")
             )
         )
     console.print(events, highlight=False)
 
 
-def explanation_json(found: Explanation) -> dict[str, Any]:
+def explanation_json(found: Explanation, zone: str = "UTC") -> dict[str, Any]:
+    """As JSON; times of events in ISO 8601 by the clock of `zone`, with its offset."""
     feature = found.feature
     return {
         "feature": feature.name, "user_id": found.user_id, "as_of": found.as_of.isoformat(), "value": found.value,
         "unit": feature.unit, "meaning_en": feature.meaning_en, "meaning_zh": feature.meaning_zh, "owner": feature.owner,
         "definition": feature.text(), "version": feature.version, "formula": found.formula,
         "history_from": found.history_from and found.history_from.isoformat(),
-        "steps": [vars(step) for step in found.steps], "events": found.evidence.events, "latest": list(found.evidence.latest),
+        "steps": [vars(step) for step in found.steps], "events": found.evidence.events, "latest": [row | {"ts": _local(row["ts"], zone).isoformat()} for row in found.evidence.latest],
     }  # fmt: skip
+
+
+def _local(ts: datetime, zone: str) -> datetime:
+    """A time of an event (UTC) by the clock of `zone`."""
+    return ts.replace(tzinfo=UTC).astimezone(ZoneInfo(zone))
 
 
 def _written(value: Any, unknown: str) -> str:

@@ -73,7 +73,14 @@ class Decisions(Opened):
         from huaxiang.apply.market.uplift_shop import find_uplift
 
         home = self.folder / "models" / "uplift"
-        found = find_uplift(self.lake, seed=self.settings.train.seed, repeats=repeats, learners=learners, home=home)
+        found = find_uplift(
+            self.lake,
+            seed=self.settings.train.seed,
+            repeats=repeats,
+            learners=learners,
+            home=home,
+            progress=self.progress,
+        )
         self._save("uplift.json", json.dumps(found, ensure_ascii=False, indent=1))
         return found
 

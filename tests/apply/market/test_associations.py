@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -10,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
 from huaxiang.apply.market import associations
 from huaxiang.apply.market.associations import Asked, Half, find_associations, hold_rules, holm, over_of
 from huaxiang.apply.market.holdout import place_sql
-from huaxiang.apply.market.show import thing_name
+from huaxiang.apply.market.show import show_associations, thing_name
 from huaxiang.engine import Engine, Lake
 from huaxiang.errors import DefinitionError, ShopError
 
@@ -111,7 +113,9 @@ def test_a_planted_rule_of_three_is_found_and_luck_is_not(lake: Lake) -> None:
     assert (frozenset({"active", "gold"}), "COFFEE") in rules
     assert not any({"f", "m"} & {*given, then} for given, then in rules)
     assert not any("none" in given for given, _ in rules)
-    best = next(rule for rule in found["rules"] if len(rule["given"]) == 2 and rule["then"] == ["category", "COFFEE"])
+    best = next(
+        rule for rule in found["rules"] if len(rule["given"]) == 2 and rule["then"] == ["top_categories", "COFFEE"]
+    )
     assert best["low"] < 0.8 / 0.275 < best["high"]  # a quarter likes it by .8, the rest by .1: .275 of all
     assert found["found_on"] + found["held_on"] == PEOPLE
     assert find_associations(lake, "traits") == found, "the same again"
@@ -151,6 +155,31 @@ def test_rows_are_bounded_and_customers_stay_whole(lake: Lake, monkeypatch) -> N
     assert all(rule["lift"] == pytest.approx(1.5) for rule in found["rules"])  # in two orders of three
     whole = find_associations(lake, "customers")
     assert whole["rules"] == [], "every customer buys all three: nothing is told of anything"
+
+
+def test_where_nothing_is_asked_one_plain_sentence_says_so() -> None:
+    found = {
+        "over": "orders",
+        "as_of": "2025-01-01",
+        "version": "x",
+        "found_on": 0,
+        "held_on": 1,
+        "tested": 0,
+        "held": 0,
+        "rules": [],
+    }
+    console = Console(record=True, width=200, file=io.StringIO())
+    show_associations(found, console, "en")
+    said = "What is in one order: nothing goes together often enough to be a rule, among 1 in all (as of 2025-01-01)"
+    assert console.export_text().splitlines() == [said]
+
+
+def test_a_favourite_category_is_named_as_such_among_traits(lake: Lake) -> None:
+    write(lake, 1)
+    found = find_associations(lake, "traits")
+    assert found["rules"][0]["then"] == ["top_categories", "COFFEE"]
+    assert thing_name(found["rules"][0]["then"], "en") == "Favourite categories: COFFEE"
+    assert thing_name(["category", "COFFEE"], "en") == "COFFEE"
 
 
 def test_what_cannot_be_asked_says_the_mend(lake: Lake, monkeypatch) -> None:

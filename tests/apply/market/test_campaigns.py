@@ -22,11 +22,13 @@ from huaxiang.apply.market.campaign_target import Spend
 from huaxiang.apply.market.campaigns import Campaigns
 from huaxiang.apply.market.consent import next_open
 from huaxiang.apply.market.holdout import place_of, place_sql
+from huaxiang.apply.market.offers import Offer
 from huaxiang.apply.market.uplift_learners import learner_grid
 from huaxiang.apply.market.uplift_rows import randomised_rows
 from huaxiang.apply.market.uplift_shop import find_uplift
 from huaxiang.engine import Engine, Lake
 from huaxiang.errors import DefinitionError, HuaxiangError, ShopError
+from huaxiang.progress import LineProgress
 from huaxiang.settings import AudienceSettings, ContactSettings, Settings, ShopSettings
 from huaxiang.trust import Pseudonyms, Vault
 from huaxiang.words import Words
@@ -146,6 +148,20 @@ def test_the_share_really_held_out_is_told_beside_the_planned_one(lake: Lake) ->
         assert planned in told and f"{held / 50:.1%}" in told and str(held) in told
 
 
+def test_a_difference_no_share_can_have_is_not_promised(lake: Lake) -> None:
+    """Of 8 customers 4 bought in the days before, so the SD is 0.53; with one or two held out it takes a rise far above the 0.5 there is."""
+    bought = [event(f"user{n:04d}", "purchase", START - timedelta(days=2), amount=1.0) for n in range(4)]
+    write(lake, names(8), [*bought, event("user0000", "view", START)])
+    mine = campaigns(lake)
+    found = mine.plan("few", channel="email", at=START, holdout=0.3)
+    assert found.has_holdout and found.base == 0.5 and found.detectable > 0.5
+    for lang, said in (("en", "So few customers cannot show an effect"), ("zh", "顾客太少，无法看出效果")):
+        console = Console(record=True, width=300)
+        show_campaign(found, console, Words(lang))
+        told = console.export_text()
+        assert said in told and "4 times in 5" not in told and "五次中有四次" not in told
+
+
 def test_a_plan_in_the_past_asks_only_who_was_known_then(lake: Lake) -> None:
     then = START - timedelta(days=40)
     seen = [event(f"user{n:04d}", "view", then + timedelta(days=n - 5)) for n in range(10)]  # 5 of them before `then`
@@ -194,9 +210,50 @@ def test_own_campaigns_count_against_the_cap(lake: Lake) -> None:
     write(lake, names(10), [])
     mine = campaigns(lake, ContactSettings(unknown=True, most=1))
     mine.plan("one", channel="email", at=START, holdout=0)
+    assert mine.plan("idle", channel="email", at=START, holdout=0).treated == 10, "a plan alone reaches nobody"
+    mine.export("one", lake.folder.parent / "one.csv", at=START + timedelta(days=2))
+    for days in (3, 8):  # of the seven that count, from when it was exported
+        with pytest.raises(ShopError, match="10 reached too often lately"):
+            mine.plan("two", channel="email", at=START + timedelta(days=days), holdout=0)
+    assert mine.plan("three", channel="email", at=START + timedelta(days=9), holdout=0).treated == 10
+
+
+def test_a_plan_of_an_earlier_version_counts_as_sent_when_it_was_planned(lake: Lake) -> None:
+    write(lake, names(10), [])
+    mine = campaigns(lake, ContactSettings(unknown=True, most=1))
+    terms = mine.plan("old", channel="email", at=START, holdout=0).to_json()
+    with lake.step("campaign.old") as step:
+        step.note["campaign"] = terms | {"assigned_at": START.isoformat()}
     with pytest.raises(ShopError, match="10 reached too often lately"):
         mine.plan("two", channel="email", at=START + timedelta(days=1), holdout=0)
-    assert mine.plan("three", channel="email", at=START + timedelta(days=8), holdout=0).treated == 10
+    with pytest.raises(ShopError, match="earlier version"):
+        mine.remove("old")
+
+
+def test_only_a_plan_that_never_left_is_taken_back(lake: Lake, receiver) -> None:
+    url, handler = receiver
+    write(lake, names(10), [])
+    mine = campaigns(lake, ContactSettings(unknown=True, most=9))
+    plans = {name: {"channel": "email", "at": START, "holdout": 0.0} for name in ("kept", "gone", "posted")}
+    for name, terms in plans.items():
+        mine.plan(name, offers=[Offer("ten", 10.0)], **terms)
+    with pytest.raises(ShopError, match="no folder"):
+        mine.export("gone", lake.folder.parent / "nowhere" / "x.csv")
+    with pytest.raises(ShopError, match="http or https"):
+        mine.send("gone", "ftp://x", SECRET, at=DAY)
+    mine.remove("gone")
+    assert mine.names() == ["kept", "posted"] and arms(lake, "gone") == {} and len(arms(lake, "kept")) == 10
+    assert lake.rows("market.offers") == 20
+    with pytest.raises(ShopError, match="no campaign 'gone'"):
+        mine.remove("gone")
+    mine.export("kept", lake.folder.parent / "kept.csv", at=START)
+    handler.answers = [400]
+    with pytest.raises(ShopError, match="did not take batch 0"):
+        mine.send("posted", url, SECRET, at=DAY)
+    for name, at in (("kept", START), ("posted", DAY)):
+        with pytest.raises(ShopError, match=f"{name} was exported or sent at {at.isoformat()}"):
+            mine.remove(name)
+    assert mine.plan("gone", **plans["gone"]).treated == 10, "its name is free again"
 
 
 def test_nobody_to_reach_is_an_error_with_the_reasons(lake: Lake) -> None:
@@ -267,6 +324,25 @@ def test_csv_holds_the_shops_ids_of_the_treated_only(lake: Lake) -> None:
     treated = {int(user[4:]) for user, arm in arms(lake, "x").items() if arm == "treated"}
     assert {row["user_id"] for row in rows} == {f"'=shop{n}" for n in treated}  # a formula is not run by a spreadsheet
     assert "@" not in text
+
+
+def test_send_after_is_told_by_the_shops_clock_with_its_offset(lake: Lake, receiver) -> None:
+    """22:30 in Shanghai is 14:30 UTC, in the quiet hours: they end at 9:00 of the next day, 1:00 UTC."""
+    url, handler = receiver
+    write(lake, names(3), [])
+    mine = campaigns(lake)
+    found = mine.plan("x", channel="email", at=datetime(2024, 3, 1, 14, 30), holdout=0)
+    path = lake.folder.parent / "out.csv"
+    mine.export("x", path)
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    assert {row["send_after"] for row in rows} == {"2024-03-02T09:00:00+08:00"}
+    mine.send("x", url, SECRET, at=DAY + timedelta(days=1))
+    assert json.loads(handler.seen[0][1])["send_after"] == "2024-03-02T09:00:00+08:00"
+    assert found.to_json()["send_after"] == "2024-03-02T01:00:00+00:00"
+    assert mine.get("x") == found
+    console = Console(record=True, width=200)
+    show_campaign(found, console, Words("en"), zone="Asia/Shanghai")
+    assert "send from 2024-03-02T09:00+08:00" in console.export_text()
 
 
 def test_who_says_no_after_the_plan_is_not_sent_to(lake: Lake, receiver) -> None:
@@ -428,7 +504,10 @@ def test_campaign_without_holdout_cannot_be_read(lake: Lake) -> None:
 
 def test_uplift_is_learned_from_a_campaign_with_holdout_and_ranks_the_next(lake: Lake) -> None:
     mine = run_campaign(lake, 1500, lift=0.5)
-    found = find_uplift(lake, seed=1, repeats=1, grid=learner_grid(binary=True)[:1])
+    lines: list[str] = []
+    progress = LineProgress(lines.append)
+    found = find_uplift(lake, seed=1, repeats=1, grid=learner_grid(binary=True)[:1], progress=progress)
+    assert [line.split()[:2] for line in lines] == [["uplift", "messages"]] and lines[0].endswith(found["learner"])
     assert found["basis"] == "effect"
     assert found["campaigns"] == ["x"]
     assert not found["uplift"]["is_null"]
@@ -436,13 +515,34 @@ def test_uplift_is_learned_from_a_campaign_with_holdout_and_ranks_the_next(lake:
     plan = mine.plan("next", channel="email", at=START + timedelta(days=60), holdout=0, most=100)
     assert (plan.treated, plan.targeted_by, plan.uplift_version) == (100, "effect", found["version"])
     assert all(int(user[4:]) % 2 for user in arms(lake, "next"))  # the active, whom it moves
+    assert (plan.asked, plan.left_out) == (1500, {"not_chosen": 1400})
     terms = {"channel": "email", "at": START + timedelta(days=90), "holdout": 0}
     paid = mine.plan("paid", spend=Spend(budget=50.0, cost=1.0, margin=20.0), **terms)
     assert paid.treated == 50
+    some = campaigns(lake, ContactSettings(unknown=True, suppress="never.txt"))
+    (lake.folder.parent / "never.txt").write_text("user0001\nuser0003\nuser0002\n", encoding="utf-8")
+    few = some.plan("few", spend=Spend(5.0, 1.0, 20.0), users=[*names(20), "stranger"], **terms)
+    assert (few.treated, few.asked) == (5, 21)  # of 20 known three are on the list, and 5.0 pays for five
+    assert few.left_out == {"suppressed": 3, "no_profile": 1, "not_chosen": 12}
     assert paid.expected == pytest.approx(50 * (0.5 * 20 - 1), rel=0.3)
+    with pytest.raises(ShopError, match="2 on the suppression list; 1 not a known customer"):
+        some.plan("nobody", spend=Spend(5.0, 1.0, 20.0), users=["user0001", "user0003", "stranger"], **terms)
     for name, spend in (("none", Spend(0.0, 1.0, 20.0)), ("loss", Spend(50.0, 40.0, 20.0))):
         with pytest.raises(ShopError, match=r"pays for no message|more than a message costs"):
             mine.plan(name, spend=spend, **terms)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "said"), [([], "no outcome is declared"), ([{"name": "churn_30d"}], "history is too short")]
+)
+def test_where_no_past_of_customers_is_kept_uplift_says_why(lake: Lake, outcomes: list, said: str) -> None:
+    write(lake, names(5), [])
+    with lake.step("build") as step:
+        step.note |= {"outcomes": outcomes}
+        step.drop("training")
+    with pytest.raises(ShopError, match=said) as found:
+        find_uplift(lake, seed=1)
+    assert "earlier steps" not in str(found.value)
 
 
 def test_a_good_season_does_not_pass_for_an_effect(lake: Lake) -> None:

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from huaxiang.apply.predict.open import Predict
-from huaxiang.apply.predict.show import show_clv, show_customer, show_intent, show_moved
+from huaxiang.apply.predict.show import clv_lines, show_clv, show_customer, show_intent, show_moved, unusable_line
 from huaxiang.engine import Engine, Lake
 from huaxiang.errors import ModelError, UnknownUserError
 from huaxiang.features.filters import EVENT_CODES
@@ -192,6 +192,24 @@ def test_reports_are_kept_and_spoken_in_both_languages(predict: Predict) -> None
     assert predict.customer("u5")["frequency"] > 0  # type: ignore[index]
 
 
+def test_a_forecast_that_failed_its_hold_out_says_so_before_its_figures(predict: Predict) -> None:
+    report = predict.value(days=30)
+    held = report["holdout"] | {
+        "coverage": {"level": 0.9, "buys": 0.95},
+        "expected": {"mae": 1.0, "spearman": 0.5, "ratio": 1.1},
+    }
+    held["money"] = {"mae": 1.0, "spearman": 0.5, "ratio": 0.9}
+    assert unusable_line(held, "en") == [] == unusable_line({"why": {"en": "short"}}, "en")
+    for change, said in (
+        ({"coverage": {"level": 0.9, "buys": 0.0}}, "90 % intervals held 0% of the purchases"),
+        ({"expected": {"mae": 1.0, "spearman": None, "ratio": 0.000004}}, "forecast ÷ came was 0.000 of the purchases"),
+        ({"money": {"mae": 1.0, "spearman": 0.5, "ratio": 2.5}}, "forecast ÷ came was 2.500 of the money"),
+    ):
+        head = clv_lines(report | {"holdout": held | change}, "en", "CNY")["head"]
+        assert said in head[1] and "0.5 to 2" in head[1] and "expected" in head[2]
+    assert len(clv_lines(report | {"holdout": held}, "zh", "CNY")["head"]) == 2
+
+
 def test_known_customer_begins_with_their_past(predict: Predict) -> None:
     predict.learn_intent()
     now = datetime.combine(AS_OF, datetime.min.time())
@@ -273,6 +291,44 @@ def test_feature_beyond_what_was_seen_or_unread_is_named(predict: Predict) -> No
 def test_unknown_names_are_refused_with_the_nearest(predict: Predict, outcome: str, feature: str, what: str) -> None:
     with pytest.raises(ModelError, match=what):
         predict.what_if("u5", outcome, {feature: 1.0})
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "least"),
+    [("days", -4.0, "0"), ("money", -0.5, "0"), ("-1..1", -1.5, "-1"), ("1..5", 0.0, "1")],
+    ids=["days", "money", "range", "score"],
+)
+def test_less_than_a_feature_can_be_is_refused(predict: Predict, unit: str, value: float, least: str) -> None:
+    with predict.lake.step("build") as step:
+        step.note |= {"features": [{"name": "spend", "type": "number", "unit": unit}, {"name": "visits"}]}
+        shift = 1.0 if unit == "1..5" else 0.0  # the least that the shop's own customers have
+        step.replace("features", f"SELECT * REPLACE (spend + {shift} AS spend) FROM ({step_sql(predict)})")
+    with pytest.raises(ModelError, match=f"no spend lies below {least}"):
+        predict.what_if("u5", "churn_30d", {"spend": value})
+    assert predict.what_if("u5", "churn_30d", {"spend": float(least), "visits": -1.0}).changed["spend"][1] == float(
+        least
+    )
+    with predict.lake.step("build") as step:  # a shop of which one has less: net of what was paid back
+        step.note |= predict.lake.note("build")
+        step.replace("features", f"SELECT * REPLACE (spend - 10 AS spend) FROM ({step_sql(predict)})")
+    assert predict.what_if("u5", "churn_30d", {"spend": value}).changed["spend"][1] == value
+
+
+def step_sql(predict: Predict) -> str:
+    return predict.lake.engine.sql(predict.lake.table("features"))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "why"), [([], "declares no outcome"), ([{"name": "churn_30d"}], "no outcome with labels enough")]
+)
+def test_where_nothing_was_trained_the_reason_is_said(predict: Predict, outcomes: list, why: str) -> None:
+    with predict.lake.step("train") as step:
+        step.note["cards"] = {}
+    with predict.lake.step("build") as step:
+        step.note |= predict.lake.note("build") | {"outcomes": outcomes}
+    with pytest.raises(ModelError, match=why) as found:
+        predict.what_if("u5", "churn_30d", {"spend": 1.0})
+    assert "did you mean" not in str(found.value)
 
 
 def test_unknown_customer_is_refused(predict: Predict) -> None:

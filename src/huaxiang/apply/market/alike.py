@@ -71,11 +71,10 @@ def look_alikes(lake: Lake, seed_users: Sequence[str], *, count: int, seed: int)
     score = ways[best](mine, seed)
     rest = np.setdiff1d(np.arange(len(names)), mine)
     order = rest[np.argsort(-score[rest], kind="stable")[:asked]]
-    ranked = np.argsort(np.argsort(score[rest])) / max(len(rest) - 1, 1)
-    share = dict(zip(rest.tolist(), ranked.tolist(), strict=True))
+    share = 1 - np.arange(asked) / max(len(rest) - 1, 1)  # (asked,) along the order, so that equals keep it
     return Alike(
         [names[at] for at in order],
-        [round(share[int(at)], 4) for at in order],
+        [round(float(one), 4) for one in share],
         best,
         float(np.mean(half[best][1])),
         min(examined / max(len(names) - len(mine) + max(len(mine) // 5, 2), 1), 1.0),

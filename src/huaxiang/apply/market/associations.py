@@ -131,7 +131,7 @@ def _base_sql(lake: Lake, over: Over, days: int) -> str:
         columns = [name for name in TRAITS if name in table.columns and table.schema()[name].is_string()]
         parts = [(name, name) for name in columns]
         if "top_categories" in table.columns:
-            parts.append((CATEGORY, "top_categories[1].key"))
+            parts.append(("top_categories", "top_categories[1].key"))
         source = engine.sql(table)
         return " UNION ALL ".join(
             f"SELECT user_id AS owner, user_id AS key, {quote(name + APART)} || {value} AS what FROM ({source}) WHERE {value} IS NOT NULL "

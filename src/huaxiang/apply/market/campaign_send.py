@@ -7,6 +7,8 @@ What leaves is the shop's own user_id, which the receiver knows, never a contact
     X-Huaxiang-Signature: t=1700000000,v1=HEX      HEX = HMAC-SHA-256(secret, "1700000000." + body)
     {"campaign": …, "channel": …, "send_after": …, "user_ids": [...], "offers": [[...], …] where the campaign has some}
 
+`send_after` is ISO 8601 by the shop's clock with its offset, 2026-11-28T09:00:00+08:00, in the CSV as in the webhook.
+
 Consent and the suppression list are asked again before anything leaves: who has said no since the plan is dropped and counted. Batches hold
 the same customers at every try, less those dropped.
 
@@ -59,8 +61,11 @@ class Sent:
     left_out: dict[str, int]
 
 
-def write_csv(lake: Lake, vault: Vault, campaign: Campaign, judged: str, path: Path) -> Sent:
-    """Write user_id, campaign, channel, send_after (UTC) of the treated, whole or not at all. judged: SQL of user_id and why (consent.py)"""
+def write_csv(lake: Lake, vault: Vault, campaign: Campaign, judged: str, path: Path, *, zone: str) -> Sent:
+    """Write user_id, campaign, channel, send_after of the treated, whole or not at all.
+
+    judged: SQL of user_id and why (consent.py); zone: of the shop
+    """
     if not path.resolve().parent.is_dir():
         raise ShopError("market.no_folder", folder=path.resolve().parent)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -68,7 +73,7 @@ def write_csv(lake: Lake, vault: Vault, campaign: Campaign, judged: str, path: P
     try:
         with beside.open("w", newline="", encoding="utf-8") as out:
             rows = csv.writer(out)
-            same = (campaign.name, campaign.channel, campaign.send_after.isoformat(sep=" "))
+            same = (campaign.name, campaign.channel, campaign.sends_from(zone).isoformat())
             rows.writerow(("user_id", "campaign", "channel", "send_after", *(["offer"] if campaign.offers else [])))
             for told in _batches(lake, vault, campaign, judged, 50_000, dropped):
                 # a spreadsheet runs a cell that starts like a formula
@@ -93,14 +98,13 @@ def post_batches(
     secret: bytes,
     *,
     at: datetime,
+    zone: str,
     batch: int = BATCH,
     tries: int = TRIES,
     wait: Callable[[float], None] = time.sleep,
 ) -> Sent:
     """POST the treated in batches. raises: ShopError naming the batch that was not taken"""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ShopError("market.url", scheme=parts.scheme or "-")
+    check_url(url)
     count, dropped = 0, Counter[str]()
     for number, told in enumerate(_batches(lake, vault, campaign, judged, batch, dropped)):
         if not told:
@@ -108,7 +112,7 @@ def post_batches(
         content: dict[str, Any] = {
             "campaign": campaign.name,
             "channel": campaign.channel,
-            "send_after": campaign.send_after.isoformat() + "Z",
+            "send_after": campaign.sends_from(zone).isoformat(),
             "user_ids": [one for one, _ in told],
         }
         if campaign.offers:
@@ -123,6 +127,13 @@ def post_batches(
         _post(url, body, headers, number, tries, wait)
         count += len(told)
     return Sent(count, dict(dropped))
+
+
+def check_url(url: str) -> None:
+    """raises: ShopError for what is no address of a webhook"""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ShopError("market.url", scheme=parts.scheme or "-")
 
 
 def sign(secret: bytes, stamp: int, body: bytes) -> str:

@@ -128,7 +128,9 @@ def targeted_by(found: Campaign, words: Words) -> str:
     return " · ".join([text, *versions])
 
 
-def show_campaign(found: Campaign, console: Console, words: Words) -> None:
+def show_campaign(found: Campaign, console: Console, words: Words, *, zone: str = "UTC") -> None:
+    """zone: of the shop, whose clock `send from` goes by"""
+
     def tell(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True, markup=False)
 
@@ -142,7 +144,7 @@ def show_campaign(found: Campaign, console: Console, words: Words) -> None:
         held_out=f"{found.held_out:,}",
         asked=f"{found.asked:,}",
         targeted_by=targeted_by(found, words),
-        send_after=found.send_after.isoformat(sep=" ", timespec="minutes"),
+        send_after=found.sends_from(zone).isoformat(timespec="minutes"),
     )
     if found.stale_days > STALE:
         line("campaign_stale", as_of=found.profile_as_of[:10], days=found.stale_days)
@@ -166,8 +168,10 @@ def show_campaign(found: Campaign, console: Console, words: Words) -> None:
     if not found.has_holdout:
         line("campaign_no_holdout")
     elif found.detectable:
+        # of a share nothing above 1 can be found: no message moves more than those who would not have bought
+        beyond = found.metric == "purchase" and found.detectable > 1 - found.base
         line(
-            "campaign_detectable",
+            "campaign_undetectable" if beyond else "campaign_detectable",
             effect=f"{found.detectable:.3g}",
             metric=words(f"market.metric.{found.metric}"),
             days=found.days,

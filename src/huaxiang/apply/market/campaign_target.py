@@ -33,15 +33,21 @@ class Spend:
 
 @dataclass(frozen=True)
 class Asked:
-    """table: engine table of user_id (and offer, where `chosen` offers were); by: everyone, list, effect or redemption; version: of the
+    """table: engine table of user_id; among: of those whom they were chosen from; by: everyone, list, effect or redemption; version: of the
     ranking; policies: the allocation beside what else could be done with the budget."""
 
     table: str
+    among: str
     by: str
     version: str = ""
     policies: tuple[Policy, ...] = ()
     null: tuple[str, ...] = ()  # what was ranked by no better than chance: offers, "" for messages
     given: str = field(default="", compare=False)
+
+    @property
+    def has_chosen(self) -> bool:
+        """Whether some of `among` were chosen, by a ranking."""
+        return self.by in ("effect", "redemption")
 
     @property
     def expected(self) -> float | None:
@@ -77,7 +83,7 @@ def find_asked(
             "list",
         )
     if most is None and spend is None:
-        return Asked(engine.store(f"SELECT DISTINCT user_id FROM {among}"), by)
+        return Asked(engine.store(f"SELECT DISTINCT user_id FROM {among}"), among, by)
     if most is not None and most < 1:
         raise DefinitionError("market.most", most=most)
     if spend is not None and not spend.margin >= 0:
@@ -92,14 +98,14 @@ def find_asked(
         f"SEMI JOIN (SELECT user_id FROM {judged} WHERE why IS NULL) USING (user_id) WHERE offer = '' "
         f"ORDER BY score DESC, user_id{limit}"
     )
-    if spend is None:
-        return Asked(first, basis, version, null=tuple(set(note.get("null", [])) & {""}))
+    if spend is None or not engine.value(f"SELECT count(*) FROM {first}"):  # nobody: the plan says why
+        return Asked(first, among, basis, version, null=tuple(set(note.get("null", [])) & {""}))
     if basis != "effect":
         raise ShopError("market.no_effect")
     null = tuple(one.name for one in offers or (PLAIN,) if one.name in note.get("null", []))
     found = _allocate(lake, first, spend, offers or (PLAIN,), null, per_user, seed)
     asked = engine.store(f"SELECT DISTINCT user_id FROM {found[0]}")
-    return Asked(asked, basis, version, found[1], null, found[0] if offers else "")
+    return Asked(asked, among, basis, version, found[1], null, found[0] if offers else "")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@
     shop.campaigns.export("spring", Path("spring.csv"))             # or .send("spring", url, secret)
     shop.campaigns.read("spring", days=14)                          # treated minus hold-out, as assigned
 
-A plan is one step of the lake: its assignments are rows of `market.assigned`, its terms the step's note. It is never changed, only read.
+A plan is one step of the lake: its assignments are rows of `market.assigned`, its terms the step's note. It is never changed, only read; one
+that never left the house may be removed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import pyarrow as pa
 from huaxiang.apply.market.audiences import member_ids, version_of
 from huaxiang.apply.market.campaign_read import Reading, check_metric, read_campaign
 from huaxiang.apply.market.campaign_target import Spend, find_asked
-from huaxiang.apply.market.campaign_terms import Campaign
+from huaxiang.apply.market.campaign_terms import Campaign, planned
 from huaxiang.apply.market.consent import (
     ASSIGNED,
     REASONS,
@@ -45,7 +46,7 @@ from huaxiang.apply.market.offers import (
     deal_offers,
 )
 from huaxiang.apply.market.samples import detectable_effect
-from huaxiang.engine import Lake
+from huaxiang.engine import Engine, Lake
 from huaxiang.errors import DefinitionError, ShopError
 from huaxiang.settings import Settings
 from huaxiang.trust import Pseudonyms, Vault
@@ -70,14 +71,12 @@ class Campaigns:
     vault: Vault
 
     def names(self) -> list[str]:
-        return sorted(
-            step.removeprefix("campaign.") for step in self.lake.manifest().steps if step.startswith("campaign.")
-        )
+        return list(planned(self.lake))
 
     def get(self, name: str) -> Campaign:
         """The campaign's terms; raises ShopError for one that was not planned."""
         note = self.lake.note(f"campaign.{name}")
-        if not note:
+        if "campaign" not in note:
             raise ShopError("market.no_campaign", name=name, have=", ".join(self.names()) or "-")
         return Campaign.from_json(note["campaign"])
 
@@ -127,16 +126,11 @@ class Campaigns:
             seed=self.settings.train.seed,
         )
         asked = target.table
-        counts = {
-            row["why"]: int(row["n"])
-            for row in engine.rows(
-                f"SELECT why, count(*) AS n FROM {judged} SEMI JOIN {asked} USING (user_id) GROUP BY why"
-            )
-        }
-        if users is not None:
-            total = int(engine.value(f"SELECT count(*) FROM {asked}"))
-            counts["no_profile"] = total - sum(counts.values())
-        if not counts.get(None):
+        counts, total = _count_reasons(engine, judged, target.among)
+        counts["no_profile"] = total - sum(counts.values())
+        chosen = int(engine.value(f"SELECT count(*) FROM {asked}")) if target.has_chosen else counts.get(None, 0)
+        counts["not_chosen"] = counts.get(None, 0) - chosen
+        if not chosen:
             raise ShopError("market.nobody", channel=channel, why=_reasons(counts))
         salt = f"{self.pseudonyms.secret('campaign')}.{name}"
         place = place_sql(salt, "user_id")
@@ -172,10 +166,14 @@ class Campaigns:
                 assigned_at=at,
                 send_after=next_open(at, self.settings.contact, self.settings.shop.timezone),
                 targeted_by="audience" if audience and target.by == "list" else target.by,
-                asked=int(engine.value(f"SELECT count(*) FROM {asked}")),
+                asked=total,
                 treated=arms.get("treated", 0),
                 held_out=arms.get("holdout", 0),
-                left_out={reason: counts.get(reason, 0) for reason in (*REASONS, "no_profile") if counts.get(reason)},
+                left_out={
+                    reason: counts.get(reason, 0)
+                    for reason in (*REASONS, "no_profile", "not_chosen")
+                    if counts.get(reason)
+                },
                 detectable=detectable_effect(count, sd, holdout=share) if 0 < share < 1 and sd else 0.0,
                 base=base,
                 profile_as_of=str(self.lake.note("build").get("as_of", "")),
@@ -188,7 +186,7 @@ class Campaigns:
                 per_user=per_user,
                 null_rankings=target.null,
             )
-            step.note["campaign"] = found.to_json()
+            step.note |= {"campaign": found.to_json(), "sent_at": None}
         for made in (judged, asked, kept):
             engine.drop(made)
         return found
@@ -263,30 +261,45 @@ class Campaigns:
                 profile_as_of="",
                 offers=counts if len(names) > 1 else {},
             )
-            step.note["campaign"] = found.to_json()
+            step.note |= {"campaign": found.to_json(), "sent_at": drawn.at.isoformat()}
         for made in (loaded, kept):
             engine.drop(made)
         return found
 
-    def export(self, name: str, path: Path) -> Sent:
-        """Write whom to send to as CSV (the shop's own user_id, campaign, send_after in UTC). The hold-out is not in it, nor is who may
-        no longer be reached; both stay in the arm that they were assigned to."""
+    def remove(self, name: str) -> None:
+        """Take back a plan that was never exported or sent; raises ShopError for one that was."""
+        from huaxiang.apply.market.campaign_out import take_back
+
+        self.get(name)
+        take_back(self.lake, name)
+
+    def export(self, name: str, path: Path, *, at: datetime | None = None) -> Sent:
+        """Write whom to send to as CSV (the shop's own user_id, campaign, send_after by its clock). The hold-out is not in it, nor is who may
+        no longer be reached; both stay in the arm that they were assigned to. at: now, UTC (None: by the clock), from when on it counts as sent.
+        """
+        from huaxiang.apply.market.campaign_out import leaving
         from huaxiang.apply.market.campaign_send import write_csv
 
         found = self.get(name)
-        return write_csv(self.lake, self.vault, found, self._judge(found.channel, found.assigned_at), path)
+        judged, zone = self._judge(found.channel, found.assigned_at), self.settings.shop.timezone
+        with leaving(self.lake, name, at):
+            return write_csv(self.lake, self.vault, found, judged, path, zone=zone)
 
     def send(self, name: str, url: str, secret: bytes, *, at: datetime, **how: Any) -> Sent:
         """POST whom to send to, in signed batches, without who may no longer be reached. raises: ShopError in the quiet hours, or where
         the receiver does not take a batch (what was taken before is not sent again: batches carry their own id)."""
-        from huaxiang.apply.market.campaign_send import post_batches
+        from huaxiang.apply.market.campaign_out import leaving
+        from huaxiang.apply.market.campaign_send import check_url, post_batches
 
-        opens = next_open(at, self.settings.contact, self.settings.shop.timezone)
+        zone = self.settings.shop.timezone
+        opens = next_open(at, self.settings.contact, zone)
         if opens > at:
             raise ShopError("market.quiet", opens=opens.isoformat(sep=" ", timespec="minutes"))
         found = self.get(name)
         judged = self._judge(found.channel, found.assigned_at)
-        return post_batches(self.lake, self.vault, found, judged, url, secret, at=at, **how)
+        with leaving(self.lake, name, at):  # first: of what breaks off halfway some has left
+            check_url(url)
+        return post_batches(self.lake, self.vault, found, judged, url, secret, at=at, zone=zone, **how)
 
     def read(self, name: str, *, at: datetime, days: int | None = None, metric: str | None = None) -> Reading:
         """What the campaign did, by the arms as assigned (see campaign_read.py); raises ShopError for one without hold-out."""
@@ -347,6 +360,14 @@ class Campaigns:
             f"({outcomes_sql(self.lake, f'SELECT * FROM {assigned}', metric, days, at)})"
         )[0]
         return float(rows["mean"] or 0.0), float(rows["sd"] or 0.0)
+
+
+def _count_reasons(engine: Engine, judged: str, among: str) -> tuple[dict[Any, int], int]:
+    """Of the customers `among` whom it is asked for: why (None: may be reached) -> how many; and how many they are."""
+    rows = engine.rows(
+        f"SELECT why, count(*) AS n FROM {judged} WHERE user_id IN (SELECT user_id FROM {among}) GROUP BY why"
+    )
+    return {row["why"]: int(row["n"]) for row in rows}, int(engine.value(f"SELECT count(*) FROM {among}"))
 
 
 def _minute(at: datetime | None) -> str:

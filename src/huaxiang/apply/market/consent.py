@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
+from huaxiang.apply.market.campaign_terms import sent_times
 from huaxiang.engine import Lake, Step
 from huaxiang.engine.duck import quote
 from huaxiang.identity import canonical_events
@@ -117,9 +118,10 @@ def _is_quiet(now: time, start: time, end: time) -> bool:
 
 
 def _contacts(lake: Lake, contact: ContactSettings, at: datetime) -> str:
-    """SQL of user_id and contacts: messages within the last days, by the events and by the campaigns sent from here; one that shows up
-    in both (the same campaign) counts once, as does one logged twice."""
-    since = quote((at - timedelta(days=contact.within_days)).isoformat(sep=" "))
+    """SQL of user_id and contacts: messages within the last days, by the events and by the campaigns exported or sent from here; one
+    that shows up in both (the same campaign) counts once, as does one logged twice."""
+    start = at - timedelta(days=contact.within_days)
+    since = quote(start.isoformat(sep=" "))
     until = quote(at.isoformat(sep=" "))
     rows = []
     if lake.has("clean.events"):
@@ -127,10 +129,11 @@ def _contacts(lake: Lake, contact: ContactSettings, at: datetime) -> str:
             f"SELECT user_id, coalesce(campaign_id, event_id) AS message FROM ({known_events(lake)}) "
             f"WHERE event = '{CONTACT}' AND ts > TIMESTAMP {since} AND ts <= TIMESTAMP {until}"
         )
-    if lake.has(ASSIGNED):
+    sent = [name for name, when in sent_times(lake).items() if start < when <= at]
+    if sent and lake.has(ASSIGNED):
         rows.append(
             f"SELECT user_id, campaign AS message FROM ({lake.engine.sql(lake.table(ASSIGNED))}) "
-            f"WHERE arm = 'treated' AND assigned_at > TIMESTAMP {since} AND assigned_at <= TIMESTAMP {until}"
+            f"WHERE arm = 'treated' AND campaign IN ({', '.join(map(quote, sent))})"
         )
     if not rows:
         return "SELECT NULL::VARCHAR AS user_id, 0 AS contacts WHERE false"

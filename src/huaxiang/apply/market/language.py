@@ -170,7 +170,7 @@ class Reader:
         if other in within:
             raise DefinitionError("market.circle", name=name, other=other)
         if other not in self.others:
-            raise no_audience(name, other, self.others)
+            raise no_audience(name, other, [one for one in self.others if one not in within])
         self.read(self.others[other], name=other, within=(*within, other))
 
     def _check_tag(self, name: str, tag: str) -> None:

@@ -178,6 +178,9 @@ def held_line(found: Mapping[str, Any], lang: Lang) -> str:
     """On how many rows rules were found, and how many of those asked of the other half it held."""
     names = ("found_on", "held_on", "tested", "held")
     what = Words(lang)(f"market.over.{found['over']}")
+    if not found["tested"]:
+        count = Numbers(lang).number(found["found_on"] + found["held_on"])
+        return Words(lang)("market.rules_none", what=what, count=count, as_of=found["as_of"])
     return Words(lang)("market.rules_held", what=what, as_of=found["as_of"], version=found["version"], **{name: f"{found[name]:,}" for name in names})  # fmt: skip
 
 
@@ -186,7 +189,8 @@ def show_associations(found: Mapping[str, Any], out: Console, lang: Lang) -> Non
     words = Words(lang)
     out.print(held_line(found, lang), highlight=False, markup=False)
     if not found["rules"]:
-        out.print(words("market.no_rules_held"), style="yellow")
+        if found["tested"]:
+            out.print(words("market.no_rules_held"), style="yellow")
         return
     table = Table(box=None, header_style="dim", pad_edge=False)
     for column in RULE_COLUMNS:

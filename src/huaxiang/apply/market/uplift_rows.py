@@ -6,7 +6,7 @@ from statistics import median
 
 import pyarrow as pa
 
-from huaxiang.apply.market.campaign_terms import Campaign
+from huaxiang.apply.market.campaign_terms import Campaign, planned
 from huaxiang.apply.market.consent import ASSIGNED, CONTACT, known_events
 from huaxiang.apply.market.experiment import Coding
 from huaxiang.apply.market.holdout import place_sql
@@ -31,8 +31,7 @@ def _finished(lake: Lake) -> list[Campaign]:
     if not lake.has(ASSIGNED):
         return []
     end = lake.engine.value(f"SELECT max(ts) FROM ({known_events(lake)})")
-    steps = sorted(lake.manifest().steps.items())
-    found = [Campaign.from_json(note["campaign"]) for step, note in steps if step.startswith("campaign.")]
+    found = [Campaign.from_json(note["campaign"]) for note in planned(lake).values()]
     return [one for one in found if (end - one.assigned_at).days >= one.days and one.treated and one.held_out]
 
 
@@ -78,6 +77,9 @@ def _odds(campaign: Campaign, offer: str) -> float:
 def _known_rows(lake: Lake, cases: str) -> pa.Table:
     """`cases` (SQL with user_id and started) with the features of the last as-of date not after `started`; cases without are left out."""
     engine = lake.engine
+    if not lake.has("training"):
+        declared = bool(lake.note("build").get("outcomes"))
+        raise ShopError("market.no_labels" if declared else "market.no_outcome")
     known = engine.sql(lake.table("training"))
     return engine.arrow(
         f"SELECT c.*, t.* EXCLUDE (user_id) FROM ({cases}) AS c ASOF JOIN ({known}) AS t "

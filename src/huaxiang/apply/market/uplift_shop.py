@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from huaxiang.apply.market.redemption import MODELS, NEED, choose_model, cut_date, measure_redemption
-from huaxiang.apply.market.uplift import Tell, fit_uplift, is_binary, measure_uplift
+from huaxiang.apply.market.uplift import OUTER, Tell, fit_uplift, is_binary, measure_uplift
 from huaxiang.apply.market.uplift_kept import Kept, key_of, load_kept, save_kept, sweep_kept
 from huaxiang.apply.market.uplift_learners import LearnerConfig, doubly_robust, learner_grid
 from huaxiang.apply.market.uplift_rows import make_features, randomised_rows, redemption_rows, tried_offers
@@ -34,6 +34,7 @@ from huaxiang.models.card import plain
 from huaxiang.models.metrics import Floats
 from huaxiang.models.zoo import Matrix, Model, make_model
 from huaxiang.models.zoo.linear import LinearConfig
+from huaxiang.progress import SILENT, Progress
 from huaxiang.words import LANGS
 
 SCORES = "market.uplift"
@@ -47,6 +48,7 @@ class Terms:
     repeats: int
     grid: Sequence[LearnerConfig] | None = None
     tell: Tell = lambda line: None
+    progress: Progress = SILENT
 
 
 def find_uplift(
@@ -58,6 +60,7 @@ def find_uplift(
     grid: Sequence[LearnerConfig] | None = None,
     home: Path | None = None,
     tell: Tell = lambda line: None,
+    progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Measure, then score every customer into `market.uplift`; gives what was found as JSON.
 
@@ -77,9 +80,10 @@ def find_uplift(
         if learners:
             known = learner_grid(binary=is_binary(np.asarray(rows["outcome"].to_numpy())), rows=rows.num_rows)
             grid = [one for one in known if one.name in learners]
-        found, kept, tested = _from_holdouts(lake, rows, Terms(seed, repeats, grid, tell), before)
+        found, kept, tested = _from_holdouts(lake, rows, Terms(seed, repeats, grid, tell, progress), before)
     else:
-        own = _from_redemptions(lake, seed, before.get(""))
+        with progress.task("uplift", "redemptions"):
+            own = _from_redemptions(lake, seed, before.get(""))
         found, kept, tested = {"basis": "redemption", **own.found}, [own], TESTS.empty_table()
     everyone = _everyone(lake)
     score = pa.concat_tables([one.score(everyone, tested.filter(_is_offer(tested, one.offer))) for one in kept])
@@ -155,7 +159,7 @@ def _from_holdouts(
         try:
             if own is None:
                 raise ModelError("market.one_arm", need=1, treated=0, control=0)
-            of_offer = Terms(terms.seed, 1, (chosen,), terms.tell)
+            of_offer = Terms(terms.seed, 1, (chosen,), terms.tell, terms.progress)
             found, tested, _ = _learn_effect(lake, own, offer, of_offer, before.get(offer))
             offers[offer] = found.found
             kept.append(found)
@@ -179,8 +183,15 @@ def _learn_effect(
             return before, tested, next(one for one in grid if one.name == before.chosen)
     who = np.unique(rows["user_id"].to_numpy(), return_inverse=True)[1]
     seed = terms.seed
-    report = measure_uplift(x, treated, y, seed=seed, repeats=terms.repeats, grid=grid, customer=who, tell=terms.tell)
-    fitted = fit_uplift(x, treated, y, seed=seed, grid=grid, customer=who)
+    with terms.progress.task("uplift", offer or "messages", total=terms.repeats * OUTER + 1) as advance:
+
+        def tell(line: str) -> None:
+            terms.tell(line)
+            advance(1, line)
+
+        report = measure_uplift(x, treated, y, seed=seed, repeats=terms.repeats, grid=grid, customer=who, tell=tell)
+        fitted = fit_uplift(x, treated, y, seed=seed, grid=grid, customer=who)
+        advance(1, fitted.learner)
     assert report.held is not None
     outcome = LinearConfig("binary" if is_binary(y) else "number", l2=0.01)
     effect = doubly_robust(outcome, x, treated, y, seed=seed, customer=who)

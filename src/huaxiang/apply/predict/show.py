@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 PARTS = ("likely", "expected", "bg_nbd", "money")
 METRICS = ("mae", "spearman", "ratio")
+HELD_LEAST = (
+    0.5  # of the 90 % intervals, and the ends of forecast over came: beyond, the figures are said to be of no use
+)
+RATIO = (0.5, 2.0)
 
 
 def clv_lines(report: Mapping[str, Any], lang: Lang, currency: str) -> dict[str, list[str]]:
@@ -39,6 +43,7 @@ def clv_lines(report: Mapping[str, Any], lang: Lang, currency: str) -> dict[str,
             value=numbers.money(report["value"], compact=True),
             discount=numbers.percent(report["discount"]),
         )
+    bad = unusable_line(report["holdout"], lang)
     chosen = report["choice"]
     choice = [words("predict.clv.chosen", days=chosen["days"], head=words(f"predict.head.{chosen['head']}"))]
     choice += [
@@ -74,7 +79,31 @@ def clv_lines(report: Mapping[str, Any], lang: Lang, currency: str) -> dict[str,
         )
     if report["left_out"]:
         notes.append(words("predict.clv.left_out_orders", count=numbers.number(report["left_out"])))
-    return {"head": [title, total], "choice": choice, "holdout": holdout, "notes": [*notes, words("predict.clv.note")]}
+    return {
+        "head": [title, *bad, total],
+        "choice": choice,
+        "holdout": holdout,
+        "notes": [*notes, words("predict.clv.note")],
+    }
+
+
+def unusable_line(held: Mapping[str, Any], lang: Lang) -> list[str]:
+    """What the hold-out says against the forecast, in one sentence with the rule ([]: nothing)."""
+    if "why" in held:
+        return []
+    words, numbers, found = Words(lang), Numbers(lang), []
+    for part, forecast in (("buys", "expected"), ("money", "money")):
+        share, ratio = held["coverage"].get(part), held.get(forecast, {}).get("ratio")
+        name = words(f"predict.clv.of_{part}")
+        if share is not None and share < HELD_LEAST:
+            found.append(words("predict.clv.held_few", share=numbers.percent(share), part=name))
+        if ratio is not None and not RATIO[0] <= ratio <= RATIO[1]:
+            found.append(words("predict.clv.ratio_off", ratio=numbers.number(ratio, 3), part=name))
+    if not found:
+        return []
+    low, high = (numbers.number(end, 1) for end in RATIO)
+    least = numbers.percent(HELD_LEAST)
+    return [words("predict.clv.unusable", why=words("profile.say.comma").join(found), least=least, low=low, high=high)]
 
 
 def coverage_line(coverage: Mapping[str, float | None], lang: Lang) -> str:

@@ -28,9 +28,13 @@ from huaxiang.models.predictor import Predictor
 from huaxiang.models.zoo import Matrix, VectorConfig
 from huaxiang.profile.names import Names
 from huaxiang.settings import Settings
-from huaxiang.words import Lang
+from huaxiang.words import LANGS, Lang, Words
 
 TRIES = 3  # features named that move the prediction most
+FROM_NOTHING = (
+    "days", "orders", "events", "sessions", "minutes", "pieces", "share", "ratio", "money", "items", "categories", "brands",
+    "channels", "devices", "stars",
+)  # fmt: skip  # units of which nothing lies below 0
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ def what_if(
             raise ModelError("predict.what_if.feature", feature=name, near=_near(name, names))
         if value is not None and not math.isfinite(value):
             raise ModelError("predict.what_if.value", feature=name, value=value)
+    _check_least(lake, changes)
     read = tuple(name for name in dict.fromkeys((*names, *changes)) if name in columns or name in changes)
     x, as_of = _row(lake, user_id, read)
     if predictor.model.config.reads_history:
@@ -140,6 +145,20 @@ def what_if(
         flat,
         tuple(swept[name][1] for name in best),
     )
+
+
+def _check_least(lake: Lake, changes: Mapping[str, float | None]) -> None:
+    """raises: ModelError for less than a feature can be: nothing by its unit (-1..1, days), unless some customer has less"""
+    about = {str(one["name"]): str(one.get("unit", "")) for one in lake.note("build").get("features", [])}
+    for name, value in changes.items():
+        unit = about[name]
+        low, dots, _ = unit.partition("..")
+        least = float(low) if dots else 0.0 if unit in FROM_NOTHING else -math.inf
+        if value is None or value >= least:
+            continue
+        seen = lake.engine.value(f'SELECT min("{name}")::DOUBLE FROM ({lake.engine.sql(lake.table("features"))})')
+        if seen is None or seen >= least:
+            raise ModelError("predict.what_if.below", feature=name, value=f"{value:g}", least=f"{least:g}")
 
 
 def _ties(lake: Lake, settings: Settings, names: tuple[str, ...]) -> Ties:
@@ -183,6 +202,13 @@ def _sweep(
 def _load(lake: Lake, folder: Path, outcome: str) -> tuple[Predictor, str]:
     places: dict[str, str] = lake.note("train").get("cards", {})
     trained = {name: (folder / place).parent for name, place in places.items()}
+    if not trained:
+        why = "undeclared" if not lake.note("build").get("outcomes") else "unlabelled"
+        raise ModelError(
+            "predict.what_if.untrained",
+            outcome=outcome,
+            why={lang: Words(lang)(f"predict.whatif.{why}") for lang in LANGS},
+        )
     if outcome not in trained:
         raise ModelError(
             "predict.what_if.outcome",

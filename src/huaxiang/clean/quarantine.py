@@ -34,7 +34,7 @@ def rejected_rows(judged: Judged, raw: str, now: datetime) -> str:
 
 def count_released(step: Step) -> dict[str, int]:
     """Rows that were in quarantine after the last run and are not now, by their old reason."""
-    if not step.lake.has(NAME):
+    if not step.lake.has(NAME) or NAME in step.lake.lost():
         return {}
     engine = step.lake.engine
     old, new = engine.sql(step.lake.table(NAME)), engine.sql(step.table(NAME))

@@ -179,7 +179,12 @@ def _event_origin(guesser: Guesser, event: ColumnLook | None, used: list[str]) -
     values_of_state = state_values(state) if state else None
     if state is not None and values_of_state:
         used.append(state.name)
-        unknown = sorted(word for word in state.words if word.lower() not in STATES)
+        aside = any(
+            key == "broken_lines" for key, _ in guesser.look.doubts
+        )  # they are no states: collecting leaves them out
+        unknown = sorted(
+            word for word in state.words if word.lower() not in STATES and not (aside and "\ufffd" in word)
+        )
         if unknown:
             guesser.doubt("unknown_states", column=state.name, values=", ".join(unknown[:5]))
         return {**column_from(state, "event"), "values": values_of_state}

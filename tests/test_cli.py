@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import date
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from conftest import run_huaxiang, write_shop_files
+from huaxiang.cli.terminal import parse_day
+from huaxiang.errors import DefinitionError
 from huaxiang.shop import STEPS, Shop
 
 
@@ -117,6 +120,34 @@ def test_refusal_says_what_and_how_to_mend(tmp_path: Path, words: tuple[str, ...
     assert refused.returncode != 0
     assert says in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("report",), "✗ huaxiang report needs SHOP\n→ `huaxiang report --help` shows how it is called\n"),
+        (("report", "x", "--oot", "y"), "✗ huaxiang report knows no --oot\n→ did you mean --out?"),
+        (("report", "x", "y"), "✗ huaxiang report takes no more words: y\n→ "),
+        (("frobnicate",), "✗ huaxiang has no command 'frobnicate'\n→ `huaxiang --help` lists"),
+        (("recommend", "x", "--log", "no.csv"), "✗ --log: there is no file no.csv\n→ check the path"),
+        (("recommend", "x", "--count", "abc"), "✗ --count cannot be this: "),
+        (("guard", "a", "b"), "✗ these words do not fit huaxiang guard\n→ it is called as: SHOP | queue SHOP"),
+    ],
+    ids=["nothing", "option", "too many", "command", "file", "number", "words"],
+)
+def test_words_that_do_not_fit_are_refused_with_the_mend(words: tuple[str, ...], said: str) -> None:
+    refused = run_huaxiang(*words)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(said)
+    assert len(refused.stderr.splitlines()) == 2
+
+
+def test_a_day_that_is_none_is_refused_in_the_language_asked_for() -> None:
+    with pytest.raises(DefinitionError) as refused:
+        parse_day("2025-13-01")
+    assert refused.value.what("zh") == "'2025-13-01' 不是日期"
+    assert "YYYY-MM-DD" in refused.value.mend("en") and "YYYY-MM-DD" in refused.value.mend("zh")
+    assert parse_day("2025-12-01") == date(2025, 12, 1) and parse_day("") is None
 
 
 def test_step_called_too_early_names_the_step_before(tmp_path: Path) -> None:

@@ -516,3 +516,25 @@ def test_a_path_with_ups_is_written_without_them_but_not_through_a_link(tmp_path
     assert path_from(f"{tmp_path}/far/../data/o.csv", shop) == f"{tmp_path}/data/o.csv"
     assert path_from(f"{tmp_path}/far/../data/o-*.csv", shop) == f"{tmp_path}/data/o-*.csv"
     assert path_from(f"{tmp_path}/link/../o.csv", shop) == f"{tmp_path}/link/../o.csv"  # that is far/o.csv
+
+
+@pytest.mark.parametrize(("named", "device"), [(True, True), (False, False)], ids=["always named", "visitors too"])
+def test_the_device_of_named_users_is_an_identifier_and_of_visitors_is_them(
+    tmp_path: Path, write: Write, named: bool, device: bool
+) -> None:
+    users = [f"K{n % 40}" if named or n % 4 else "" for n in range(400)]
+    rows = "".join(
+        f"D{n},{user},S{n % 9},1,2025-03-{n % 28 + 1:02d} 10:00:00,dev{n % 50}\n" for n, user in enumerate(users)
+    )
+    found = tables(propose(tmp_path / "shop", [str(write("orders.csv", HEADER.replace("交易状态", "设备号") + rows))]))
+    assert ("anonymous_id" in found["events"].map, "identifiers" in found) == (not device, device)
+    if device:
+        assert columns(found["identifiers"]) == {
+            "kind": "device",
+            "value": "设备号",
+            "user_id": "买家编号",
+            "ts": "付款时间",
+        }
+        assert found["identifiers"].where == '"设备号" is not null'
+    else:
+        assert columns(found["events"])["anonymous_id"] == "设备号"

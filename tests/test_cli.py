@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -178,3 +182,15 @@ def test_no_personal_value_leaves_the_vault(small_shop: Path, tmp_path: Path) ->
     found = {place for place, text in texts.items() for value in planted if value in text}
     assert found == set()
     assert len(texts) > 20
+
+
+def test_ctrl_c_stops_a_run_and_says_how_the_shop_is(small_shop: Path, tmp_path: Path) -> None:
+    shop = shutil.copytree(small_shop.parent, tmp_path / "all") / "shop"
+    words = [sys.executable, "-m", "huaxiang.cli", "run", str(shop), "--full"]
+    environ = {**os.environ, "LANG": "en_US.UTF-8", "LC_ALL": "en_US.UTF-8"}
+    with subprocess.Popen(words, env=environ, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
+        assert run.stderr is not None
+        run.stderr.readline()  # the first step has begun
+        run.send_signal(signal.SIGINT)
+        said = run.stderr.read()
+    assert (run.returncode, "stopped; the shop is as" in said, "did not expect" in said) == (130, True, False)

@@ -29,6 +29,8 @@ from huaxiang.cli.terminal import LANG, WORDS, app, err
 from huaxiang.cli.usage import UsageError, usage_refusal
 from huaxiang.errors import HuaxiangError
 
+STOPPED = 130  # the exit code of what a Ctrl-C ended
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with its exit code.
@@ -60,6 +62,8 @@ def run_words(argv: Sequence[str] | None = None) -> None:
     )
     try:
         ended = app(words, prog_name="huaxiang", standalone_mode=False)
+        if ended == STOPPED:  # typer has made an exit code of the Ctrl-C
+            raise KeyboardInterrupt
         raise SystemExit(ended if isinstance(ended, int) else 0)
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -71,7 +75,7 @@ def run_words(argv: Sequence[str] | None = None) -> None:
         _fail(error.what(LANG), error.mend(LANG), 1, debug)
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write(f"{WORDS('cli.stopped')}\n")  # each step is whole or not at all
-        raise SystemExit(130) from None
+        raise SystemExit(STOPPED) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None

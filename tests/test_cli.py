@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from datetime import date
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from conftest import run_huaxiang, write_shop_files
+from huaxiang.cli.terminal import parse_day
+from huaxiang.errors import DefinitionError
 from huaxiang.shop import STEPS, Shop
 
 
@@ -119,6 +126,34 @@ def test_refusal_says_what_and_how_to_mend(tmp_path: Path, words: tuple[str, ...
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("report",), "✗ huaxiang report needs SHOP\n→ `huaxiang report --help` shows how it is called\n"),
+        (("report", "x", "--oot", "y"), "✗ huaxiang report knows no --oot\n→ did you mean --out?"),
+        (("report", "x", "y"), "✗ huaxiang report takes no more words: y\n→ "),
+        (("frobnicate",), "✗ huaxiang has no command 'frobnicate'\n→ `huaxiang --help` lists"),
+        (("recommend", "x", "--log", "no.csv"), "✗ --log: there is no file no.csv\n→ check the path"),
+        (("recommend", "x", "--count", "abc"), "✗ --count cannot be this: "),
+        (("guard", "a", "b"), "✗ these words do not fit huaxiang guard\n→ it is called as: SHOP | queue SHOP"),
+    ],
+    ids=["nothing", "option", "too many", "command", "file", "number", "words"],
+)
+def test_words_that_do_not_fit_are_refused_with_the_mend(words: tuple[str, ...], said: str) -> None:
+    refused = run_huaxiang(*words)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(said)
+    assert len(refused.stderr.splitlines()) == 2
+
+
+def test_a_day_that_is_none_is_refused_in_the_language_asked_for() -> None:
+    with pytest.raises(DefinitionError) as refused:
+        parse_day("2025-13-01")
+    assert refused.value.what("zh") == "'2025-13-01' 不是日期"
+    assert "YYYY-MM-DD" in refused.value.mend("en") and "YYYY-MM-DD" in refused.value.mend("zh")
+    assert parse_day("2025-12-01") == date(2025, 12, 1) and parse_day("") is None
+
+
 def test_step_called_too_early_names_the_step_before(tmp_path: Path) -> None:
     orders, users, _ = write_shop_files(tmp_path / "files", users=5, days=30)
     run_huaxiang("init", str(tmp_path / "shop"), "--from", str(orders), "--from", str(users))
@@ -147,3 +182,15 @@ def test_no_personal_value_leaves_the_vault(small_shop: Path, tmp_path: Path) ->
     found = {place for place, text in texts.items() for value in planted if value in text}
     assert found == set()
     assert len(texts) > 20
+
+
+def test_ctrl_c_stops_a_run_and_says_how_the_shop_is(small_shop: Path, tmp_path: Path) -> None:
+    shop = shutil.copytree(small_shop.parent, tmp_path / "all") / "shop"
+    words = [sys.executable, "-m", "huaxiang.cli", "run", str(shop), "--full"]
+    environ = {**os.environ, "LANG": "en_US.UTF-8", "LC_ALL": "en_US.UTF-8"}
+    with subprocess.Popen(words, env=environ, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
+        assert run.stderr is not None
+        run.stderr.readline()  # the first step has begun
+        run.send_signal(signal.SIGINT)
+        said = run.stderr.read()
+    assert (run.returncode, "stopped; the shop is as" in said, "did not expect" in said) == (130, True, False)

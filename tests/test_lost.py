@@ -40,6 +40,13 @@ def test_one_deleted_file_is_noticed(shop: Path) -> None:
     next((shop / "lake" / "profiles").glob("*.parquet")).unlink()
     with Shop.open(shop) as opened:
         assert opened.lake.lost() == ["profiles"]
+    told = run_huaxiang("profile", str(shop), "1007")
+    assert (told.returncode, "the files of profiles are gone" in told.stderr, "huaxiang run" in told.stderr) == (
+        1,
+        True,
+        True,
+    )
+    with Shop.open(shop) as opened:
         opened.run()
         assert not opened.lake.lost()
     assert run_huaxiang("profile", str(shop), "1007").returncode == 0

@@ -43,6 +43,29 @@ def test_lines_of_one_order_with_other_quantities_are_not_duplicates(shop: Any, 
     assert shop.reasons() == {"r1": "duplicate_row"}
 
 
+def test_an_order_line_exported_again_with_its_time_cut_to_the_minute_is_one(shop: Any, make_event: Any) -> None:
+    exact = datetime(2025, 9, 19, 16, 2, 9)
+    cut = datetime(2025, 9, 19, 16, 2)
+    shop.collect(
+        events=[
+            make_event(ts=cut),
+            make_event(ts=exact),
+            make_event(ts=exact, quantity=2.0, amount=10.0),  # no other says so
+            make_event(ts=cut, order_id="o2"),  # another order, known to the minute only
+            make_event(ts=exact.replace(minute=3), item_id="cup"),
+            make_event(ts=cut, item_id="cup"),  # another minute
+            make_event(ts=exact, order_id=None, user_id="bob"),
+            make_event(ts=cut, order_id=None, user_id="bob"),  # without an order nothing ties them
+            make_event(ts=exact.replace(second=40), order_id="o3"),
+            make_event(ts=exact, order_id="o3"),  # two exact times are two lines
+        ]
+    )
+    shop.clean(now=datetime(2025, 10, 1))
+    assert [(row["row_id"], row["reason"], row["detail"]) for row in shop.rows("quarantine")] == [
+        ("r0", "duplicate_row", "kept r1")
+    ]
+
+
 def test_a_rejected_row_never_makes_a_good_one_its_duplicate(shop: Any, make_event: Any) -> None:
     # r0 comes first but cannot be: r1 stays
     shop.collect(events=[make_event(event_id="e1", event="teleport"), make_event(event_id="e1")])

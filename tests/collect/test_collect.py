@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from huaxiang.clean import clean_tables, set_aside
 from huaxiang.errors import SourceError, TrustError
+from huaxiang.settings import Settings
 from huaxiang.trust import Pseudonyms
 
 Source = Callable[..., dict[str, Any]]
@@ -316,6 +318,13 @@ def test_a_few_lines_in_another_encoding_are_set_aside_and_the_rest_is_read(shop
     [ref] = [ref for reason, ref in shop.rows("rejects", "reason", "ref") if reason == "encoding"]
     assert shop.vault.text(ref) == "99,\\xc0\\xe6,2024-01-01,\\xb9\\xba\\xc2\\xf2"
     assert report.sources[0].files[0].rejected == 2
+    [few, other] = sorted(set_aside(shop.lake, shop.vault.text), key=lambda line: str(line["text"]), reverse=True)
+    assert (few["file"], few["line"], few["reason"], few["text"]) == ("orders.csv", 202, "too_few", "000,xxxx x xxx")
+    assert (other["line"], other["text"]) == (101, "00,??,0000-00-00,????")
+    assert [line["line"] for line in set_aside(shop.lake, shop.vault.text, reason="encoding")] == [101]
+    with shop.lake.step("clean") as step:
+        cleaned = clean_tables(step, Settings(), now=datetime(2024, 6, 1))
+    assert cleaned.set_aside == {"encoding": 1, "too_few": 1} and cleaned.rows.raw == 298
 
 
 def test_more_than_a_hundredth_of_lines_in_another_encoding_is_the_wrong_encoding(shop: Any, events: Source) -> None:

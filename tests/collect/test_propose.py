@@ -13,6 +13,7 @@ import pytest
 from huaxiang import Shop
 from huaxiang.collect.guess_names import ROLES, plain_name, roles_of
 from huaxiang.collect.propose import Proposal, init_shop, propose
+from huaxiang.collect.propose_files import path_from
 from huaxiang.errors import HuaxiangError, ShopError, SourceError
 from huaxiang.settings import load_settings
 from huaxiang.settings.collect import ColumnFrom, TableFrom
@@ -459,3 +460,81 @@ def test_header_without_rows_is_called_that(tmp_path: Path, write: Write) -> Non
     path = write("orders.csv", "customer_id,item_id,order_time\n")
     with pytest.raises(SourceError, match="has no rows"):
         propose(tmp_path / "shop", [str(path)])
+
+
+def test_prices_of_which_some_have_a_sign_raise_no_doubt(tmp_path: Path, write: Write) -> None:
+    prices = ["36.24", "12.00", "¥36.24", "¥1,234.50", "￥8.5", "99"]
+    path = write(
+        "items.csv",
+        "商品编号,商品名称,类目,售价\n" + "".join(f'S{n},茶 {n},茶叶,"{prices[n % 6]}"\n' for n in range(60)),
+    )
+    proposal = propose(tmp_path / "shop", [str(path)])
+    assert columns(tables(proposal)["items"])["price"] == "售价"
+    assert "mixed_types" not in {key for _, key, _ in proposal.warnings}
+
+
+HEADER = "订单号,买家编号,商品编号,数量,付款时间,交易状态\n"
+
+
+def test_lines_that_are_no_utf_8_are_no_states(tmp_path: Path) -> None:
+    lines = [f"D{n},K{n % 40},S{n % 9},1,2025-03-{n % 28 + 1:02d} 10:00:00,交易成功\n".encode() for n in range(400)]
+    lines[70] = "D70,K1,S1,1,2025-03-02 10:00:00,已退款\n".encode("gb18030")
+    lines[80] = "D80,K1,S1,1,2025-03-02 10:00:00,已拼单\n".encode()
+    path = tmp_path / "订单.csv"
+    path.write_bytes(HEADER.encode() + b"".join(lines))
+    doubts = {key: values for _, key, values in propose(tmp_path / "shop", [str(path)]).warnings}
+    assert "broken_lines" in doubts
+    assert doubts["unknown_states"]["values"] == "已拼单"
+
+
+@pytest.mark.parametrize(
+    ("customers", "dates", "doubt", "said"),
+    [
+        (1, 9, "few_customers", {"days": 252, "active": 9, "customers": 1}),
+        (200, 9, "sparse", {"days": 252, "active": 9, "customers": 200}),
+        (200, 1, "gaps", {"days": 1, "active": 1, "customers": 200}),
+    ],
+    ids=["one customer", "nine days in nine months", "one day"],
+)
+def test_why_no_outcome_is_proposed_is_said_as_it_is(
+    tmp_path: Path, write: Write, customers: int, dates: int, doubt: str, said: dict[str, int]
+) -> None:
+    rows = "".join(
+        f"D{n},K{n % customers},S{n % 5},1,2025-{n % dates + 1:02d}-{n % dates + 5:02d} 10:00:00,交易成功\n"
+        for n in range(600)
+    )  # 5 January to 13 September: 27 + 28 + 31 + 30 + 31 + 30 + 31 + 31 + 13 = 252 days
+    proposal = propose(tmp_path / "shop", [str(write("orders.csv", HEADER + rows))])
+    assert proposal.warnings == [("", doubt, said)]
+    assert not proposal.settings.outcomes
+
+
+def test_a_path_with_ups_is_written_without_them_but_not_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "far" / "below").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "below")
+    shop = tmp_path / "a" / "b" / "shop"
+    assert path_from(f"{tmp_path}/far/../data/o.csv", shop) == f"{tmp_path}/data/o.csv"
+    assert path_from(f"{tmp_path}/far/../data/o-*.csv", shop) == f"{tmp_path}/data/o-*.csv"
+    assert path_from(f"{tmp_path}/link/../o.csv", shop) == f"{tmp_path}/link/../o.csv"  # that is far/o.csv
+
+
+@pytest.mark.parametrize(("named", "device"), [(True, True), (False, False)], ids=["always named", "visitors too"])
+def test_the_device_of_named_users_is_an_identifier_and_of_visitors_is_them(
+    tmp_path: Path, write: Write, named: bool, device: bool
+) -> None:
+    users = [f"K{n % 40}" if named or n % 4 else "" for n in range(400)]
+    rows = "".join(
+        f"D{n},{user},S{n % 9},1,2025-03-{n % 28 + 1:02d} 10:00:00,dev{n % 50}\n" for n, user in enumerate(users)
+    )
+    found = tables(propose(tmp_path / "shop", [str(write("orders.csv", HEADER.replace("交易状态", "设备号") + rows))]))
+    assert ("anonymous_id" in found["events"].map, "identifiers" in found) == (not device, device)
+    if device:
+        assert columns(found["identifiers"]) == {
+            "kind": "device",
+            "value": "设备号",
+            "user_id": "买家编号",
+            "ts": "付款时间",
+        }
+        assert found["identifiers"].where == '"设备号" is not null'
+    else:
+        assert columns(found["events"])["anonymous_id"] == "设备号"

@@ -33,6 +33,23 @@ def repeated_rows(engine: Engine, passed: str, by: tuple[str, ...], without: ibi
     return engine.keep(_repeated(passed, key, key, "duplicate_row", without))
 
 
+def cut_times(engine: Engine, passed: str, without: list[ibis.Table]) -> ibis.Table:
+    """Verdicts on order lines that another export wrote again with the time cut to its minute: row_id, reason, detail.
+
+    without: verdicts already made; their rows are not named as the one that is kept
+    """
+    key = ("user_id", "event", "order_id", "item_id", "quantity", "amount")
+    same = " AND ".join(f"c.{name} = w.{name}" for name in key)
+    lines = f"SELECT row_id, ts, {', '.join(key)} FROM ({passed}) WHERE order_id IS NOT NULL AND ts"
+    gone = " ".join(f"ANTI JOIN {one.get_name()} USING (row_id)" for one in without)
+    return engine.keep(
+        f"SELECT c.row_id, 'duplicate_row' AS reason, 'kept ' || min(w.row_id) AS detail "
+        f"FROM ({lines} = date_trunc('minute', ts)) c "
+        f"JOIN (SELECT * FROM ({lines} <> date_trunc('minute', ts)) {gone}) w "
+        f"ON {same} AND c.ts = date_trunc('minute', w.ts) GROUP BY c.row_id"
+    )
+
+
 def _repeated(
     rows: str, key: tuple[str, ...], exact: tuple[str, ...], code: str, without: ibis.Table | None = None
 ) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import ibis
 
-from huaxiang.clean.duplicates import older_versions, repeated_ids, repeated_rows
+from huaxiang.clean.duplicates import cut_times, older_versions, repeated_ids, repeated_rows
 from huaxiang.clean.robots import find_robots
 from huaxiang.clean.rules import Bounds, Rule, detail_sql, reason_sql, row_rules, skipped
 from huaxiang.engine import Engine
@@ -75,6 +75,8 @@ def judge_events(
         made.append(repeated_ids(engine, passed))
     if "duplicate_row" not in off and settings.duplicate_by:
         made.append(repeated_rows(engine, passed, settings.duplicate_by, made[0] if made else None))
+        if "ts" in settings.duplicate_by:
+            made.append(cut_times(engine, passed, made))
     twice = _together(engine, made, NO_VERDICTS)
     banned = [tests]
     if "robot" not in off:

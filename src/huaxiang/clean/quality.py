@@ -6,7 +6,8 @@
  "tables": {"events": TABLE, …},                                     only tables with rows
  "released": {"duplicate_row": 3},                                   rows quarantined last time, clean now, by old reason
  "robots": 2, "tests": 1,                                            users quarantined as a whole
- "refunds": {"lines": 5, "matched": 4, "unmatched": 1, "purchases": 4, "quantity": 6.0, "amount": 61.5}}
+ "refunds": {"lines": 5, "matched": 4, "unmatched": 1, "purchases": 4, "quantity": 6.0, "amount": 61.5},
+ "set_aside": {"encoding": 57}}                                      lines of the sources that are no rows, by reason
 
 SCORES = {"completeness": 0.91, "uniqueness": 1.0, "validity": 0.99, "consistency": null, "timeliness": 1.0, "overall": 0.97}
          each 0..1, null where the shop gives nothing to measure it on
@@ -185,6 +186,7 @@ class QualityReport:
     robots: int = 0
     tests: int = 0
     refunds: Refunds = Refunds()
+    set_aside: dict[str, int] = field(default_factory=dict)
     version: int = 1
 
     def to_json(self) -> str:

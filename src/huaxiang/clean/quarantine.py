@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +13,7 @@ from huaxiang.engine.duck import quote
 from huaxiang.tables import Column, raw_columns
 
 NAME = "quarantine"
+LINES = "raw.rejects"  # lines that collecting could make no row of
 COLUMNS = (
     Column("table", "string", "the table the row was meant for", "该行所属的表"),
     Column("row_id", "string", "the raw row's identity", "原始行标识"),
@@ -34,7 +37,7 @@ def rejected_rows(judged: Judged, raw: str, now: datetime) -> str:
 
 def count_released(step: Step) -> dict[str, int]:
     """Rows that were in quarantine after the last run and are not now, by their old reason."""
-    if not step.lake.has(NAME):
+    if not step.lake.has(NAME) or NAME in step.lake.lost():
         return {}
     engine = step.lake.engine
     old, new = engine.sql(step.lake.table(NAME)), engine.sql(step.table(NAME))
@@ -50,3 +53,38 @@ def quarantined(lake: Lake, reason: str | None = None, limit: int = 100) -> list
     only = f"WHERE reason = {quote(reason)}" if reason else ""
     query = f'SELECT * FROM ({lake.engine.sql(lake.table(NAME))}) {only} ORDER BY "table", reason, row_id LIMIT {int(limit)}'
     return lake.engine.rows(query)
+
+
+def count_set_aside(step: Step) -> dict[str, int]:
+    """Lines of the sources that are no rows, by the reason why."""
+    if not step.has(LINES):
+        return {}
+    lines = step.lake.engine.sql(step.table(LINES))
+    query = f"SELECT reason, count(*) AS n FROM ({lines}) GROUP BY reason ORDER BY n DESC, reason"
+    return {row["reason"]: row["n"] for row in step.lake.engine.rows(query)}
+
+
+def set_aside(
+    lake: Lake, text_of: Callable[[str], str | None], reason: str | None = None, limit: int = 100
+) -> list[dict[str, Any]]:
+    """Lines that are no rows as dicts (source, file, line, reason, text, at), of one reason or of all.
+
+    text_of: the vault's text of a reference; what is given back is masked, for the words of a line may be a person's
+    """
+    if not lake.has(LINES):
+        return []
+    only = f"WHERE reason = {quote(reason)}" if reason else ""
+    query = (
+        f"SELECT * FROM ({lake.engine.sql(lake.table(LINES))}) {only} ORDER BY source, file, line LIMIT {int(limit)}"
+    )
+    return [
+        {name: row[name] for name in ("source", "file", "line", "reason")}
+        | {"text": mask(text_of(row["ref"]) or ""), "at": row["at"]}
+        for row in lake.engine.rows(query)
+    ]
+
+
+def mask(text: str) -> str:
+    """The shape of a line: a digit is 0, a letter is x, a byte that could not be read is ?; marks stay."""
+    unread = re.sub(r"\\x[0-9a-f]{2}", "?", text)
+    return re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "0", unread))

@@ -14,7 +14,7 @@ from huaxiang.clean.hashes import row_hash_sql
 from huaxiang.clean.judge import NOBODY, Judged, judge_events, judge_rows, test_accounts
 from huaxiang.clean.quality import QualityReport, Refunds, Repair, Rows, Sides, TableQuality, weigh
 from huaxiang.clean.quarantine import COLUMNS as QUARANTINE
-from huaxiang.clean.quarantine import NAME, count_released, rejected_rows
+from huaxiang.clean.quarantine import NAME, count_released, count_set_aside, rejected_rows
 from huaxiang.clean.refunds import match_refunds, names_cancellations
 from huaxiang.clean.rules import Bounds, skipped, value_repairs
 from huaxiang.clean.summary import summarise
@@ -93,6 +93,7 @@ def clean_tables(step: Step, settings: Settings, *, now: datetime, progress: Pro
         robots=_banned(run, "robot"),
         tests=_banned(run, "test_account"),
         refunds=run.refunds,
+        set_aside=count_set_aside(step),
     )
     step.note["rows"] = {"raw": rows.raw, "clean": rows.clean, "quarantined": rows.quarantined}
     step.note["released"] = released

@@ -99,6 +99,9 @@ def _reasons(report: QualityReport, words: Words) -> Table:
 
 def _notes(report: QualityReport, words: Words) -> list[str]:
     lines = [line for table in report.tables.values() for line in _table_notes(table, words)]
+    if report.set_aside:
+        why = ", ".join(f"{words(f'clean.line.{code}')} {count:,}" for code, count in report.set_aside.items())
+        lines.insert(0, words("clean.show.set_aside", lines=f"{sum(report.set_aside.values()):,}", why=why))
     if report.refunds.lines:
         lines.append(
             words("clean.show.refunds", lines=f"{report.refunds.lines:,}", matched=f"{report.refunds.matched:,}")

@@ -149,13 +149,16 @@ def quarantine(
     reason: Annotated[str, typer.Option(help=help_of("reason"))] = "",
     limit: Annotated[int, typer.Option(help=help_of("limit"))] = 20,
 ) -> None:
-    from huaxiang.clean import quarantined
+    from huaxiang.clean import quarantined, set_aside
 
     with open_shop(shop) as opened:
+        lines = set_aside(opened.lake, opened.vault().text, reason=reason or None, limit=limit)
         rows = quarantined(opened.lake, reason=reason or None, limit=limit)
-    if not rows:
+    lines = lines[: max(limit - len(rows), limit // 2)]
+    shown = lines + rows[: limit - len(lines)]
+    if not shown:
         say("quarantine_empty")
-    for row in rows:
+    for row in shown:
         print_json(row)
 
 

@@ -13,6 +13,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+import typer
+
 import huaxiang.cli.brought
 import huaxiang.cli.campaign
 import huaxiang.cli.demo
@@ -24,7 +26,10 @@ import huaxiang.cli.predict
 import huaxiang.cli.recommend
 import huaxiang.cli.serve  # noqa: F401  they declare their commands
 from huaxiang.cli.terminal import LANG, WORDS, app, err
+from huaxiang.cli.usage import UsageError, usage_refusal
 from huaxiang.errors import HuaxiangError
+
+STOPPED = 130  # the exit code of what a Ctrl-C ended
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -56,12 +61,21 @@ def run_words(argv: Sequence[str] | None = None) -> None:
         level=logging.INFO if verbose else logging.WARNING, format="%(name)s %(message)s", stream=sys.stderr
     )
     try:
-        app(words, standalone_mode=True)
+        ended = app(words, prog_name="huaxiang", standalone_mode=False)
+        if ended == STOPPED:  # typer has made an exit code of the Ctrl-C
+            raise KeyboardInterrupt
+        raise SystemExit(ended if isinstance(ended, int) else 0)
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            raise SystemExit(error.exit_code) from None
+        refused = usage_refusal(error)
+        _fail(refused.what(LANG), refused.mend(LANG), error.exit_code, debug)
     except HuaxiangError as error:
         _fail(error.what(LANG), error.mend(LANG), 1, debug)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write(f"{WORDS('cli.stopped')}\n")  # each step is whole or not at all
-        raise SystemExit(130) from None
+        raise SystemExit(STOPPED) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None

@@ -104,4 +104,4 @@ def parse_day(text: str) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r}: YYYY-MM-DD") from error
+        raise DefinitionError("cli.day", value=text) from error

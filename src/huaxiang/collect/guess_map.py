@@ -16,7 +16,7 @@ from huaxiang.collect.guess_find import (
     used_columns,
 )
 from huaxiang.collect.guess_names import plain_name, roles_of
-from huaxiang.collect.guess_tables import guess_identifiers, guess_items, guess_relations, guess_users
+from huaxiang.collect.guess_tables import guess_devices, guess_identifiers, guess_items, guess_relations, guess_users
 from huaxiang.collect.guess_values import STATES, event_share, event_values, hinted_event, state_values
 from huaxiang.collect.seen import Look
 from huaxiang.collect.sniff_values import ColumnLook
@@ -25,6 +25,8 @@ EVENT_COLUMNS = (
     "event_id", "session_id", "order_id", "quantity", "price", "amount_line", "discount", "coupon_id", "campaign_id", "text", "rating",
     "channel", "device", "received_at",
 )  # fmt: skip
+DEVICES = frozenset(("deviceid", "imei", "idfa", "oaid", "设备id", "设备号"))
+NAMELESS = 0.01  # of the rows without a user; more: visitors are known by the device
 _DID = ("item_id", "order_id", "price", "amount_line", "amount_order", "rating", "session_id", "text", "coupon_id")
 
 
@@ -107,12 +109,25 @@ def _event_log(guesser: Guesser, who: dict[str, ColumnLook], item: ColumnLook | 
         if when is None:
             return None
         guesser.doubt("time_by_values", column=when.name)
+    device = _device_of(who)
+    if device is not None:
+        who = {role: column for role, column in who.items() if column is not device}
     tables = [_events(guesser, who, item, when, event)]
     if item is not None and (items := guess_items(guesser, item, log=True)).map.keys() - {"item_id"}:
         tables.append(items)
     if "user_id" in who and (users := guess_users(guesser, who["user_id"], log=True)).map.keys() - {"user_id"}:
         tables.append(users)
+    if device is not None:
+        tables.append(guess_devices(who["user_id"], device, when))
     return tables + _special_rows(guesser, tables[0])
+
+
+def _device_of(who: Mapping[str, ColumnLook]) -> ColumnLook | None:
+    """The device of users who are always named: something seen with them, and nobody who visits without a name."""
+    user, found = who.get("user_id"), who.get("anonymous_id")
+    if user is None or found is None or user.empty_share > NAMELESS or plain_name(found.name) not in DEVICES:
+        return None
+    return found
 
 
 def _find_event(guesser: Guesser, taken: Sequence[str]) -> ColumnLook | None:
@@ -179,7 +194,12 @@ def _event_origin(guesser: Guesser, event: ColumnLook | None, used: list[str]) -
     values_of_state = state_values(state) if state else None
     if state is not None and values_of_state:
         used.append(state.name)
-        unknown = sorted(word for word in state.words if word.lower() not in STATES)
+        aside = any(
+            key == "broken_lines" for key, _ in guesser.look.doubts
+        )  # they are no states: collecting leaves them out
+        unknown = sorted(
+            word for word in state.words if word.lower() not in STATES and not (aside and "\ufffd" in word)
+        )
         if unknown:
             guesser.doubt("unknown_states", column=state.name, values=", ".join(unknown[:5]))
         return {**column_from(state, "event"), "values": values_of_state}

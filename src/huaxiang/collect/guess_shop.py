@@ -17,6 +17,7 @@ from huaxiang.words import Lang
 
 _SIGNS = {"¥": "CNY", "￥": "CNY", "元": "CNY", "£": "GBP", "€": "EUR", "$": "USD"}
 _CHINESE_FILES = ("jdata", "userbehavior", "taobao", "tmall", "tianchi")
+FEW_CUSTOMERS = 30  # fewer: that is why too little is known to learn from
 _ATTRIBUTES = ("age_band", "gender", "income_band")
 
 
@@ -28,6 +29,12 @@ class Span:
     last: datetime
     active_share: float  # share of the days between that have events
     events: frozenset[str]
+    customers: int = 0  # at least so many, by the largest of the sources
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What a doubt about the span names."""
+        return {"days": self.days, "active": round(self.active_share * self.days), "customers": self.customers}
 
     @property
     def days(self) -> int:
@@ -106,6 +113,7 @@ def find_span(guesses: Sequence[SourceGuess]) -> Span | None:
     """The time all event sources cover together; None without events."""
     times: list[datetime] = []
     events: set[str] = set()
+    customers = 0
     for guess in guesses:
         table = guess.table("events")
         if table is None or "column" not in table.map["ts"]:
@@ -114,13 +122,20 @@ def find_span(guesses: Sequence[SourceGuess]) -> Span | None:
         found = [time for cell in set(column.values) if cell and (time := to_time(cell, column)) is not None]
         times += [time for time in found if datetime(1995, 1, 1) <= time]
         events |= _events_of(guess)
+        customers = max(customers, _count_customers(guess))
     if not times:
         return None
     times.sort()
     cut = len(times) // 200
     first, last = times[cut], times[-1 - cut]
     days = {time.date() for time in times if first <= time <= last}
-    return Span(first, last, len(days) / ((last - first).days + 1), frozenset(events))
+    return Span(first, last, len(days) / ((last - first).days + 1), frozenset(events), customers)
+
+
+def _count_customers(guess: SourceGuess) -> int:
+    table = guess.table("events")
+    origin = table.map.get("user_id", table.map.get("anonymous_id", {})) if table else {}
+    return guess.look.column(origin["column"]).distinct if "column" in origin else 0
 
 
 def _events_of(guess: SourceGuess) -> set[str]:
@@ -144,8 +159,10 @@ def guess_outcomes(
     doubt = ""
     if span is None:
         doubt = "no_events"
-    elif span.days < 4 or span.active_share < 0.2:
+    elif span.days < 4:
         doubt = "gaps"
+    elif span.active_share < 0.2:
+        doubt = "few_customers" if span.customers < FEW_CUSTOMERS else "sparse"
     elif "purchase" not in span.events:
         doubt = "no_purchases"
     elif span.days >= 120:

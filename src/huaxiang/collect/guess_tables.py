@@ -210,6 +210,21 @@ def guess_identifiers(guesser: Guesser, who: Mapping[str, ColumnLook]) -> TableG
     return table
 
 
+def guess_devices(user: ColumnLook, device: ColumnLook, when: ColumnLook) -> TableGuess:
+    """The identifiers that a log names beside its users: their devices."""
+    columns = {
+        "value": column_from(device, "value"),
+        "user_id": column_from(user, "user_id"),
+        "ts": column_from(when, "ts"),
+    }
+    return TableGuess(
+        "identifiers",
+        {"kind": {"value": "device"}, **columns},
+        where=f"{quote_name(device.name)} is not null",
+        distinct=True,
+    )
+
+
 def _may_be_extra(column: ColumnLook) -> bool:
     if sounds_personal(column.name) or column.kind in ("empty", "email", "phone", "id_number", "list"):
         return False

@@ -56,7 +56,7 @@ class Proposal:
         doubts += [
             (guess.name, f"left_out_{guess.lacks}", {"columns": see_columns(guess.look)}) for guess in self.left_out
         ]
-        return doubts + ([("", self.doubt, {})] if self.doubt else [])
+        return doubts + ([("", self.doubt, dict(self.span.counts) if self.span else {})] if self.doubt else [])
 
 
 def init_shop(

@@ -116,6 +116,16 @@ def path_from(origin: str, folder: Path) -> str:
     """`origin` as huaxiang.toml should hold it: relative to the shop where it is inside or beside it, else absolute."""
     if is_url(origin):
         return pin_url(origin)
-    path = Path(origin).expanduser().absolute()  # not resolved: a link stays the name the person knows
+    path = _without_ups(Path(origin).expanduser().absolute())  # not resolved: a link stays the name the person knows
     relative = Path(os.path.relpath(path, folder.absolute()))
     return (relative if relative.parts.count("..") <= 1 else path).as_posix()
+
+
+def _without_ups(path: Path) -> Path:
+    """`path` without `x/..`, except where x is a link that leads elsewhere."""
+    if ".." not in path.parts:
+        return path
+    last = len(path.parts) - path.parts[::-1].index("..")
+    head, plain = Path(*path.parts[:last]), Path(os.path.normpath(path))
+    short = Path(os.path.normpath(head))
+    return plain if head.exists() and short.exists() and head.samefile(short) else path

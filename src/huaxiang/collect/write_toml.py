@@ -58,7 +58,7 @@ def write_toml(
         document.add("outcomes", _outcomes_table(outcomes, span, say))
     text = str(tomlkit.dumps(document)).rstrip() + "\n"
     if doubt:
-        text += "\n" + _block(say("init.toml.check", doubt=say(f"init.doubt.{doubt}")))
+        text += "\n" + _block(say("init.toml.check", doubt=say(f"init.doubt.{doubt}", **(span.counts if span else {}))))
     for guess in left_out:
         from huaxiang.collect.propose import see_columns
 

@@ -23,6 +23,7 @@ from huaxiang.errors import ShopError
 from huaxiang.settings import ShopSettings
 
 Query: TypeAlias = "ibis.Table | str"
+INTERRUPTED = "Query interrupted"  # as DuckDB says it
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -226,6 +227,11 @@ class Engine:
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise ShopError("engine.disk_full") from error
+            raise
+        except (duckdb.InterruptException, RuntimeError) as error:
+            # Its Python side answers a Ctrl-C seen between two of its tasks with a bare RuntimeError.
+            if isinstance(error, duckdb.InterruptException) or str(error) == INTERRUPTED:
+                raise KeyboardInterrupt from error
             raise
         finally:
             cursor.close()

@@ -134,7 +134,10 @@ class Lake:
             return self._views[key]
         if (name, entry.version, -1) not in self._views:
             schema = pa.schema(self._delta(name, entry.version).schema().to_arrow())
-            self._views[name, entry.version, -1] = self.engine.parquet(self._files(name, entry.version), schema)
+            files = self._files(name, entry.version)
+            if not all(path.exists() for path in files):
+                raise ShopError("lake.lost", names=name, folder=self.folder)
+            self._views[name, entry.version, -1] = self.engine.parquet(files, schema)
         return self._views[name, entry.version, -1]
 
     def _folder(self, name: str) -> Path:

@@ -55,6 +55,7 @@ def quality_body(report: QualityReport, lang: Lang) -> Markup:
         reasons=_reasons(report, lang),
         tables=[_table(table, lang) for table in report.tables.values()],
         meter=meter,
+        set_aside=[(words(f"clean.line.{code}"), count) for code, count in report.set_aside.items()],
         released=[
             (words.either(f"clean.rule.{code}", code), count) for code, count in report.released.items() if count
         ],

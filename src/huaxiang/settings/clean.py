@@ -68,7 +68,7 @@ class CleanSettings(Section):
             "rating",
             "ts",
         ),
-        description="events alike in all of these (ts to the second) are one event; shorten to be stricter",
+        description="events alike in all of these (ts to the second; an order line also where one export cut it to the minute) are one event; shorten to be stricter",
     )
     unknown_items: Literal["keep", "quarantine"] = Field(
         default="keep", description="events on items that are not in the items table: keep and report, or quarantine"

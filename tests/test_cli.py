@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import jsonschema
@@ -188,7 +189,12 @@ def test_ctrl_c_stops_a_run_and_says_how_the_shop_is(small_shop: Path, tmp_path:
     shop = shutil.copytree(small_shop.parent, tmp_path / "all") / "shop"
     words = [sys.executable, "-m", "huaxiang.cli", "run", str(shop), "--full"]
     environ = {**os.environ, "LANG": "en_US.UTF-8", "LC_ALL": "en_US.UTF-8"}
-    with subprocess.Popen(words, env=environ, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
+    heard = partial(
+        signal.signal, signal.SIGINT, signal.SIG_DFL
+    )  # a test run in the background ignores it, and so would its children
+    with subprocess.Popen(
+        words, env=environ, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, preexec_fn=heard
+    ) as run:
         assert run.stderr is not None
         run.stderr.readline()  # the first step has begun
         run.send_signal(signal.SIGINT)

@@ -84,7 +84,7 @@ def test_jd_is_three_tables_with_codes_and_gbk(tmp_path: Path) -> None:
         ("comment_num", "has_bad_comment", "bad_comment_rate"),
     )
     assert {"age_band", "gender"} <= set(proposal.settings.outcomes)
-    assert proposal.doubt == "gaps"  # three islands of an hour each: nothing to learn about the days between
+    assert proposal.doubt == "sparse"  # three islands of an hour each: nothing to learn about the days between
 
 
 def test_cdnow_with_and_without_header(tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_batches_written_together_are_lost_together_and_read_again(tmp_path: Pat
         assert store.applied() == 1
         store = LiveStore(tmp_path / "live.db", fold, engine)  # the process died without a flush
         assert store.applied() == 0
-        with pytest.raises(DefinitionError, match="no event_id"):
+        with pytest.raises(DefinitionError, match="without event_id"):
             store.apply(events.slice(30, 5).drop_columns("event_id"), offset=1)
         for offset in (0, 1, 2):
             store.apply(events.slice(offset * 30, 30), offset=offset, flush=offset == 2)

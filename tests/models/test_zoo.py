@@ -151,7 +151,7 @@ def test_shuffled_labels_teach_nothing(task: Task, name: str, config: Config) ->
 @pytest.mark.parametrize(("task", "name", "config"), LEARN)
 def test_lacking_column_is_named(task: Task, name: str, config: Config) -> None:
     model, x, _ = fitted(config)
-    with pytest.raises(ModelError, match=r"lacks 1 columns.*: a"):
+    with pytest.raises(ModelError, match=r"lacks 1 column .*: a"):
         model.score(Matrix(x.columns[1:], x.values[:, 1:], x.categories, x.history))
 
 

@@ -50,20 +50,25 @@ class Reader:
             rows = self.lake.rows("ready.events")
             self._count = min(max(rows // BLOCK, 1), BUCKETS) if rows <= HELD else 0
         if not self._count:
-            own = bucket_of(user_id)
-            return self._then(read_past(self.lake, self.shelf, user_id=user_id, before=self.day), (own, own + 1))
+            return self._read(user_id)
         number = bucket_of(user_id) * self._count // BUCKETS
         if number not in self._blocks:
             low, high = (-(-part * BUCKETS // self._count) for part in (number, number + 1))
             past = read_past(self.lake, self.shelf, buckets=(low, high), before=self.day)
             self._blocks[number] = self._then(past, (low, high))
         block = self._blocks[number]
+        if not block.users:  # a block of nobody says nothing of what is known of customers
+            return self._read(user_id)
         place = bisect_left(block.users, user_id)
         if place < len(block.users) and block.users[place] == user_id:
             return cut_users(block, np.arange(place, place + 1))
         declared = np.full((1, block.declared.shape[1]), "") if block.declared.size else block.declared
         profile = np.full((1, block.profile.shape[1]), np.nan, np.float32) if block.profile.size else block.profile
         return replace(cut_users(block, np.arange(0)), users=(user_id,), declared=declared, profile=profile)
+
+    def _read(self, user_id: str) -> Past:
+        own = bucket_of(user_id)
+        return self._then(read_past(self.lake, self.shelf, user_id=user_id, before=self.day), (own, own + 1))
 
     def _then(self, past: Past, among: tuple[int, int]) -> Past:
         """`past` with the profile features of the day asked for."""

@@ -25,7 +25,7 @@ import pytest
 from huaxiang.serve.log import Log, Seal
 from huaxiang.serve.map import Mapper, Rows
 from huaxiang.serve.open import open_store, vault_key
-from huaxiang.serve.wire.message import read_batch
+from huaxiang.serve.worker import map_entries
 from huaxiang.shop import Shop
 from servers import free_port
 
@@ -46,17 +46,8 @@ class Served:
         with Shop.open(self.folder) as shop:
             store = open_store(shop)
             log = Log(store, Seal(vault_key(shop)), self.folder / "ids-of-the-test")
-            mapper, rows = Mapper(shop.pseudonyms(create=True), shop.settings.live), Rows()
-            for entry in log.read(0, most=1_000):
-                batch, _ = read_batch(entry.body)
-                mapper.add(
-                    rows,
-                    batch,
-                    source=entry.source,
-                    offset=entry.offset,
-                    received_at=entry.received_at,
-                    skipped=entry.skipped,
-                )
+            mapper = Mapper(shop.pseudonyms(create=True), shop.settings.live)
+            rows = map_entries(mapper, log.read(0, most=1_000))
             refused = sum(log.refusals().values())
             store.close()
         return rows, refused

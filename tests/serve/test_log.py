@@ -105,6 +105,32 @@ def test_ids_are_let_go_of_after_their_time_and_not_before(tmp_path: Path) -> No
     assert ids.find([hash_id("web", "2-0"), hash_id("web", "3-0")]) == {1}
 
 
+def test_an_index_of_another_log_is_forgotten(tmp_path: Path) -> None:
+    """The database was deleted, the index beside it was not: its ids would hide the first messages of the new log."""
+    old = Log(open_database(tmp_path / "old.db"), Seal(KEY), tmp_path / "ids", run=2)
+    assert old.append([request(str(n)) for n in range(4)]) == [1] * 4
+    new = Log(open_database(tmp_path / "new.db"), Seal(KEY), tmp_path / "ids", run=2)
+    assert new.append([request("0")]) == [1]
+
+
+def test_an_index_that_cannot_be_written_loses_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ids stay in memory, and the log has them: what comes twice counts once, before and after a restart."""
+    log = Log(open_database(tmp_path / "store.db"), Seal(KEY), tmp_path / "ids", run=2)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ids, "_write", full)
+        assert log.append([request("a", at=4 * NOW), request("b", "c", at=4 * NOW), request("a", at=4 * NOW)]) == [
+            1,
+            2,
+            0,
+        ]
+        assert log.append([request("b", at=4 * NOW)]) == [0]
+    assert Log(log.database, Seal(KEY), tmp_path / "ids", run=2).append([request("c", "d", at=4 * NOW)]) == [1]
+
+
 KILLED = """
 import os, sys
 from pathlib import Path

@@ -117,6 +117,8 @@ def test_shop_s_own_names_are_read_and_unknown_ones_counted() -> None:
         (track("Order Completed", {"products": ["p1"]}), "products_not_objects"),
         (track("Product Viewed", properties=[1]), "not_an_object"),
         (track("Product Viewed", timestamp="2026-13-45T99:00"), "time"),
+        (track("Product Viewed", timestamp="0001-01-01T00:00:00+14:00"), "time"),
+        (track("Product Viewed", timestamp="0001-01-01T00:00:00Z", sentAt="9999-12-31T00:00:00Z"), "time"),
         (track("Product Viewed", timestamp="1970-01-01T00:00:00Z"), "time_too_early"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -51,6 +51,9 @@ def write_metrics(running: Running) -> str:
     say("log_commits_total", "counter", "Transactions of the log.", {"": committer.commits})
     say("log_waiting_bytes", "gauge", "Bytes that wait to be written.", {"": committer.waiting_bytes})
     if worker is not None:
+        say(
+            "worker_stuck_total", "counter", "Times a batch could not be folded; it is tried again.", {"": worker.stuck}
+        )
         say("worker_events_total", "counter", "Events folded into profiles.", {"": worker.events})
         say("worker_waiting_requests", "gauge", "Requests that wait to be folded.", {"": worker.lag()})
     return "\n".join(lines) + "\n"

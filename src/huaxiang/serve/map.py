@@ -9,6 +9,7 @@ source: https://segment.com/docs/connections/spec/ecommerce/v2/
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ from huaxiang.settings import LiveSettings
 from huaxiang.tables import EVENTS, USERS, arrow_schema, event_vocabulary
 from huaxiang.trust import Pseudonyms
 from huaxiang.trust.scrub import mask_text
+
+log = logging.getLogger(__name__)
 
 SCHEMA = arrow_schema(EVENTS.stored)
 ORDERS = frozenset({"purchase", "refund", "cancel", "checkout"})
@@ -126,14 +129,20 @@ class Mapper:
     ) -> None:
         """Adds what the messages of one request come to. offset: in the log; received_at: µs since 1970"""
         received = datetime.fromtimestamp(received_at / 1e6, UTC).replace(tzinfo=None)
-        outer = _object.decode(batch.context) if batch.context != EMPTY else {}
+        outer = _context(batch)
         for place, message in enumerate(batch.batch):
             if place in skipped:
                 continue
             try:
                 self._add(rows, message, outer, batch.sentAt, received, f"{offset}.{place}")
             except _UnfitError as unfit:
-                rows.refused.append(Misfit(source, received_at, unfit.reason, encode(message), (offset, place)))
+                reason = unfit.reason
+            except Exception as error:  # noqa: BLE001 - what we did not foresee of one message must not hold up the others
+                log.error("a message could not be mapped: %s", type(error).__name__)
+                reason = f"unexpected:{type(error).__name__}"
+            else:
+                continue
+            rows.refused.append(Misfit(source, received_at, reason, encode(message), (offset, place)))
 
     def _add(
         self, rows: Rows, message: Message, outer: dict[str, Any], sent: str | None, received: datetime, made: str
@@ -260,13 +269,24 @@ _OF_LINES = frozenset({*LINES, *TOTALS, "amount", "quantity", "discount", "coupo
 _OF_ADDRESS = {"city": ("city",), "region": ("state", "region"), "country": ("country",)}
 
 
+def _context(batch: Batch) -> dict[str, Any]:
+    """What the envelope says of all its messages; nothing where it is no object: the messages are good without it."""
+    try:
+        return _object.decode(batch.context) if batch.context != EMPTY else {}
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
+        return {}
+
+
 def _moment(message: Message, sent: str | None, received: datetime) -> datetime:
     """When it happened, by our clock, in UTC without a zone; raises _UnfitError."""
     said, sent = message.originalTimestamp or message.timestamp, message.sentAt or sent
     if said is None:
         return received
     happened = _time(said)
-    at = received - (_time(sent) - happened) if sent else happened
+    try:
+        at = received - (_time(sent) - happened) if sent else happened
+    except OverflowError as error:
+        raise _UnfitError("time") from error
     if at < FIRST:
         raise _UnfitError("time_too_early")
     return min(at, received)
@@ -275,9 +295,9 @@ def _moment(message: Message, sent: str | None, received: datetime) -> datetime:
 def _time(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError as error:
+        return found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError) as error:
         raise _UnfitError("time") from error
-    return found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
 
 
 def _text(properties: Mapping[str, Any], keys: Sequence[str]) -> str | None:

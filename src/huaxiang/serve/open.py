@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
+import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from huaxiang.errors import ShopError
 from huaxiang.serve.collector import Collector
 from huaxiang.serve.log import Committer, Log, Seal
 from huaxiang.serve.map import Mapper
@@ -17,8 +18,6 @@ from huaxiang.serve.worker import Worker
 from huaxiang.shop import Shop
 from huaxiang.store import Database, open_database
 from huaxiang.trust import load_key
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ def vault_key(shop: Shop) -> bytes:
 def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
     """Everything but the HTTP server. work: fold what is collected (else somebody else does)"""
     with ExitStack() as closing:
+        if "://" not in shop.settings.live.store:
+            closing.enter_context(_alone(shop))
         store = open_store(shop)
         closing.callback(store.close)
         ids = shop.folder / "live" / "ids"
@@ -63,6 +64,19 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
         closing.callback(committer.close)
         worker = _open_worker(shop, to, committer, closing) if work and shop.lake.note("build") else None
         yield Running(shop, store, to, sources, committer, Collector(sources, committer), worker)
+
+
+@contextmanager
+def _alone(shop: Shop) -> Iterator[None]:
+    """A SQLite store has one server: each would know only its own message ids. Raises ShopError where another runs."""
+    path = shop.folder / "live" / ".lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ShopError("serve.running", folder=shop.folder) from error
+        yield
 
 
 def _open_worker(shop: Shop, to: Log, committer: Committer, closing: ExitStack) -> Worker:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
+import traceback
 from collections.abc import Sequence
 
 from huaxiang.errors import HuaxiangError
@@ -31,7 +31,7 @@ class Worker:
     def __init__(self, log: Log, committer: Committer, live: LiveStore, mapper: Mapper, vault: Vault) -> None:
         self._log, self._committer, self._live, self._mapper, self._vault = log, committer, live, mapper, vault
         self.lock = threading.Lock()
-        self.events = self.refused = 0
+        self.events = self.refused = self.stuck = 0  # stuck: how often a batch could not be folded
         self.applied = live.applied(SOURCE)
         self.unknown: dict[str, int] = {}
         self._closing = threading.Event()
@@ -63,25 +63,19 @@ class Worker:
             self._committer.written.clear()
             try:
                 done = self.step()
-            except HuaxiangError as error:
-                log.error("the worker waits %s s: %s", AGAIN_S, error)
-                time.sleep(AGAIN_S)
+            except Exception as error:  # noqa: BLE001 - the thread must outlive it; what is not folded stays in the log, and is tried again
+                if isinstance(error, HuaxiangError):
+                    log.error("the worker waits %s s: %s", AGAIN_S, error)
+                else:
+                    log.error("the worker waits %s s: %s at %s", AGAIN_S, type(error).__name__, place_of(error))
+                self.stuck += 1
+                self._closing.wait(AGAIN_S)
                 continue
             if not done:
                 self._committer.written.wait(REST_S)
 
     def _fold(self, entries: Sequence[Entry]) -> None:
-        rows = Rows()
-        for entry in entries:
-            batch, _ = read_batch(entry.body)
-            self._mapper.add(
-                rows,
-                batch,
-                source=entry.source,
-                offset=entry.offset,
-                received_at=entry.received_at,
-                skipped=entry.skipped,
-            )
+        rows = map_entries(self._mapper, entries)
         self._keep_personal(rows.people)
         if rows.refused:
             with self._log.database.transaction() as write:
@@ -101,3 +95,25 @@ class Worker:
         for name in fields:
             having = [(person.user_id, person.personal[name]) for person in people if name in person.personal]
             self._vault.put_many([user for user, _ in having], name, [value for _, value in having])
+
+
+def map_entries(mapper: Mapper, entries: Sequence[Entry]) -> Rows:
+    """What the messages of some requests come to, in their order."""
+    rows = Rows()
+    for entry in entries:
+        batch, _ = read_batch(entry.body)
+        mapper.add(
+            rows,
+            batch,
+            source=entry.source,
+            offset=entry.offset,
+            received_at=entry.received_at,
+            skipped=entry.skipped,
+        )
+    return rows
+
+
+def place_of(error: BaseException) -> str:
+    """Where an unexpected error arose; its values might be personal, so they are not told."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{last.filename.rpartition('/')[2]}:{last.lineno}"

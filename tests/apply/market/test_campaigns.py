@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from huaxiang.apply.market.campaign_out import leaving
 from huaxiang.apply.market.campaign_show import show_campaign
 from huaxiang.apply.market.campaign_target import Spend
 from huaxiang.apply.market.campaigns import Campaigns
@@ -439,11 +440,18 @@ def test_webhook_waits_for_the_morning_and_takes_no_file(lake: Lake) -> None:
         mine.send("x", "http://127.0.0.1:9/", SECRET, at=DAY, tries=1)
 
 
+def send(lake: Lake, name: str, at: datetime) -> None:
+    """The campaign goes out: a plan that never did is no test to learn from."""
+    with leaving(lake, name, at):
+        pass
+
+
 def run_campaign(lake: Lake, count: int, *, lift: float, seed: int = 1) -> Campaigns:
     """A campaign over `count` customers that makes `lift` more of the active treated buy; two messages each, half of them logged twice."""
     write(lake, names(count), [])
     mine = campaigns(lake)
     mine.plan("x", channel="email", at=START, holdout=0.5)
+    send(lake, "x", START)
     generator = np.random.default_rng(seed)
     events = []
     for n, (user, arm) in enumerate(sorted(arms(lake, "x").items())):
@@ -545,6 +553,17 @@ def test_where_no_past_of_customers_is_kept_uplift_says_why(lake: Lake, outcomes
     assert "earlier steps" not in str(found.value)
 
 
+def test_a_plan_that_never_went_out_is_no_test_to_learn_from(lake: Lake) -> None:
+    """Nobody got anything: half of each arm would look like an effect of 0. Once it is sent, it counts."""
+    write(lake, names(60), [])
+    campaigns(lake).plan("x", channel="email", at=START, holdout=0.5)
+    write(lake, names(60), [event("user0000", "view", START + timedelta(days=90))])
+    assert randomised_rows(lake) is None
+    send(lake, "x", START)
+    rows = randomised_rows(lake)
+    assert rows is not None and rows.num_rows == 60
+
+
 def test_a_good_season_does_not_pass_for_an_effect(lake: Lake) -> None:
     """Nobody is moved. In the dull season half were held out, in the good one a tenth: as they stand, the treated buy more."""
     write(lake, names(3000), [])
@@ -552,6 +571,7 @@ def test_a_good_season_does_not_pass_for_an_effect(lake: Lake) -> None:
     chance, events = np.random.default_rng(3), [event("user0000", "view", START + timedelta(days=90))]
     for name, held, rate, at in seasons:
         mine.plan(name, channel="email", at=at, holdout=held)
+        send(lake, name, at)
         hit = chance.random(3000) < rate
         events += [
             event(user, "purchase", at + timedelta(days=2)) for user, own in zip(names(3000), hit, strict=True) if own

@@ -27,7 +27,7 @@ from huaxiang.settings import ContactSettings, Settings
 from huaxiang.trust import Pseudonyms, Vault
 from huaxiang.words import Words
 
-from .test_campaigns import START, event, names, write
+from .test_campaigns import START, event, names, send, write
 
 KEY = b"k" * 32
 TEN, FIVE = Offer("ten", 10.0), Offer("five", 5.0)
@@ -75,6 +75,7 @@ def learned(lake: Lake) -> tuple[Campaigns, dict[str, Any]]:
     write(lake, names(1600), [])
     mine = campaigns(lake)
     mine.plan("try", channel="email", at=START, holdout=0.3, offers=[TEN, FIVE])
+    send(lake, "try", START)
     chance, events = np.random.default_rng(5), []
     for row in given(lake, "try"):
         effect = {"ten": (0.2, 0.5), "five": (0.5, 0.0)}[row["offer"]][int(row["user_id"][4:]) % 2]

@@ -18,7 +18,7 @@ from huaxiang.apply.market.worth import Trial, learn_worth
 from huaxiang.engine import Engine, Lake
 from huaxiang.models.zoo.boosting import BoostingConfig
 
-from .test_campaigns import START, campaigns, event, names, write
+from .test_campaigns import START, campaigns, event, names, send, write
 
 EAGER = LearnerConfig(
     "eager", "t", BoostingConfig("binary", leaves=15, trees=60, leaf_rows=10, threads=1)
@@ -38,6 +38,7 @@ def learn(lake: Lake, effects: np.ndarray, seed: int) -> dict:
     noise = {f"noise{n}": np.random.default_rng([seed, n]).normal(size=COUNT) for n in range(8)}
     write(lake, names(COUNT), [], more=noise)
     campaigns(lake).plan("try", channel="email", at=START, holdout=0.5)
+    send(lake, "try", START)
     rows = lake.engine.rows(f"SELECT user_id, arm FROM ({lake.engine.sql(lake.table('market.assigned'))}) ORDER BY 1")
     chance, events = np.random.default_rng(seed), []
     for row in rows:

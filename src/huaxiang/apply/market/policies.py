@@ -42,7 +42,7 @@ def compare_policies(
     limits: Sequence[int] | None = None,
     interval: Interval = lambda given: None,
 ) -> tuple[Allocation, list[Policy]]:
-    """The optimal allocation, and it beside the others; send-to-all ignores the budget, and says whether it is over it.
+    """The optimal allocation, and it beside the others; send-to-all ignores the budget and the limits of offers, and says whether it is over the budget.
 
     propensity: (N, M) or (N,) how likely each customer responds at all; the rest as `allocate` has it
     """

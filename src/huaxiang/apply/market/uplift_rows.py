@@ -6,7 +6,7 @@ from statistics import median
 
 import pyarrow as pa
 
-from huaxiang.apply.market.campaign_terms import Campaign, planned
+from huaxiang.apply.market.campaign_terms import Campaign, planned, sent_times
 from huaxiang.apply.market.consent import ASSIGNED, CONTACT, known_events
 from huaxiang.apply.market.experiment import Coding
 from huaxiang.apply.market.holdout import place_sql
@@ -27,11 +27,14 @@ def tried_offers(lake: Lake) -> list[str]:
 
 
 def _finished(lake: Lake) -> list[Campaign]:
-    """The campaigns that held some out and whose days have passed."""
+    """The campaigns that went out (exported or sent, or met in the shop's own log), held some out, and whose days have passed."""
     if not lake.has(ASSIGNED):
         return []
-    end = lake.engine.value(f"SELECT max(ts) FROM ({known_events(lake)})")
-    found = [Campaign.from_json(note["campaign"]) for note in planned(lake).values()]
+    events = known_events(lake)
+    end = lake.engine.value(f"SELECT max(ts) FROM ({events})")
+    met = lake.engine.rows(f"SELECT DISTINCT campaign_id FROM ({events}) WHERE campaign_id IS NOT NULL")
+    out = {row["campaign_id"] for row in met} | set(sent_times(lake))
+    found = [Campaign.from_json(note["campaign"]) for name, note in planned(lake).items() if name in out]
     return [one for one in found if (end - one.assigned_at).days >= one.days and one.treated and one.held_out]
 
 

@@ -10,6 +10,7 @@ source: O'Neil et al. 1996 (log-structured merge tree); differs: no deletes, who
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
 
 DIGEST = 16  # bytes
 RUN = 1 << 18  # ids of the smallest run
@@ -70,7 +73,16 @@ class Ids:
         self._fresh.update(ids)
         self._newest = max(self._newest, at)
         if len(self._fresh) >= self._run:
-            self._seal(offset)
+            try:
+                self._seal(offset)
+            except OSError as error:  # the log has them; they stay in memory until the disk has room
+                log.warning("the index of message ids could not be written: %s", error)
+
+    def clear(self) -> None:
+        """Forgets everything: the index is of another log."""
+        for run in self._runs:
+            run.path.unlink(missing_ok=True)
+        self._runs, self._fresh = [], set()
 
     def forget(self, before: int) -> int:
         """Lets go of runs whose every id is older than `before` (µs); gives the ids let go."""

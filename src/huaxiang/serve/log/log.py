@@ -150,6 +150,8 @@ class Log:
 
     def _catch_up(self) -> None:
         """The ids that the index does not know yet."""
+        if self._ids.upto > self.last():  # somebody put another database in its place
+            self._ids.clear()
         after, since = self._ids.upto, time.time_ns() // 1000 - self._keep_us
         while True:
             found = self.database.rows(

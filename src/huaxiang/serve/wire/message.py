@@ -5,6 +5,7 @@ source: https://segment.com/docs/connections/spec/common/ ; the names are the sp
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,12 +122,7 @@ def _fault(message: Message) -> str:
 
 def _read_one_by_one(body: bytes) -> tuple[Batch, list[Refused]]:
     """A batch of which some message (or all of it) does not have the shape."""
-    try:
-        outer = _envelope.decode(body)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise WireError("bad_json", f"the body is no JSON batch: {_place(error)}") from error
-    except RecursionError as error:
-        raise WireError("too_deep", "the body is nested too deeply") from error
+    outer = _open_envelope(body)
     good: list[Message] = []
     bad: list[Refused] = []
     for index, raw in enumerate(outer.batch):
@@ -137,6 +133,25 @@ def _read_one_by_one(body: bytes) -> tuple[Batch, list[Refused]]:
     context = outer.context
     made = Batch(good, _text(outer.sentAt), _text(outer.writeKey), context)
     return made, bad
+
+
+def _open_envelope(body: bytes) -> _Envelope:
+    """raises: WireError where the body is no batch"""
+    try:
+        try:
+            return _envelope.decode(body)
+        except msgspec.DecodeError:
+            return _envelope.decode(_without_halves(body))
+    except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
+        raise WireError("bad_json", f"the body is no JSON batch: {_place(error)}") from error
+    except RecursionError as error:
+        raise WireError("too_deep", "the body is nested too deeply") from error
+
+
+def _without_halves(body: bytes) -> bytes:
+    """The JSON with `?` for each half of a surrogate pair: a browser writes one where a text was cut within a character, and a whole
+    batch must not be lost for it. Raises ValueError where it is no JSON at all."""
+    return json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def read_object(body: bytes) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from huaxiang.features.algebra import Feature
 from huaxiang.features.live import Fold, live_features
 from huaxiang.features.live.ledger import Fact, turns_of, user_at
 from huaxiang.features.live.store import Changed, LiveStore
-from huaxiang.features.live.tail import SCHEMA, events_of, forget_tail, read_tail
+from huaxiang.features.live.tail import SCHEMA, events_of, read_tail
 from huaxiang.features.mine import declared_features
 from huaxiang.identity import link_users
 from huaxiang.settings import Settings
@@ -201,9 +201,7 @@ def test_an_erased_user_stays_erased_whatever_is_read_again(new_store: Callable[
     assert counts(again, "anna") == {"anna": 1.0}
 
 
-def test_the_tail_gives_back_what_it_was_given_and_forgets_what_a_build_knows(
-    new_store: Callable[[], LiveStore],
-) -> None:
+def test_the_tail_gives_back_what_it_was_given(new_store: Callable[[], LiveStore]) -> None:
     events = with_visitors(5, 40)
     store = new_store()
     take(store, 1, *events[:20])
@@ -213,6 +211,3 @@ def test_the_tail_gives_back_what_it_was_given_and_forgets_what_a_build_knows(
     given = {row["event_id"]: row for row in table_of(events).to_pylist()}
     assert {row["event_id"]: row for row in events_of(held.values()).to_pylist()} == given
     assert sum(len(read_tail(store.database, owners, after=1)[owner].events) for owner in owners) == 20
-    with store.database.transaction() as write:
-        forget_tail(write, 1)
-    assert sum(len(read_tail(store.database, owners)[owner].events) for owner in owners) == 20

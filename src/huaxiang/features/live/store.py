@@ -34,7 +34,7 @@ from huaxiang.features.live.prices import Prices
 from huaxiang.features.live.rebuild import NoPast, Past, gather, join_events, only, owned, without
 from huaxiang.features.live.state import State
 from huaxiang.features.live.tables import MIGRATIONS, PART, key_of
-from huaxiang.features.live.tail import Tail, forget_tail, happened_at, read_tail
+from huaxiang.features.live.tail import Tail, happened_at, read_tail
 from huaxiang.features.text import EPOCH
 from huaxiang.store import Database, Writer, migrate, open_database
 
@@ -59,7 +59,8 @@ class Changed:
 
 class LiveStore:
     """The states of a fold. at: a SQLite file, or a store that is open already; zone: the shop's; items: SQL of ready.items in `engine`
-    (None: nothing is known of items); past: the events before the tail, of some owners"""
+    (None: nothing is known of items); past: the events before the tail, of some owners; renew: states of other definitions are about to be
+    made anew, so they may be there"""
 
     def __init__(
         self,
@@ -70,13 +71,14 @@ class LiveStore:
         zone: str = "UTC",
         items: str | None = None,
         past: Past | None = None,
+        renew: bool = False,
     ) -> None:
         self.fold = fold
         self._own = isinstance(at, Path | str)
         self.database = open_database(at, durable=False) if isinstance(at, Path | str) else at
         migrate(self.database, PART, MIGRATIONS)
         self._past = past or NoPast()
-        self._turn = self._check_plan()
+        self._turn = self._check_plan(renew=renew)
         self._prices = Prices(self._known_prices())
         self.ledger = Ledger(self.database)
         self._tail = Tail()
@@ -167,7 +169,12 @@ class LiveStore:
             self._gone.update(gone)
             self._pending[source] = offset
             made = Changed(sorted(users - self._gone), gone)
-            self.flush(lambda write: (self._tail.flush(write, offset), also(write, made)))
+
+            def beside(write: Writer) -> None:
+                self._tail.flush(write, offset)
+                also(write, made)
+
+            self.flush(beside)
             self._let_go()
         return made
 
@@ -240,6 +247,10 @@ class LiveStore:
             self.ledger.discard()
         return Changed([user], visitors)
 
+    def erased(self) -> list[str]:
+        """Who was erased."""
+        return sorted(self._erased)
+
     def _without_erased(self, events: pa.Table) -> pa.Table:
         if not self._erased:
             return events
@@ -251,7 +262,7 @@ class LiveStore:
         ]
         return events.filter(pa.array(keep, pa.bool_()))
 
-    def flush(self, also: Callable[[Writer], object] = lambda write: None) -> None:
+    def flush(self, also: Callable[[Writer], None] = lambda write: None) -> None:
         """Writes what was applied and not written yet. also: writes more in the same transaction"""
         if not self._dirty and not self._pending and not self._gone:
             return
@@ -313,10 +324,11 @@ class LiveStore:
     def register(self, days: Iterable[tuple[str, date]]) -> None:
         """Keeps the local days on which users registered; a refill does so for all that the last build knew."""
         with self.database.transaction() as write:
-            self._register(write, days)
+            self.put_registered(write, days)
 
     @staticmethod
-    def _register(write: Writer, days: Iterable[tuple[str, date]]) -> None:
+    def put_registered(write: Writer, days: Iterable[tuple[str, date]]) -> None:
+        """As `register`, in the caller's transaction."""
         sql = (
             "INSERT INTO registered (user_id, day) VALUES (?, ?) ON CONFLICT (user_id) DO UPDATE SET day = excluded.day"
         )
@@ -324,7 +336,7 @@ class LiveStore:
 
     def registered(self, users: Sequence[str]) -> dict[str, date]:
         """The local day on which users registered, of those of whom it is known."""
-        found = {}
+        found: dict[str, date] = {}
         for start in range(0, len(users), AT_ONCE):
             some = users[start : start + AT_ONCE]
             sql = f"SELECT user_id, day FROM registered WHERE user_id IN ({','.join('?' * len(some))})"
@@ -352,7 +364,7 @@ class LiveStore:
 
         prices: (category, day, total, n): the daily sums of the prices paid; registered: (user, local day);
         fakes: order_id, order_key, user_id of the orders held fake; links: the ledger; applied: source and offset that the new states
-        know; the tail up to it goes
+        know
         """
         self._discard()
         known = list(prices)
@@ -362,12 +374,12 @@ class LiveStore:
             write.run("UPDATE about SET value = ? WHERE name = 'plan'", (str(self.fold.plan_hash),))
             write.run_many(_PRICE, known)
             write.run_many("INSERT INTO fake (order_id, order_key, user_id) VALUES (?, ?, ?)", fakes)
-            self._register(write, registered)
+            self.put_registered(write, registered)
             self.ledger.restart(links)
             self.ledger.flush(write)
             if applied is not None:
                 write.run(_APPLIED, applied)
-                forget_tail(write, applied[1])
+                write.run("DELETE FROM tail")  # the log is read on from there, and fills it again
             self._pass_turn(write)
             also(write)
             yield lambda states: self._write(write, states)
@@ -381,14 +393,14 @@ class LiveStore:
 
     # ---- how ------------------------------------------------------------------------------------------------------
 
-    def _check_plan(self) -> int:
+    def _check_plan(self, *, renew: bool) -> int:
         """The turn of writing that the store is at."""
         plan = str(self.fold.plan_hash)
         with self.database.transaction() as write:
             for name, value in (("plan", plan), ("turn", "0")):
                 write.run("INSERT INTO about (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (name, value))
-            found = dict(write.rows("SELECT name, value FROM about"))
-        if found["plan"] != plan:
+            found = dict[str, str](write.rows("SELECT name, value FROM about"))
+        if found["plan"] != plan and not renew:
             if self._own:
                 self.database.close()
             raise DefinitionError("features.other_state")

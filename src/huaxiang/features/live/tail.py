@@ -74,11 +74,6 @@ def read_tail(database: Database, owners: Sequence[str], *, after: int = -1) -> 
     return found
 
 
-def forget_tail(write: Writer, upto: int) -> int:
-    """Lets go of what a build knows; gives the rows."""
-    return write.run("DELETE FROM tail WHERE upto <= ?", (upto,))
-
-
 def events_of(held: Iterable[Held]) -> pa.Table:
     """The events as a table of the contract."""
     rows = [row for one in held for row in one.events]

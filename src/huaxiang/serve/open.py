@@ -7,12 +7,15 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from huaxiang.errors import ShopError
 from huaxiang.features.live.tables import MIGRATIONS as STATE_TABLES
 from huaxiang.features.live.tables import PART as STATES
 from huaxiang.serve.collector import Collector
+from huaxiang.serve.live.foresee import Foreseer
 from huaxiang.serve.live.layout import MIGRATIONS as PROFILE_TABLES
 from huaxiang.serve.live.layout import PART as PROFILES
 from huaxiang.serve.live.rows import Profiles
@@ -103,9 +106,20 @@ def _open_worker(shop: Shop, to: Log, committer: Committer, states: Database, cl
     def mapper() -> Mapper:
         return Mapper(shop.pseudonyms(create=True), shop.settings.live)
 
-    worker = Worker(shop.folder, to, committer, states, mapper(), shop.vault(create=True))
+    zone = ZoneInfo(shop.settings.shop.timezone)
+    foreseer = Foreseer(
+        shop.folder,
+        states,
+        pause_s=shop.settings.live.foresee_s,
+        as_of=lambda: datetime.now(zone).date() + timedelta(days=1),
+        done=lambda users: worker.again(users),
+    )
+    worker = Worker(shop.folder, to, committer, states, mapper(), shop.vault(create=True), changed=foreseer.add)
     worker.start()
     closing.callback(worker.close)
+    if shop.settings.live.foresee_s:
+        foreseer.start()
+        closing.callback(foreseer.close)
     lake = LakeWriter(
         shop.folder,
         to,

@@ -22,6 +22,11 @@ class LiveSettings(Section):
         ge=1,
         description="seconds after which what was collected goes into the lake, where the next build reads it",
     )
+    foresee_s: float = Field(
+        default=30.0,
+        ge=1,
+        description="seconds after which the behaviour model looks at a customer with new events again, at the earliest",
+    )
     events: dict[str, str] = Field(
         default_factory=dict,
         description='what the shop\'s own event names mean, beside the vocabulary: "PlaceOrder" = "purchase"',

@@ -81,6 +81,7 @@ class Sqlite:
             found.execute("PRAGMA journal_mode = WAL")
             found.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             found.execute("PRAGMA cache_size = -65536")  # KiB
+            found.execute("PRAGMA wal_autocheckpoint = 8000")  # pages, 32 MB: a checkpoint waits for the disk
             self._here.file = found
             with self._guard:
                 self._open.append(found)

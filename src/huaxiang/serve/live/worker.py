@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from huaxiang.features.live.open import SOURCE
 from huaxiang.features.live.store import Changed
 from huaxiang.serve.live.check import Check, check_live
 from huaxiang.serve.live.core import Core, build_mark, open_core
-from huaxiang.serve.live.refresh import MOST, Also, Queue
+from huaxiang.serve.live.refresh import BESIDE, MOST, Also, Queue
 from huaxiang.serve.live.rows import drop_users, now_us, put_declared, put_stale
 from huaxiang.serve.live.to_lake import declared_of
 from huaxiang.serve.log import Committer, Entry, Log
@@ -39,7 +39,8 @@ EVENTS = 2_000  # folded in one transaction, about
 
 
 class Worker:
-    """Works in a thread of its own, on a shop opened there. database: of the states; also: written with the profiles"""
+    """Works in a thread of its own, on a shop opened there. database: of the states; also: written with the profiles; changed: told whose
+    events are new"""
 
     def __init__(
         self,
@@ -51,9 +52,10 @@ class Worker:
         vault: Vault,
         *,
         also: Also = lambda write, rows: None,
+        changed: Callable[[list[str]], None] = lambda users: None,
     ) -> None:
         self._folder, self._log, self._committer, self._database = folder, log, committer, database
-        self._mapper, self._vault, self._also = mapper, vault, also
+        self._mapper, self._vault, self._also, self._changed = mapper, vault, also, changed
         self.queue = Queue()
         self.events = self.refused = self.stuck = self.profiles = 0  # stuck: how often a batch could not be folded
         self.applied = 0
@@ -90,6 +92,11 @@ class Worker:
         self.queue.hasten(users)
         self._committer.written.set()
 
+    def again(self, users: Sequence[str]) -> None:
+        """Makes the profiles of users anew when their turn comes: something else than events changed them."""
+        self.queue.add(users, now=time.monotonic())
+        self._committer.written.set()
+
     def erase(self, user: str, *, upto: int, timeout_s: float = 30.0) -> bool:
         """Forgets a user, in the worker's turn; whether it was done in time."""
         done = threading.Event()
@@ -105,7 +112,7 @@ class Worker:
         entries = self._next()
         if entries:
             self._fold(core, entries)
-        return len(entries) + self._make(core)
+        return len(entries) + self._make(core, BESIDE if entries and self.lag() else MOST)
 
     def _run(self) -> None:
         with Shop.open(self._folder) as shop:  # an engine serves one thread
@@ -192,15 +199,16 @@ class Worker:
         changed = core.live.take(rows.table(), facts_of(rows), source=SOURCE, offset=offset, also=also)
         self.queue.add(said.union(changed.users), now=time.monotonic())
         self.applied = offset
+        self._changed(changed.users)
         self.events += len(rows.events)
         self.refused += len(rows.refused)
         for name, count in rows.unknown.items():
             if name in self.unknown or len(self.unknown) < 1_000:
                 self.unknown[name] = self.unknown.get(name, 0) + count
 
-    def _make(self, core: Core) -> int:
-        self._making = MOST  # never seen as none while some are in hand
-        users = self.queue.take(MOST, now=time.monotonic())
+    def _make(self, core: Core, most: int) -> int:
+        self._making = most  # never seen as none while some are in hand
+        users = self.queue.take(most, now=time.monotonic())
         try:
             made = core.refresher.refresh(users, as_of=core.refresher.tomorrow())
         except BaseException:

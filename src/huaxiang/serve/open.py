@@ -11,7 +11,7 @@ from pathlib import Path
 
 from huaxiang.errors import ShopError
 from huaxiang.serve.collector import Collector
-from huaxiang.serve.log import Committer, Log, Seal
+from huaxiang.serve.log import Committer, Log, Seal, Upkeep
 from huaxiang.serve.map import Mapper
 from huaxiang.serve.sources import Sources
 from huaxiang.serve.worker import Worker
@@ -63,6 +63,9 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
         committer = Committer(to)
         closing.callback(committer.close)
         worker = _open_worker(shop, to, committer, closing) if work and shop.lake.note("build") else None
+        if worker is not None:  # only what is folded may go; who folds elsewhere purges there
+            keep_days = shop.settings.live.keep_log_days
+            committer.upkeep = Upkeep(to, keep_days=keep_days, safe_upto=lambda: worker.applied)
         yield Running(shop, store, to, sources, committer, Collector(sources, committer), worker)
 
 

@@ -17,6 +17,11 @@ class LiveSettings(Section):
     keep_ids_days: float = Field(
         default=1.5, ge=1, description="days for which the id of a message is remembered, so that it counts once"
     )
+    keep_log_days: float = Field(
+        default=90,
+        ge=0,
+        description="days for which a message stays in the log once it is folded into its customer's profile (0: for ever): time enough to replay what a wrong mapping did to a season",
+    )
     events: dict[str, str] = Field(
         default_factory=dict,
         description='what the shop\'s own event names mean, beside the vocabulary: "PlaceOrder" = "purchase"',

@@ -46,8 +46,8 @@ class Ids:
         folder.mkdir(parents=True, exist_ok=True)
         self._fresh: set[bytes] = set()
         self._first = 0  # the offset from which on ids are in `_fresh`
-        self._newest = 0
         self._runs = _covering(_open_run(path) for path in folder.glob("*.ids"))
+        self._newest = max((run.newest for run in self._runs), default=0)  # a clock that falls back makes no id old
 
     @property
     def upto(self) -> int:

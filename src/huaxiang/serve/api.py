@@ -56,4 +56,6 @@ def write_metrics(running: Running) -> str:
         )
         say("worker_events_total", "counter", "Events folded into profiles.", {"": worker.events})
         say("worker_waiting_requests", "gauge", "Requests that wait to be folded.", {"": worker.lag()})
+    for name, kind, help, values in running.pullers.metrics():
+        say(name, kind, help, values)
     return "\n".join(lines) + "\n"

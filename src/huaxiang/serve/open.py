@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,7 @@ from huaxiang.errors import ShopError
 from huaxiang.serve.collector import Collector
 from huaxiang.serve.log import Committer, Log, Seal, Upkeep
 from huaxiang.serve.map import Mapper
+from huaxiang.serve.pull.run import Pullers
 from huaxiang.serve.sources import Sources
 from huaxiang.serve.worker import Worker
 from huaxiang.shop import Shop
@@ -31,6 +33,7 @@ class Running:
     committer: Committer
     collector: Collector
     worker: Worker | None
+    pullers: Pullers
 
 
 def open_store(shop: Shop) -> Database:
@@ -56,7 +59,8 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
         store = open_store(shop)
         closing.callback(store.close)
         ids = shop.folder / "live" / "ids"
-        to = Log(store, Seal(vault_key(shop)), ids, keep_days=shop.settings.live.keep_ids_days)
+        seal = Seal(vault_key(shop))
+        to = Log(store, seal, ids, keep_days=shop.settings.live.keep_ids_days)
         sources = open_sources(shop, store)
         if not sources.all():
             sources.add("web", now=time.time_ns() // 1000)
@@ -66,7 +70,11 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
         if worker is not None:  # only what is folded may go; who folds elsewhere purges there
             keep_days = shop.settings.live.keep_log_days
             committer.upkeep = Upkeep(to, keep_days=keep_days, safe_upto=lambda: worker.applied)
-        yield Running(shop, store, to, sources, committer, Collector(sources, committer), worker)
+        pullers = Pullers(shop.settings, shop.folder, os.environ, store, seal, committer)
+        if work:
+            pullers.start()
+            closing.callback(pullers.close)
+        yield Running(shop, store, to, sources, committer, Collector(sources, committer), worker, pullers)
 
 
 @contextmanager

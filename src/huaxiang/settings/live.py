@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from huaxiang.settings.base import Section
+from huaxiang.settings.pull import PullSettings
 from huaxiang.tables import EVENTS
 
 
@@ -30,6 +31,16 @@ class LiveSettings(Section):
         default_factory=dict,
         description='which property fills a column of events, beside the usual names: item_id = "goods_code"',
     )
+
+    pull: dict[str, PullSettings] = Field(default_factory=dict, description="what is fetched: [live.pull.NAME]")
+
+    @field_validator("pull")
+    @classmethod
+    def _are_names(cls, pull: dict[str, PullSettings]) -> dict[str, PullSettings]:
+        for name in pull:
+            if not name.replace("-", "").replace("_", "").isalnum() or len(name) > 64:
+                raise ValueError(f"{name!r} is no name for a source: letters, digits, - and _, at most 64")
+        return pull
 
     @field_validator("fields")
     @classmethod

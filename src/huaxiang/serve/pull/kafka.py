@@ -44,7 +44,8 @@ class Kafka:
             consumer = self._connected()
             if time.monotonic() - self._looked > LOOK_S:
                 self._assign(consumer)
-            found, size = list[Message](), 0
+            found: list[Message] = []
+            size = 0
             end = time.monotonic() + WAIT_S
             while len(found) < ROWS and size < BYTES and not self._ended():
                 some = consumer.consume(min(100, ROWS - len(found)), max(0.0, end - time.monotonic()))
@@ -115,13 +116,20 @@ class Kafka:
             there |= {(topic, number) for number in known.partitions}
         if there != self._assigned:
             stored = self._sender.positions()
-            begin = self._kafka.OFFSET_END if self._settings.start == "end" else self._kafka.OFFSET_BEGINNING
+            fresh: dict[str, Position] = {}
             parts = []
             for topic, number in sorted(there):
-                known_at = stored.get(f"{topic}/{number}")
-                # A partition made while we run is read from its start, whatever the setting says of old ones.
-                first = self._kafka.OFFSET_BEGINNING if self._assigned else begin
-                parts.append(self._kafka.TopicPartition(topic, number, known_at["next"] if known_at else first))
+                part = self._kafka.TopicPartition(topic, number, self._kafka.OFFSET_BEGINNING)
+                if known_at := stored.get(f"{topic}/{number}"):
+                    part.offset = known_at["next"]
+                elif (
+                    self._settings.start == "end" and not self._assigned
+                ):  # one that is made while we run is read whole
+                    _, part.offset = consumer.get_watermark_offsets(part, timeout=ASK_S)
+                    fresh[f"{topic}/{number}"] = {"next": part.offset}
+                parts.append(part)
+            if fresh:  # or what comes while nobody reads would be behind the end that the next start finds
+                self._sender.send([], fresh)
             consumer.assign(parts)
             self._assigned = there
         self._looked = time.monotonic()

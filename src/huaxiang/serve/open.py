@@ -14,7 +14,8 @@ from huaxiang.errors import ShopError
 from huaxiang.serve.collector import Collector
 from huaxiang.serve.log import Committer, Log, Seal, Upkeep
 from huaxiang.serve.map import Mapper
-from huaxiang.serve.pull.run import Pullers
+from huaxiang.serve.pull.run import Pullers, shapes_of
+from huaxiang.serve.quarantine import Quarantine
 from huaxiang.serve.sources import Sources
 from huaxiang.serve.worker import Worker
 from huaxiang.shop import Shop
@@ -55,7 +56,7 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
     """Everything but the HTTP server. work: fold what is collected (else somebody else does)"""
     with ExitStack() as closing:
         if "://" not in shop.settings.live.store:
-            closing.enter_context(_alone(shop))
+            closing.enter_context(alone(shop))
         store = open_store(shop)
         closing.callback(store.close)
         ids = shop.folder / "live" / "ids"
@@ -78,7 +79,7 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
 
 
 @contextmanager
-def _alone(shop: Shop) -> Iterator[None]:
+def alone(shop: Shop) -> Iterator[None]:
     """A SQLite store has one server: each would know only its own message ids. Raises ShopError where another runs."""
     path = shop.folder / "live" / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +89,19 @@ def _alone(shop: Shop) -> Iterator[None]:
         except BlockingIOError as error:
             raise ShopError("serve.running", folder=shop.folder) from error
         yield
+
+
+@contextmanager
+def open_quarantine(shop: Shop, *, write: bool = False) -> Iterator[Quarantine]:
+    """The shop's quarantine. write: to send through again; raises ShopError while a server has the SQLite store."""
+    with ExitStack() as closing:
+        if write and "://" not in shop.settings.live.store:
+            closing.enter_context(alone(shop))
+        store = open_store(shop)
+        closing.callback(store.close)
+        keep_days = shop.settings.live.keep_ids_days
+        to = Log(store, Seal(vault_key(shop)), shop.folder / "live" / "ids", keep_days=keep_days)
+        yield Quarantine(to, shop.pseudonyms(create=True), shapes_of(shop.settings))
 
 
 def _open_worker(shop: Shop, to: Log, committer: Committer, closing: ExitStack) -> Worker:

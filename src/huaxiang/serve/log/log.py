@@ -139,6 +139,10 @@ class Log:
             (source, received_at, stage, reason, self._seal.close(content), *(at or (None, None))),
         )
 
+    def open(self, sealed: bytes) -> bytes:
+        """The body of a request or of a refused message; raises TrustError."""
+        return self._seal.open(sealed)
+
     def read(self, after: int, *, most: int = 200) -> list[Entry]:
         """The requests behind offset `after`, in order, `most` at a time."""
         found = self.database.rows(

@@ -30,6 +30,14 @@ FIRST_S, LONGEST_S = 1.0, 300.0  # waits after errors
 MEMORY_GB = 0.5  # of the engine that reads a folder's files
 
 
+def shapes_of(settings: Settings) -> dict[str, Shape]:
+    """How the rows of each pull are read."""
+    return {
+        name: Shape(pull.fields, event=pull.event, zone=pull.zone or settings.shop.timezone)
+        for name, pull in settings.live.pull.items()
+    }
+
+
 class Pull(Protocol):
     def step(self) -> float:
         """Fetches some; gives the seconds to rest. Raises HuaxiangError."""
@@ -118,12 +126,11 @@ class Pullers:
         committer: Committer,
     ) -> None:
         self._settings, self._folder, self._environ = settings, folder, environ
-        pulls = settings.live.pull
+        pulls, shapes = settings.live.pull, shapes_of(settings)
         positions = Positions(store, seal)
         self.all: list[Puller] = []
         for name, pull in sorted(pulls.items()):
-            shape = Shape(pull.fields, event=pull.event, zone=pull.zone or settings.shop.timezone)
-            sender = Sender(name, shape, positions, committer)
+            sender = Sender(name, shapes[name], positions, committer)
             self.all.append(Puller(sender, positions, self._maker(pull, sender)))
 
     def start(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -57,31 +57,35 @@ class Sender:
         """
         now = time.time_ns() // 1000
         messages, refused = self._to_messages(rows)
-        body = b'{"batch":[' + b",".join(messages) + b"]}"
+        body = b'{"batch":[' + b",".join(content for content, _ in messages) + b"]}"
         batch, misshapen = read_batch(body)
-        refused += misshapen
+        refused += [replace(one, content=_as_came(*messages[one.index])) for one in misshapen]
+        gone = {one.index for one in misshapen}
+        good = [one for at, one in enumerate(messages) if at not in gone]
         if failed is not None:
             refused.append(failed)
 
         def move(write: Writer) -> None:
             self._positions.write(write, self.name, positions, now)
 
-        request = make_request(self.name, now, body, batch, refused, move)
+        request = make_request(self.name, now, body, batch, refused, move, lambda at: _as_came(*good[at]))
         self.counts.messages += self._committer.put(request)
         self.counts.rows += len(rows)
         for one in request.refused:
             self.counts.refused[one.reason] = self.counts.refused.get(one.reason, 0) + 1
 
-    def _to_messages(self, rows: Sequence[Row]) -> tuple[list[bytes], list[Refused]]:
-        messages: list[bytes] = []
+    def _to_messages(self, rows: Sequence[Row]) -> tuple[list[tuple[bytes, Row | None]], list[Refused]]:
+        """Each message and the row that it alone came from; and what is none."""
+        messages: list[tuple[bytes, Row | None]] = []
         refused: list[Refused] = []
         for place, row in enumerate(rows):
             try:
                 if row.fault:
                     raise UnfitError(row.fault)
-                messages += [_encode(one) for one in self._shape.messages(row.content, row.made, row.at)]
+                made = [_encode(one) for one in self._shape.messages(row.content, row.made, row.at)]
+                messages += [(one, row if len(made) == 1 else None) for one in made]
             except UnfitError as unfit:
-                refused.append(Refused(place, unfit.reason, _as_came(row.content)))
+                refused.append(Refused(place, unfit.reason, _as_came(b"", row)))
         return messages, refused
 
 
@@ -92,7 +96,9 @@ def _encode(message: dict[str, Any]) -> bytes:
         raise UnfitError("shape") from error
 
 
-def _as_came(content: Mapping[str, Any] | bytes) -> bytes:
+def _as_came(message: bytes, row: Row | None) -> bytes:
+    """What the quarantine keeps: the row, so that it can be read anew once the settings are mended; of several messages in one, the message."""
+    content = message if row is None else row.content
     if isinstance(content, bytes):
         return content
     try:

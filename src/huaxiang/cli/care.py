@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from huaxiang.cli.terminal import WORDS, app, help_of, open_shop, out, print_json, say
+from huaxiang.cli.terminal import WORDS, Folder, app, help_of, open_shop, out, print_json, say
 
 DAY_US = 86_400_000_000
 AsJson = Annotated[bool, typer.Option("--json", help=help_of("json"))]
@@ -89,3 +90,39 @@ def _drop(shop: Path, before: float) -> None:
     with open_shop(shop) as opened, open_quarantine(opened) as quarantine:
         dropped = quarantine.drop(time.time_ns() // 1000 - int(before * DAY_US))
     say("quarantine_dropped", dropped=dropped)
+
+
+@app.command(help=WORDS("cli.backup"))
+def backup(
+    shop: Folder,
+    file: Annotated[Path, typer.Argument(metavar="OUT.tar.zst", help=help_of("backup_out"))],
+    without_keys: Annotated[bool, typer.Option("--without-keys", help=help_of("without_keys"))] = False,
+) -> None:
+    from huaxiang.serve.backup import back_up
+
+    with open_shop(shop) as opened:
+        done = back_up(opened, file, keys=not without_keys)
+    say("backed_up", path=file, files=len(done.contents.files), mb=round(done.contents.bytes / 1e6, 1))
+    say("backup_without_keys" if without_keys else "backup_with_keys", folder=shop / "keys", path=file)
+    if done.elsewhere.startswith("postgres"):
+        say("backup_postgres", address=done.elsewhere)
+    elif done.elsewhere:
+        say("backup_elsewhere", path=done.elsewhere)
+
+
+@app.command(help=WORDS("cli.restore"))
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=help_of("backup_in"))],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help=help_of("restore_folder"))],
+) -> None:
+    from huaxiang.serve.backup import restore as bring_back
+
+    done = bring_back(file, folder)
+    say(
+        "restored",
+        folder=folder,
+        files=len(done.files),
+        at=f"{datetime.fromtimestamp(done.made_at, UTC):%Y-%m-%d %H:%M}Z",
+    )
+    if not done.keys:
+        say("restored_without_keys", folder=folder / "keys")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from huaxiang.cli.terminal import WORDS, Folder, app, help_of, open_shop, out, print_json, say
+from huaxiang.cli.terminal import LANG, WORDS, Folder, app, help_of, open_shop, out, print_json, say
 
 DAY_US = 86_400_000_000
 AsJson = Annotated[bool, typer.Option("--json", help=help_of("json"))]
@@ -126,3 +126,23 @@ def restore(
     )
     if not done.keys:
         say("restored_without_keys", folder=folder / "keys")
+
+
+@app.command(help=WORDS("cli.doctor"))
+def doctor(
+    shop: Folder,
+    quick: Annotated[bool, typer.Option("--quick", help=help_of("quick"))] = False,
+    as_json: AsJson = False,
+) -> None:
+    from huaxiang.serve.doctor import examine
+
+    found = examine(shop, now=time.time_ns() // 1000, quick=quick)
+    if as_json:
+        print_json([one.to_dict(LANG) for one in found])
+    for one in () if as_json else found:
+        sign = {"ok": "✓", "warn": "!", "bad": "✗"}[one.status]
+        style = {"ok": "green", "warn": "yellow", "bad": "bold red"}[one.status]
+        out.print(f"{sign} {one.check}: {one.what(LANG)}", style=style, highlight=False, markup=False, soft_wrap=True)
+        if one.status != "ok" and (mend := one.mend(LANG)):
+            out.print(f"  → {mend}", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(int(any(one.status == "bad" for one in found)))

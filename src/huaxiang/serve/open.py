@@ -99,8 +99,8 @@ def open_quarantine(shop: Shop, *, write: bool = False) -> Iterator[Quarantine]:
             closing.enter_context(alone(shop))
         store = open_store(shop)
         closing.callback(store.close)
-        keep_days = shop.settings.live.keep_ids_days
-        to = Log(store, Seal(vault_key(shop)), shop.folder / "live" / "ids", keep_days=keep_days)
+        ids = shop.folder / "live" / "ids" if write else None
+        to = Log(store, Seal(vault_key(shop)), ids, keep_days=shop.settings.live.keep_ids_days)
         yield Quarantine(to, shop.pseudonyms(create=True), shapes_of(shop.settings))
 
 

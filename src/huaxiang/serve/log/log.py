@@ -12,7 +12,7 @@ from pathlib import Path
 
 from huaxiang.serve.log.ids import RUN
 from huaxiang.serve.log.layout import MIGRATIONS, PART
-from huaxiang.serve.log.met import MetOnDisk, MetTogether
+from huaxiang.serve.log.met import Met, MetOnDisk, MetTogether, NotMet
 from huaxiang.serve.log.seal import Seal
 from huaxiang.serve.wire.message import Refused
 from huaxiang.store import Database, Writer, migrate
@@ -47,17 +47,22 @@ class Entry:
 
 
 class Log:
-    """Appended to by one thread. ids: the folder of the index of ids; keep_days: how long they are remembered; at least one day; run: see ids.py"""
+    """Appended to by one thread. ids: the folder of the index of ids (None: it is only read, beside the process that writes it); keep_days:
+    how long they are remembered; at least one day; run: see ids.py"""
 
-    def __init__(self, database: Database, seal: Seal, ids: Path, *, keep_days: float = 1.5, run: int = RUN) -> None:
+    def __init__(
+        self, database: Database, seal: Seal, ids: Path | None, *, keep_days: float = 1.5, run: int = RUN
+    ) -> None:
         self.database = database
         self._seal = seal
         self._keep_us = int(max(keep_days, 1.0) * DAY_US)
         migrate(database, PART, MIGRATIONS)
         # One process writes a file and keeps the index beside it; a PostgreSQL has many writers, which must know of each other's ids.
-        self._met = (
-            MetTogether(database) if database.kind == "postgres" else MetOnDisk(database, ids, run, self._keep_us)
-        )
+        self._met: Met = NotMet()
+        if database.kind == "postgres":
+            self._met = MetTogether(database)
+        elif ids is not None:
+            self._met = MetOnDisk(database, ids, run, self._keep_us)
 
     def append(self, requests: Sequence[Request]) -> list[int]:
         """Writes requests in one transaction, durable at its end; gives how many messages of each were new.

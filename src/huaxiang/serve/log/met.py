@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from huaxiang.errors import StoreError
 from huaxiang.serve.log.ids import DIGEST, Ids
 from huaxiang.store import Database, Migration, Writer, migrate
 
@@ -38,6 +39,19 @@ class Met(Protocol):
 
     def forget(self, before: int) -> int:
         """Lets go of ids that all came before (µs); gives how many."""
+
+
+class NotMet:
+    """Of a log that is only read."""
+
+    def find(self, write: Writer, ids: Sequence[bytes], at: int) -> set[int]:
+        raise StoreError("serve.only_read")
+
+    def add(self, ids: Sequence[bytes], *, offset: int, at: int) -> None:
+        raise StoreError("serve.only_read")
+
+    def forget(self, before: int) -> int:
+        return 0
 
 
 class MetOnDisk:

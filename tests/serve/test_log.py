@@ -67,7 +67,7 @@ def test_nothing_a_customer_typed_is_in_clear_on_disk(tmp_path: Path) -> None:
 def test_another_key_does_not_open_it(database: Database, tmp_path: Path) -> None:
     open_log(database, tmp_path).append([request("a")])
     with pytest.raises(TrustError, match="another key"):
-        Log(database, Seal(b"o" * 32), tmp_path / "ids").read(0)
+        Log(database, Seal(b"o" * 32), tmp_path / "ids")
 
 
 def test_what_could_not_be_written_is_new_when_it_comes_again(tmp_path: Path) -> None:

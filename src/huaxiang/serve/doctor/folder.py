@@ -22,10 +22,13 @@ MB = 1024 * 1024
 
 def check_keys(patient: Patient) -> Iterator[Finding]:
     keys = patient.folder / "keys"
-    if not keys.is_dir() and not patient.shop.lake.names() and not (patient.folder / "vault.db").exists():
+    needed = ["pseudonym.key"] if patient.shop.lake.names() else []
+    if needed or (patient.folder / "vault.db").exists() or (patient.folder / "live").exists():
+        needed.append("vault.key")
+    if not needed:
         yield fine("keys", "keys_none")
         return
-    for name in ("pseudonym.key", "vault.key"):
+    for name in needed:
         try:
             load_key(keys / name)
         except HuaxiangError as error:

@@ -26,16 +26,20 @@ def check_store(patient: Patient) -> Iterator[Finding]:
         yield fine("store", "store_none")
         return
     patient.store = open_database(path or patient.shop.settings.live.store)
-    yield from check_integrity(patient)
+    whole = list(check_integrity(patient))
+    yield from whole
+    if any(one.status == "bad" for one in whole):  # what else is found in it would be a guess
+        patient.store.close()
+        patient.store = None
+        return
     yield from check_layout(patient)
     if not patient.store.rows(_HAS_TABLE[patient.store.kind], ("request",)):
         return
     try:
         key = load_key(patient.folder / "keys" / "vault.key")
+        patient.log = Log(patient.store, Seal(key), None)
     except TrustError as error:
         yield told("log", error)
-        return
-    patient.log = Log(patient.store, Seal(key), None)
 
 
 def check_integrity(patient: Patient) -> Iterator[Finding]:

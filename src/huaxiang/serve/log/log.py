@@ -48,7 +48,7 @@ class Entry:
 
 class Log:
     """Appended to by one thread. ids: the folder of the index of ids (None: it is only read, beside the process that writes it); keep_days:
-    how long they are remembered; at least one day; run: see ids.py"""
+    how long they are remembered; at least one day; run: see ids.py. Raises TrustError where the log was sealed under another key"""
 
     def __init__(
         self, database: Database, seal: Seal, ids: Path | None, *, keep_days: float = 1.5, run: int = RUN
@@ -58,6 +58,8 @@ class Log:
         self._keep_us = int(max(keep_days, 1.0) * DAY_US)
         migrate(database, PART, MIGRATIONS)
         # One process writes a file and keeps the index beside it; a PostgreSQL has many writers, which must know of each other's ids.
+        for (body,) in database.rows("SELECT body FROM request ORDER BY id DESC LIMIT 1"):
+            seal.open(body)  # raises TrustError: a second key in one log is noticed before it is used
         self._met: Met = NotMet()
         if database.kind == "postgres":
             self._met = MetTogether(database)

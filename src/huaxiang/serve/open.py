@@ -68,9 +68,9 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
         committer = Committer(to)
         closing.callback(committer.close)
         worker = _open_worker(shop, to, committer, closing) if work and shop.lake.note("build") else None
-        if worker is not None:  # only what is folded may go; who folds elsewhere purges there
-            keep_days = shop.settings.live.keep_log_days
-            committer.upkeep = Upkeep(to, keep_days=keep_days, safe_upto=lambda: worker.applied)
+        # Only what is folded may go: without a worker here, nothing.
+        keep_days = shop.settings.live.keep_log_days
+        committer.upkeep = Upkeep(to, keep_days=keep_days, safe_upto=lambda: worker.applied if worker else 0)
         pullers = Pullers(shop.settings, shop.folder, os.environ, store, seal, committer)
         if work:
             pullers.start()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from huaxiang.errors import HuaxiangError
 from huaxiang.serve.log.log import SLICE, Log
+from huaxiang.serve.log.met import MOST
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +49,12 @@ class Upkeep:
             return
         now = int(self._clock() * 1e6)
         try:
-            self.forgotten += self._log.forget_ids(now)
+            forgotten, purged = self._log.forget_ids(now), 0
             if self._keep_days:
-                done = self._log.purge(now, keep_days=self._keep_days, upto=self.safe_upto())
-                self.purged += done
-                if done >= SLICE:
-                    self._due = self._ticks() + MORE_S
+                purged = self._log.purge(now, keep_days=self._keep_days, upto=self.safe_upto())
+            self.forgotten, self.purged = self.forgotten + forgotten, self.purged + purged
+            if forgotten >= MOST or purged >= SLICE:
+                self._due = self._ticks() + MORE_S
         except HuaxiangError as error:
             log.warning("old requests could not be deleted: %s", error.what())
         except Exception as error:  # noqa: BLE001 - the thread that writes must outlive it

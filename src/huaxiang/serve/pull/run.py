@@ -54,6 +54,7 @@ class Puller:
     def __init__(self, sender: Sender, positions: Positions, make: Callable[[Callable[[], bool]], Pull]) -> None:
         self.name, self.counts, self.error = sender.name, sender.counts, ""
         self._positions, self._make = positions, make
+        self._told: str | None = None  # what stands in the store; at the start that of an earlier process
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"huaxiang-pull-{sender.name}", daemon=True)
 
@@ -108,8 +109,8 @@ class Puller:
 
     def _tell(self, error: str) -> None:
         """Keeps it where doctor reads it, when it has changed."""
-        if error != self.error:
-            self.error = error
+        if error != self._told:
+            self.error = self._told = error
             _quietly(lambda: self._positions.tell(self.name, error, _now()))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from huaxiang.errors import ShopError
 from huaxiang.serve.collector import Collector
+from huaxiang.serve.hooks import Deliverer, Outbox, open_hooks
 from huaxiang.serve.log import Committer, Log, Seal
 from huaxiang.serve.map import Mapper
 from huaxiang.serve.sources import Sources
@@ -31,6 +32,8 @@ class Running:
     committer: Committer
     collector: Collector
     worker: Worker | None
+    outbox: Outbox
+    deliverer: Deliverer | None
 
 
 def open_store(shop: Shop) -> Database:
@@ -62,8 +65,10 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
             sources.add("web", now=time.time_ns() // 1000)
         committer = Committer(to)
         closing.callback(committer.close)
+        outbox = Outbox(store, open_hooks(shop.folder, shop.settings))
+        deliverer = _open_deliverer(shop, outbox, closing) if work and outbox.hooks else None
         worker = _open_worker(shop, to, committer, closing) if work and shop.lake.note("build") else None
-        yield Running(shop, store, to, sources, committer, Collector(sources, committer), worker)
+        yield Running(shop, store, to, sources, committer, Collector(sources, committer), worker, outbox, deliverer)
 
 
 @contextmanager
@@ -77,6 +82,14 @@ def _alone(shop: Shop) -> Iterator[None]:
         except BlockingIOError as error:
             raise ShopError("serve.running", folder=shop.folder) from error
         yield
+
+
+def _open_deliverer(shop: Shop, outbox: Outbox, closing: ExitStack) -> Deliverer:
+    vault = shop.vault(create=True)
+    deliverer = Deliverer(outbox, lambda users: vault.get_many(users, "shop_id"))
+    deliverer.start()
+    closing.callback(deliverer.close)
+    return deliverer
 
 
 def _open_worker(shop: Shop, to: Log, committer: Committer, closing: ExitStack) -> Worker:

@@ -8,6 +8,19 @@ from huaxiang.settings.base import Section
 from huaxiang.tables import EVENTS
 
 
+class HookSettings(Section):
+    """[live.hooks.NAME]: an address that is told who enters and leaves audiences while the shop lives."""
+
+    url: str = Field(description="http or https address that takes signed JSON by POST")
+    audiences: tuple[str, ...] = Field(
+        default=(), description="whose changes it is told; default: all that are followed live"
+    )
+    secret: str = Field(
+        default="",
+        description="file with the secret to sign with, in the shop's folder; default: keys/hook-NAME.key, made where it is absent",
+    )
+
+
 class LiveSettings(Section):
     store: str = Field(
         default="live/store.db",
@@ -25,6 +38,17 @@ class LiveSettings(Section):
         default_factory=dict,
         description='which property fills a column of events, beside the usual names: item_id = "goods_code"',
     )
+    hooks: dict[str, HookSettings] = Field(
+        default_factory=dict, description="addresses that are told who enters and leaves audiences, by name"
+    )
+
+    @field_validator("hooks")
+    @classmethod
+    def _are_names(cls, hooks: dict[str, HookSettings]) -> dict[str, HookSettings]:
+        for name in hooks:
+            if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum() or len(name) > 64:
+                raise ValueError(f"{name!r} is no name of a hook: letters, digits, - and _, at most 64")
+        return hooks
 
     @field_validator("fields")
     @classmethod

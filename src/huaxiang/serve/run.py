@@ -17,12 +17,19 @@ from huaxiang.shop import Shop
 STOP_S = 10  # how long requests in hand may take when the process ends
 
 
-def serve(shop: Shop, *, host: str, port: int, started: Callable[[Running], None] = lambda running: None) -> None:
+def serve(
+    shop: Shop,
+    *,
+    host: str,
+    port: int,
+    work: bool = True,
+    started: Callable[[Running], None] = lambda running: None,
+) -> None:
     """Serves `shop` until the process is asked to end (Ctrl-C, SIGTERM); what was acknowledged is on disk by then.
 
-    started: called before the first request
+    work: fold what is collected (else it waits in the log); started: called before the first request
     """
-    with open_running(shop) as running:
+    with open_running(shop, work=work) as running:
         started(running)
         config = uvicorn.Config(
             App(running.collector, make_api(running)),

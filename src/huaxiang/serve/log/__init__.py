@@ -2,6 +2,7 @@
 
 layout     the tables, as migrations
 ids        the index of message ids: a set, and sorted runs on disk
+squeeze    bodies made small before that
 seal       bodies encrypted under the vault's key: personal values are never in clear on disk
 log        Log: append many requests in one transaction, read on from an offset, quarantine, purge
 commit     Committer: gathers the requests of a moment into one transaction (group commit), with back-pressure

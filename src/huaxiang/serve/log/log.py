@@ -14,6 +14,7 @@ from pathlib import Path
 from huaxiang.serve.log.ids import DIGEST, RUN, Ids
 from huaxiang.serve.log.layout import MIGRATIONS, PART
 from huaxiang.serve.log.seal import Seal
+from huaxiang.serve.log.squeeze import squeeze, unsqueeze
 from huaxiang.serve.wire.message import Refused
 from huaxiang.store import Database, Writer, migrate
 
@@ -61,46 +62,54 @@ class Log:
 
         raises: StoreError; then nothing of them is kept
         """
-        counts, added, now = [], list[tuple[list[bytes], int, int]](), set[bytes]()
+        sieved = self._sieve(requests)
+        added: list[tuple[list[bytes], int, int]] = []
         with self.database.transaction() as write:
             if self.database.kind == "postgres":  # offsets become visible in their order, whoever writes
                 write.rows("SELECT pg_advisory_xact_lock(7311)")
-            for request in requests:
+            for request, (skipped, new) in zip(requests, sieved, strict=True):
                 for one in request.refused:
                     self.refuse(write, request.source, request.received_at, "collect", one.reason, one.content)
-                skipped, new = self._sieve(request, now)
-                counts.append(len(request.ids) - len(skipped))
-                if counts[-1]:
+                if len(request.ids) > len(skipped):
                     values = (
                         request.source,
                         request.received_at,
-                        counts[-1],
+                        len(request.ids) - len(skipped),
                         _pack(skipped) if skipped else None,
                         b"".join(new),
-                        self._seal.close(request.body),
+                        self._seal.close(squeeze(request.body)),
                     )
                     sql = "INSERT INTO request (source, received_at, messages, skipped, ids, body) VALUES (?, ?, ?, ?, ?, ?)"
                     added.append((new, write.insert(sql, values), request.received_at))
         for new, offset, at in added:
             self._ids.add(new, offset=offset, at=at)
-        return counts
+        return [len(request.ids) - len(skipped) for request, (skipped, _) in zip(requests, sieved, strict=True)]
 
-    def _sieve(self, request: Request, now: set[bytes]) -> tuple[set[int], list[bytes]]:
-        """The places of messages that do not count, and the ids that are new. now: ids of the same transaction; grows"""
-        skipped, new, places = set(request.skipped), list[bytes](), list[int]()
-        for place, one in enumerate(request.ids):
-            if one is None or place in skipped:
-                continue
-            if one in now:
-                skipped.add(place)
+    def _sieve(self, requests: Sequence[Request]) -> list[tuple[set[int], list[bytes]]]:
+        """Of each request the places of messages that do not count, and the ids that are new. All ids are looked up at once."""
+        asked: list[bytes] = []
+        where: list[tuple[int, int]] = []  # of each of them: its request, its place
+        skips = [set(request.skipped) for request in requests]
+        now: set[bytes] = set()
+        for number, request in enumerate(requests):
+            skipped = skips[number]
+            for place, one in enumerate(request.ids):
+                if one is None or place in skipped:
+                    continue
+                if one in now:
+                    skipped.add(place)
+                else:
+                    now.add(one)
+                    asked.append(one)
+                    where.append((number, place))
+        met = self._ids.find(asked)
+        new: list[list[bytes]] = [[] for _ in requests]
+        for at, (one, (number, place)) in enumerate(zip(asked, where, strict=True)):
+            if at in met:
+                skips[number].add(place)
             else:
-                now.add(one)
-                new.append(one)
-                places.append(place)
-        if met := self._ids.find(new):
-            skipped |= {places[at] for at in met}
-            new = [one for at, one in enumerate(new) if at not in met]
-        return skipped, new
+                new[number].append(one)
+        return list(zip(skips, new, strict=True))
 
     def refuse(
         self,
@@ -129,7 +138,7 @@ class Log:
             (after, most),
         )
         return [
-            Entry(number, source, received, _unpack(skipped), self._seal.open(body))
+            Entry(number, source, received, _unpack(skipped), unsqueeze(self._seal.open(body)))
             for number, source, received, skipped, body in found
         ]
 

@@ -11,6 +11,7 @@ import json
 import random
 import time
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -180,12 +181,24 @@ class _Line(asyncio.Protocol):
 
 
 class Load:
-    """Sends over `lines` connections for `seconds`, as fast as it is answered, or at `rate` messages a second. first: number of the first request"""
+    """Sends over `lines` connections for `seconds`, as fast as it is answered, or at `rate` messages a second, not while it is `held`.
+
+    first: number of the request before the first; again: numbers to send first, as they were
+    """
 
     def __init__(
-        self, port: int, bodies: list[Body], *, seconds: float, lines: int = 16, rate: float = 0.0, first: int = 0
+        self,
+        port: int,
+        bodies: list[Body],
+        *,
+        seconds: float,
+        lines: int = 16,
+        rate: float = 0.0,
+        first: int = 0,
+        again: Sequence[int] = (),
     ) -> None:
-        self._port, self._bodies, self._seconds, self._lines = port, bodies, seconds, lines
+        self._port, self._bodies, self.seconds, self._lines = port, bodies, seconds, lines
+        self.again, self.held = list(again), False
         self._every = MESSAGES / rate if rate else 0.0
         self.number = first
         self.sent = Sent()
@@ -195,7 +208,7 @@ class Load:
         loop = asyncio.get_running_loop()
         self._begun = time.perf_counter()
         self._due = self._begun
-        self._end, self._now, self._said = self._begun + self._seconds, 0.0, b""
+        self._end, self._said = self._begun + self.seconds, b""
         self._over = loop.create_future()
         self._open = self._lines
         for _ in range(self._lines):
@@ -212,6 +225,8 @@ class Load:
         now = time.perf_counter()
         if now >= self._end:
             return None
+        if self.held:
+            return 0.02
         if not self._every:
             return 0.0
         if self._due > now:
@@ -220,10 +235,14 @@ class Load:
         return 0.0
 
     def request(self) -> tuple[int, bytes]:
-        self.number += 1
-        if self.number % 16 == 1:
+        if self.again:
+            number = self.again.pop()
+        else:
+            self.number += 1
+            number = self.number
+        if not self._said or number % 16 == 1:
             self._said = say_now()
-        return self.number, self._bodies[self.number % len(self._bodies)].patch(self.number, self._said)
+        return number, self._bodies[number % len(self._bodies)].patch(number, self._said)
 
     def lost(self, line: _Line | None) -> None:
         self._open -= 1

@@ -6,6 +6,7 @@ python bench/live_servers.py shop FOLDER PORT [--no-work]        python bench/li
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -103,6 +104,15 @@ class Server:
     def cpu_s(self) -> float:
         times = self.about.cpu_times()
         return float(times.user + times.system)
+
+    def mark(self) -> None:
+        """`cpu_s` of now is `marked`."""
+        self.marked = self.cpu_s()
+
+    def waiting(self) -> int:
+        """Requests that wait to be folded."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=60) as answer:
+            return int(json.load(answer)["waiting"] or 0)
 
     def rss_mb(self) -> float:
         return float(self.about.memory_info().rss) / 1e6

@@ -99,13 +99,15 @@ def test(shop: Folder, name: Name) -> None:
 def _opened(shop: Folder) -> Iterator[tuple[Shop, Outbox]]:
     from huaxiang.serve.hooks.declared import open_hooks
     from huaxiang.serve.hooks.outbox import Outbox
-    from huaxiang.serve.open import open_store
+    from huaxiang.serve.open import open_states, open_store
 
     with open_shop(shop) as opened:
         store = open_store(opened)
+        states = open_states(opened, store)
         try:
-            yield opened, Outbox(store, open_hooks(opened.folder, opened.settings))
+            yield opened, Outbox(states, open_hooks(opened.folder, opened.settings))
         finally:
+            states.close()
             store.close()
 
 

@@ -28,7 +28,7 @@ def serve(
         say("serving", url=f"http://{host}:{port}")
         for name, key in running.sources.all():
             out.print(f"  {name}  {key}", highlight=False)
-        if running.worker is None:
+        if not opened.lake.note("profile"):
             say("serving_no_build", folder=shop)
 
     with open_shop(shop) as opened:

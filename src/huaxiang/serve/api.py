@@ -69,5 +69,7 @@ def write_metrics(running: Running) -> str:
             "worker_stuck_total", "counter", "Times a batch could not be folded; it is tried again.", {"": worker.stuck}
         )
         say("worker_events_total", "counter", "Events folded into profiles.", {"": worker.events})
+        say("worker_profiles_total", "counter", "Profiles made anew.", {"": worker.profiles})
+        say("worker_waiting_profiles", "gauge", "Profiles that wait to be made anew.", {"": worker.waiting()})
         say("worker_waiting_requests", "gauge", "Requests that wait to be folded.", {"": worker.lag()})
     return "\n".join(lines) + "\n"

@@ -10,20 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huaxiang.errors import ShopError
+from huaxiang.features.live.tables import MIGRATIONS as STATE_TABLES
+from huaxiang.features.live.tables import PART as STATES
 from huaxiang.serve.collector import Collector
 from huaxiang.serve.hooks import Deliverer, Outbox, open_hooks
+from huaxiang.serve.live.layout import MIGRATIONS as PROFILE_TABLES
+from huaxiang.serve.live.layout import PART as PROFILES
+from huaxiang.serve.live.rows import Profiles
+from huaxiang.serve.live.to_lake import LakeWriter
+from huaxiang.serve.live.worker import Worker
 from huaxiang.serve.log import Committer, Log, Seal
 from huaxiang.serve.map import Mapper
 from huaxiang.serve.sources import Sources
-from huaxiang.serve.worker import Worker
 from huaxiang.shop import Shop
-from huaxiang.store import Database, open_database
+from huaxiang.store import Database, migrate, open_database
 from huaxiang.trust import load_key
 
 
 @dataclass(frozen=True)
 class Running:
-    """The parts of a shop that lives. worker: None where the shop has no features yet: events are collected and wait"""
+    """The parts of a shop that lives. worker: None where somebody else folds; while the shop has no profiles yet, events are collected
+    and wait"""
 
     shop: Shop
     store: Database
@@ -32,6 +39,7 @@ class Running:
     committer: Committer
     collector: Collector
     worker: Worker | None
+    profiles: Profiles
     outbox: Outbox
     deliverer: Deliverer | None
 
@@ -65,10 +73,14 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
             sources.add("web", now=time.time_ns() // 1000)
         committer = Committer(to)
         closing.callback(committer.close)
-        outbox = Outbox(store, open_hooks(shop.folder, shop.settings))
+        states = open_states(shop, store)
+        if states is not store:
+            closing.callback(states.close)
+        outbox = Outbox(states, open_hooks(shop.folder, shop.settings))
         deliverer = _open_deliverer(shop, outbox, closing) if work and outbox.hooks else None
-        worker = _open_worker(shop, to, committer, closing) if work and shop.lake.note("build") else None
-        yield Running(shop, store, to, sources, committer, Collector(sources, committer), worker, outbox, deliverer)
+        worker = _open_worker(shop, to, committer, states, closing) if work else None
+        collector, profiles = Collector(sources, committer), Profiles(states)
+        yield Running(shop, store, to, sources, committer, collector, worker, profiles, outbox, deliverer)
 
 
 @contextmanager
@@ -92,11 +104,30 @@ def _open_deliverer(shop: Shop, outbox: Outbox, closing: ExitStack) -> Deliverer
     return deliverer
 
 
-def _open_worker(shop: Shop, to: Log, committer: Committer, closing: ExitStack) -> Worker:
-    own = closing.enter_context(Shop.open(shop.folder))  # an engine serves one thread
-    live = closing.enter_context(own.live(refill=not (shop.folder / "live.db").exists()))
-    mapper = Mapper(shop.pseudonyms(create=True), shop.settings.live)
-    worker = Worker(to, committer, live, mapper, shop.vault(create=True))
+def open_states(shop: Shop, store: Database) -> Database:
+    """Where the live states are: a file of their own beside a SQLite store, so that folding never waits for the log; else the store."""
+    where = shop.live_states()
+    states = store if isinstance(where, str) else open_database(where, durable=False)
+    migrate(states, STATES, STATE_TABLES)
+    migrate(states, PROFILES, PROFILE_TABLES)
+    return states
+
+
+def _open_worker(shop: Shop, to: Log, committer: Committer, states: Database, closing: ExitStack) -> Worker:
+    def mapper() -> Mapper:
+        return Mapper(shop.pseudonyms(create=True), shop.settings.live)
+
+    worker = Worker(shop.folder, to, committer, states, mapper(), shop.vault(create=True))
     worker.start()
     closing.callback(worker.close)
+    lake = LakeWriter(
+        shop.folder,
+        to,
+        mapper(),
+        every_s=shop.settings.live.lake_every_s,
+        upto=lambda: worker.applied,
+        erased=lambda: dict(states.rows("SELECT user_id, upto FROM erased")) if worker.ready.is_set() else {},
+    )
+    lake.start()
+    closing.callback(lake.close)
     return worker

@@ -30,6 +30,11 @@ class LiveSettings(Section):
     keep_ids_days: float = Field(
         default=1.5, ge=1, description="days for which the id of a message is remembered, so that it counts once"
     )
+    lake_every_s: float = Field(
+        default=60.0,
+        ge=1,
+        description="seconds after which what was collected goes into the lake, where the next build reads it",
+    )
     events: dict[str, str] = Field(
         default_factory=dict,
         description='what the shop\'s own event names mean, beside the vocabulary: "PlaceOrder" = "purchase"',

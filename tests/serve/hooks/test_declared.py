@@ -45,7 +45,7 @@ def test_a_running_shop_delivers_and_counts_and_the_command_line_tells(folder: P
     with Shop.open(folder) as shop, open_running(shop) as running:
         pseudonym = shop.pseudonyms().of("1001")
         receiver.answers = [(500, {}), (410, {})]
-        with running.store.transaction() as write:
+        with running.outbox.database.transaction() as write:
             running.outbox.put(write, [Change(pseudonym, "vip", "entered", time.time_ns() // 1000)])
         end = time.monotonic() + 30
         while not running.outbox.dead() and time.monotonic() < end:

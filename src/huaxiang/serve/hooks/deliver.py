@@ -1,9 +1,9 @@
 """Delivery: what waits in the outbox is posted, in order, until each receiver has taken it.
 
     POST url
-    X-Huaxiang-Id: crm.17                           of the delivery; at another try the same
+    X-Huaxiang-Id: crm.17.1795770000123456          of the delivery; at another try the same
     X-Huaxiang-Signature: t=1700000000,v1=HEX       see apply/market/webhook.py
-    {"hook": "crm", "changes": [{"id": 17, "audience": "vip", "user_id": …, "change": "entered", "at": "2026-11-27T09:00:00.123456Z"}, …]}
+    {"hook": "crm", "changes": [{"id": "17.1795770000123456", "audience": "vip", "user_id": …, "change": "entered", "at": "2026-11-27T09:00:00.123456Z"}, …]}
 
 A change is delivered at least once: a receiver that has seen the delivery's id answers 2xx and does nothing. user_id is the shop's own,
 where the vault has it. A failed try is followed by another after 1, 2, 4 … s, at most an hour, give or take a quarter; 429 and 503 say
@@ -107,7 +107,7 @@ class Deliverer:
         ids = self._ids([one.user_id for _, one in delivery.changes])
         changes = [
             {
-                "id": number,
+                "id": f"{number}.{one.at}",
                 "audience": one.audience,
                 "user_id": ids.get(one.user_id, one.user_id),
                 "change": one.change,

@@ -46,8 +46,8 @@ class Delivery:
 
     @property
     def number(self) -> str:
-        """By which a receiver knows it again."""
-        return f"{self.hook}.{self.batch}"
+        """By which a receiver knows it again. Not by the batch alone: a power cut may undo the last of them, and their numbers are used anew."""
+        return f"{self.hook}.{self.batch}.{self.changes[0][1].at}"
 
     @property
     def reach(self) -> tuple[Any, ...]:

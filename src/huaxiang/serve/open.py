@@ -13,7 +13,7 @@ from huaxiang.errors import ShopError
 from huaxiang.features.live.tables import MIGRATIONS as STATE_TABLES
 from huaxiang.features.live.tables import PART as STATES
 from huaxiang.serve.collector import Collector
-from huaxiang.serve.hooks import Deliverer, Outbox, open_hooks
+from huaxiang.serve.hooks import Deliverer, Follower, Outbox, open_hooks
 from huaxiang.serve.live.layout import MIGRATIONS as PROFILE_TABLES
 from huaxiang.serve.live.layout import PART as PROFILES
 from huaxiang.serve.live.rows import Profiles
@@ -78,7 +78,8 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
             closing.callback(states.close)
         outbox = Outbox(states, open_hooks(shop.folder, shop.settings))
         deliverer = _open_deliverer(shop, outbox, closing) if work and outbox.hooks else None
-        worker = _open_worker(shop, to, committer, states, closing) if work else None
+        follower = Follower(outbox)
+        worker = _open_worker(shop, to, committer, states, follower, closing) if work else None
         collector, profiles = Collector(sources, committer), Profiles(states)
         yield Running(shop, store, to, sources, committer, collector, worker, profiles, outbox, deliverer)
 
@@ -113,11 +114,22 @@ def open_states(shop: Shop, store: Database) -> Database:
     return states
 
 
-def _open_worker(shop: Shop, to: Log, committer: Committer, states: Database, closing: ExitStack) -> Worker:
+def _open_worker(
+    shop: Shop, to: Log, committer: Committer, states: Database, follower: Follower, closing: ExitStack
+) -> Worker:
     def mapper() -> Mapper:
         return Mapper(shop.pseudonyms(create=True), shop.settings.live)
 
-    worker = Worker(shop.folder, to, committer, states, mapper(), shop.vault(create=True))
+    worker = Worker(
+        shop.folder,
+        to,
+        committer,
+        states,
+        mapper(),
+        shop.vault(create=True),
+        also=follower,
+        opened=follower.open,
+    )
     worker.start()
     closing.callback(worker.close)
     lake = LakeWriter(

@@ -32,7 +32,7 @@ from huaxiang.serve.hooks.outbox import SECOND_US, Delivery, Outbox
 
 log = logging.getLogger(__name__)
 
-REST_S = 1.0  # how long it sleeps when nothing waits: what another process wrote is found then
+REST_S = 0.25  # how long it sleeps when nothing waits
 TIDY_S = 3600.0
 LONGEST_S, LONGEST_ASKED_S = 3600.0, 12 * 3600.0
 

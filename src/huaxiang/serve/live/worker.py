@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -38,7 +38,10 @@ EVENTS = 2_000  # folded in one transaction, about
 
 
 class Worker:
-    """Works in a thread of its own, on a shop opened there. database: of the states; also: written with the profiles"""
+    """Works in a thread of its own, on a shop opened there.
+
+    database: of the states; also: written with the profiles; opened: called with the shop once a build is opened
+    """
 
     def __init__(
         self,
@@ -50,7 +53,9 @@ class Worker:
         vault: Vault,
         *,
         also: Also = lambda write, rows: None,
+        opened: Callable[[Shop], None] = lambda shop: None,
     ) -> None:
+        self._when_opened = opened
         self._folder, self._log, self._committer, self._database = folder, log, committer, database
         self._mapper, self._vault, self._also = mapper, vault, also
         self.queue = Queue()
@@ -144,6 +149,7 @@ class Worker:
     def _opened(self) -> Core:
         if self.core is None:
             self.core = open_core(self._shop, self._database, self.queue, also=self._also)
+            self._when_opened(self._shop)
             self.applied = max(self.core.live.applied(SOURCE), 0)
             self.ready.set()
         return self.core
@@ -171,6 +177,7 @@ class Worker:
 
         def also(write: Writer, changed: Changed) -> None:
             drop_users(write, changed.gone)
+            self._also(write, [{"user_id": one, "gone": True} for one in changed.gone])
             put_declared(write, [(user, micros(at), declared) for user, at, declared in people])
             core.live.put_registered(write, core.refresher.registered_of(people))
             put_stale(write, said.union(changed.users), now)

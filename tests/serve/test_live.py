@@ -3,16 +3,20 @@ equals what a batch run makes of the same events."""
 
 from __future__ import annotations
 
+import json
+import random
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from tests.serve.test_worker import await_true, idle, order, send
 
 from huaxiang.engine import Lake
+from huaxiang.serve.live.check import check_live, read_check, same
 from huaxiang.serve.live.to_lake import write_some, written_upto
 from huaxiang.serve.map import Mapper
 from huaxiang.serve.open import Running, open_running
@@ -146,6 +150,11 @@ def test_after_a_nightly_run_the_live_profiles_go_on_from_the_build(shop: Shop) 
         running.worker.want([shop.pseudonyms().of("ann")])  # type: ignore[union-attr]
         await_true(lambda: idle(running) and "orders_30d" in profile(running, shop, "ann"))
         after = profile(running, shop, "ann")
+        checked = running.worker.checked  # type: ignore[union-attr]
+    assert checked is not None
+    assert checked.users > 50
+    assert checked.features > 60
+    assert (checked.differing, checked.examples) == ({}, [])
     assert (before["views_30d"], before["orders_30d"]) == (2.0, 1.0)
     assert (after["views_30d"], after["orders_30d"], after["spend_30d"]) == (3.0, 1.0, 2.0)
 
@@ -153,3 +162,88 @@ def test_after_a_nightly_run_the_live_profiles_go_on_from_the_build(shop: Shop) 
 def tail_of(running: Running) -> int:
     """Rows of the tail: what is not in the build."""
     return int(running.profiles._database.rows("SELECT count(*) FROM tail")[0][0])
+
+
+def test_the_check_finds_a_state_that_is_not_what_batch_says(shop: Shop) -> None:
+    with open_running(shop) as running:
+        await_true(lambda: idle(running))
+    as_of = (datetime.now(UTC) + timedelta(days=2)).date()
+    with shop.live() as live:
+        assert check_live(shop, live, as_of=as_of).differing == {}
+        user = next(iter(shop.examples(1)))
+        live.apply(pa.Table.from_pylist([{"event_id": "x", "user_id": user, "event": "purchase", "amount": 5.0, "ts": datetime(2024, 1, 1)}]))  # fmt: skip
+        found = check_live(shop, live, as_of=as_of)
+        (differs,) = {example[0] for example in found.examples}
+    assert differs == user
+    assert {"orders_total", "spend_total"} <= set(found.differing)
+    assert read_check(shop) == json.loads(json.dumps(found.to_dict(), default=str))
+
+
+def test_equal_but_for_the_order_of_adding() -> None:
+    assert same([{"key": "a", "score": 0.1 + 0.2}], [{"key": "a", "score": 0.3}])
+    assert not same([{"key": "a", "score": 0.3}], [{"key": "b", "score": 0.3}])
+    assert not same(None, 0.0)
+    assert not same([1.0], [1.0, 1.0])
+
+
+def traffic(seed: int, count: int) -> list[dict[str, Any]]:
+    """Messages of some weeks as they come: late, out of order, by visitors who log in, on computers that several share."""
+    chance = random.Random(seed)
+    found = []
+    for number in range(count):
+        at = datetime.now(UTC) - timedelta(days=chance.choice([0, 0, 1, 3, 20, 45]), seconds=chance.randrange(80_000))
+        visitor, user = f"v{chance.randrange(12)}", f"c{chance.randrange(8)}"
+        draw = chance.random()
+        who = (
+            {"anonymousId": visitor}
+            if draw < 0.4
+            else {"userId": user} | ({"anonymousId": visitor} if draw < 0.6 else {})
+        )
+        about = {"messageId": f"t{number}", "timestamp": at.isoformat()} | who
+        kind = chance.choice(
+            [
+                "Product Viewed",
+                "Product Viewed",
+                "Product Added",
+                "Order Completed",
+                "Products Searched",
+                "Product Shared",
+            ]
+        )
+        properties: dict[str, Any] = {
+            "product_id": f"sku-{chance.randrange(9)}",
+            "session_id": chance.choice(["s1", "s2", None]),
+        }
+        if kind == "Order Completed":
+            properties |= {
+                "order_id": f"o{number}",
+                "price": chance.randrange(1, 90),
+                "quantity": chance.randrange(1, 4),
+                "coupon": chance.choice(["c1", None]),
+            }
+        found.append(
+            {"type": "identify", "userId": user, "anonymousId": visitor, "traits": {"city": "杭州"}} | about
+            if draw > 0.97
+            else {"type": "track", "event": kind, "properties": properties} | about
+        )
+    return found
+
+
+def test_what_weeks_of_traffic_made_of_the_states_is_what_batch_makes_of_it(shop: Shop) -> None:
+    messages = traffic(7, 900)
+    with open_running(shop) as running:
+        for start in range(0, len(messages), 60):
+            send(running, *messages[start : start + 60])
+        drain(running, shop)
+        shop.clean()
+        shop.build()
+        worker = running.worker
+        assert worker is not None
+        assert worker.stuck == 0
+    with shop.live() as live:  # as they have grown; no profiles were made since the build
+        found = check_live(shop, live, as_of=(datetime.now(UTC) + timedelta(days=1)).date())
+        grown = [user for (user,) in live.database.rows("SELECT user_id FROM state")]
+    assert {shop.pseudonyms().of(f"c{number}") for number in range(8)} <= set(grown)
+    assert found.users > 60
+    assert (found.differing, found.examples) == ({}, [])
+    assert found.cleaned < 20

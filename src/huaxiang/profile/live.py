@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from huaxiang.engine import Lake, Step
+from huaxiang.models.live import LivePredictions
 from huaxiang.profile.build import as_of_moment, base_sql, find_parts, finish_sql
 from huaxiang.profile.lifecycle import Basis
 from huaxiang.profile.predicted import thresholds
@@ -23,9 +25,10 @@ Row = dict[str, Any]
 
 
 class LiveRows:
-    """Rows of one build. live: the features that are kept live. raises: ShopError before the first profiles"""
+    """Rows of one build. live: the features that are kept live; models: the folder of the models (None: predictions stay as the last
+    training made them). raises: ShopError before the first profiles"""
 
-    def __init__(self, lake: Lake, settings: Settings, live: Sequence[str]) -> None:
+    def __init__(self, lake: Lake, settings: Settings, live: Sequence[str], *, models: Path | None = None) -> None:
         self._engine, self._zone = lake.engine, settings.shop.timezone
         step = Step(lake, "profile")  # read only
         note = lake.note("profile")
@@ -48,7 +51,8 @@ class LiveRows:
         self._sql = finish_sql(
             self._engine, f"SELECT * FROM {self._place}", known, parts, basis, note["levels"], lines, settings
         )
-        self.outcomes = parts.outcomes
+        self._columns = {outcome.name: outcome.column for outcome in parts.outcomes}
+        self._predictions = LivePredictions(lake, settings, models) if models else None
 
     def kept_rows(self) -> Iterator[tuple[list[str], list[list[Any]]]]:
         """user_id and `kept` of every customer of the build, some thousands at a time."""
@@ -61,6 +65,7 @@ class LiveRows:
         """The rows of `profiles` of some customers: user_id, the kept columns and the live ones of each, as of a local midnight."""
         moment = as_of_moment(as_of, self._zone)
         filled = [{**self._empty, **row, "as_of": moment} for row in rows]
+        self._predict(filled)
         columns = [
             _column([row[name] for row in filled], one.type)
             for name, one in zip(self._schema.names, self._schema, strict=True)
@@ -71,6 +76,16 @@ class LiveRows:
             return self._engine.rows(self._sql.replace(self._place, loaded.get_name()))
         finally:
             self._engine.drop(loaded)
+
+    def _predict(self, rows: list[Row]) -> None:
+        """Puts what is predicted now in the place of what was when the models were trained."""
+        found = self._predictions.predict(rows) if self._predictions else {}
+        for outcome, values in found.items():
+            column = self._columns.get(outcome)
+            if column is None:
+                continue
+            for row, value in zip(rows, values, strict=True):
+                row[column], row[f"{column}_confidence"] = value or (None, None)
 
 
 def _column(values: list[Any], dtype: pa.DataType) -> pa.Array:

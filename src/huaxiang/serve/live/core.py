@@ -48,7 +48,9 @@ def open_core(shop: Shop, database: Database, queue: Queue, *, also: Also) -> Co
         fresh = False
     if not fresh:
         live = open_live(shop.lake, shop.settings, database, past=past, renew=True)
-    rows = LiveRows(shop.lake, shop.settings, [feature.name for feature in live.fold.features])
+    rows = LiveRows(
+        shop.lake, shop.settings, [feature.name for feature in live.fold.features], models=shop.folder / "models"
+    )
     if not fresh:
         _refill(shop, live, rows, mark)
     refresher = Refresher(live, rows, shop.settings.shop.timezone, also=also)

@@ -19,6 +19,7 @@ from huaxiang.errors import HuaxiangError
 from huaxiang.features.live.ledger import Fact
 from huaxiang.features.live.open import SOURCE
 from huaxiang.features.live.store import Changed
+from huaxiang.serve.live.check import Check, check_live
 from huaxiang.serve.live.core import Core, build_mark, open_core
 from huaxiang.serve.live.refresh import MOST, Also, Queue
 from huaxiang.serve.live.rows import drop_users, now_us, put_declared, put_stale
@@ -62,6 +63,7 @@ class Worker:
         self.events = self.refused = self.stuck = self.profiles = 0  # stuck: how often a batch could not be folded
         self.applied = 0
         self.core: Core | None = None
+        self.checked: Check | None = None  # live against batch, at the last build
         self.unknown: dict[str, int] = {}
         self.ready = threading.Event()  # the states are there
         self._looked = 0.0
@@ -142,9 +144,21 @@ class Worker:
         self._looked = now
         mark = build_mark(self._shop)
         if self.core is not None and mark and mark != self.core.build:
+            self._check(self.core)
             self.ready.clear()
             self.core = None
         return self.core is not None or bool(mark)
+
+    def _check(self, core: Core) -> None:
+        """The states as they have grown against the new build, before they are made anew from it."""
+        build = self._shop.lake.note("build")
+        if int(build.get("live_offset", 0)) > self.applied:
+            return
+        try:
+            as_of = core.refresher.tomorrow()
+            self.checked = check_live(self._shop, core.live, as_of=as_of, seed=as_of.toordinal())
+        except HuaxiangError as error:
+            log.error("the check of live against batch failed: %s", error)
 
     def _opened(self) -> Core:
         if self.core is None:

@@ -11,6 +11,7 @@ import uvicorn
 
 from huaxiang.serve.api import make_api
 from huaxiang.serve.app import App
+from huaxiang.serve.lines import Line
 from huaxiang.serve.open import Running, open_running
 from huaxiang.shop import Shop
 
@@ -31,17 +32,22 @@ def serve(
     """
     with open_running(shop, work=work) as running:
         started(running)
-        config = uvicorn.Config(
-            App(running.collector, make_api(running)),
-            host=host,
-            port=port,
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=STOP_S,
-            server_header=False,
-            limit_concurrency=2_000,
-        )
-        _Server(config).run()
+        _Server(make_config(running, host=host, port=port)).run()
+
+
+def make_config(running: Running, *, host: str, port: int) -> uvicorn.Config:
+    """How a running shop is served over HTTP."""
+    return uvicorn.Config(
+        App(running.collector, make_api(running)),
+        host=host,
+        port=port,
+        http=Line,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=STOP_S,
+        server_header=False,
+        limit_concurrency=2_000,
+    )
 
 
 class _Server(uvicorn.Server):

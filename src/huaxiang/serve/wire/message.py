@@ -65,6 +65,14 @@ class WireError(Exception):
         self.code, self.detail, self.status = code, detail, status
 
 
+class LaterError(WireError):
+    """What may come again after `seconds`."""
+
+    def __init__(self, code: str, detail: str, status: int, *, seconds: float) -> None:
+        super().__init__(code, detail, status)
+        self.seconds = seconds
+
+
 @dataclass(frozen=True)
 class Refused:
     """A message that is no good. index: its place in the request; content: as it came"""

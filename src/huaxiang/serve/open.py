@@ -16,6 +16,7 @@ from huaxiang.errors import ShopError
 from huaxiang.features.live.tables import MIGRATIONS as STATE_TABLES
 from huaxiang.features.live.tables import PART as STATES
 from huaxiang.serve.collector import Collector
+from huaxiang.serve.hooks import Deliverer, Follower, Outbox, open_hooks
 from huaxiang.serve.live.foresee import Foreseer
 from huaxiang.serve.live.layout import MIGRATIONS as PROFILE_TABLES
 from huaxiang.serve.live.layout import PART as PROFILES
@@ -47,6 +48,8 @@ class Running:
     lake: LakeWriter | None
     profiles: Profiles
     pullers: Pullers
+    outbox: Outbox
+    deliverer: Deliverer | None
 
 
 def open_store(shop: Shop) -> Database:
@@ -82,7 +85,9 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
         states = open_states(shop, store)
         if states is not store:
             closing.callback(states.close)
-        worker, lake = _open_worker(shop, to, committer, states, closing) if work else (None, None)
+        outbox = Outbox(states, open_hooks(shop.folder, shop.settings))
+        deliverer = _open_deliverer(shop, outbox, closing) if work and outbox.hooks else None
+        worker, lake = _open_worker(shop, to, committer, states, outbox, closing) if work else (None, None)
         # Only what is folded and in the lake may go: without a worker here, nothing.
         keep_days = shop.settings.live.keep_log_days
         committer.upkeep = Upkeep(
@@ -92,8 +97,20 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
         if work:
             pullers.start()
             closing.callback(pullers.close)
-        collector = Collector(sources, committer)
-        yield Running(shop, store, to, sources, committer, collector, worker, lake, Profiles(states), pullers)
+        yield Running(
+            shop=shop,
+            store=store,
+            log=to,
+            sources=sources,
+            committer=committer,
+            collector=Collector(sources, committer),
+            worker=worker,
+            lake=lake,
+            profiles=Profiles(states),
+            pullers=pullers,
+            outbox=outbox,
+            deliverer=deliverer,
+        )
 
 
 @contextmanager
@@ -107,6 +124,14 @@ def alone(shop: Shop) -> Iterator[None]:
         except BlockingIOError as error:
             raise ShopError("serve.running", folder=shop.folder) from error
         yield
+
+
+def _open_deliverer(shop: Shop, outbox: Outbox, closing: ExitStack) -> Deliverer:
+    vault = shop.vault(create=True)
+    deliverer = Deliverer(outbox, lambda users: vault.get_many(users, "shop_id"))
+    deliverer.start()
+    closing.callback(deliverer.close)
+    return deliverer
 
 
 def open_states(shop: Shop, store: Database) -> Database:
@@ -132,11 +157,12 @@ def open_quarantine(shop: Shop, *, write: bool = False) -> Iterator[Quarantine]:
 
 
 def _open_worker(
-    shop: Shop, to: Log, committer: Committer, states: Database, closing: ExitStack
+    shop: Shop, to: Log, committer: Committer, states: Database, outbox: Outbox, closing: ExitStack
 ) -> tuple[Worker, LakeWriter]:
     def mapper() -> Mapper:
         return Mapper(shop.pseudonyms(create=True), shop.settings.live)
 
+    follower = Follower(outbox)
     zone = ZoneInfo(shop.settings.shop.timezone)
     foreseer = Foreseer(
         shop.folder,
@@ -153,6 +179,8 @@ def _open_worker(
         mapper(),
         shop.vault(create=True),
         changed=foreseer.add if shop.settings.live.foresee_s else lambda users: None,
+        also=follower,
+        opened=follower.open,
     )
     worker.start()
     closing.callback(worker.close)

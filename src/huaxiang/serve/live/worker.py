@@ -39,8 +39,11 @@ EVENTS = 2_000  # folded in one transaction, about
 
 
 class Worker:
-    """Works in a thread of its own, on a shop opened there. database: of the states; also: written with the profiles; changed: told whose
-    events are new"""
+    """Works in a thread of its own, on a shop opened there.
+
+    database: of the states; also: written with the profiles; changed: told whose events are new; opened: called with the shop once a build is
+    opened
+    """
 
     def __init__(
         self,
@@ -53,7 +56,9 @@ class Worker:
         *,
         also: Also = lambda write, rows: None,
         changed: Callable[[list[str]], None] = lambda users: None,
+        opened: Callable[[Shop], None] = lambda shop: None,
     ) -> None:
+        self._when_opened = opened
         self._folder, self._log, self._committer, self._database = folder, log, committer, database
         self._mapper, self._vault, self._also, self._changed = mapper, vault, also, changed
         self.queue = Queue()
@@ -165,6 +170,7 @@ class Worker:
     def _opened(self) -> Core:
         if self.core is None:
             self.core = open_core(self._shop, self._database, self.queue, also=self._also)
+            self._when_opened(self._shop)
             self.applied = max(self.core.live.applied(SOURCE), 0)
             self.ready.set()
         return self.core
@@ -192,6 +198,7 @@ class Worker:
 
         def also(write: Writer, changed: Changed) -> None:
             drop_users(write, changed.gone)
+            self._also(write, [{"user_id": one, "gone": True} for one in changed.gone])
             put_declared(write, [(user, micros(at), declared) for user, at, declared in people])
             core.live.put_registered(write, core.refresher.registered_of(people))
             put_stale(write, said.union(changed.users), now)

@@ -13,6 +13,8 @@ from huaxiang.errors import ShopError
 from huaxiang.serve.collector import Collector
 from huaxiang.serve.log import Committer, Log, Seal
 from huaxiang.serve.map import Mapper
+from huaxiang.serve.profiles import BatchProfiles, Profiles
+from huaxiang.serve.sessions import Sessions
 from huaxiang.serve.sources import Sources
 from huaxiang.serve.worker import Worker
 from huaxiang.shop import Shop
@@ -31,6 +33,8 @@ class Running:
     committer: Committer
     collector: Collector
     worker: Worker | None
+    profiles: Profiles
+    sessions: Sessions
 
 
 def open_store(shop: Shop) -> Database:
@@ -62,8 +66,11 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
             sources.add("web", now=time.time_ns() // 1000)
         committer = Committer(to)
         closing.callback(committer.close)
-        worker = _open_worker(shop, to, committer, closing) if work and shop.lake.note("build") else None
-        yield Running(shop, store, to, sources, committer, Collector(sources, committer), worker)
+        sessions = Sessions()
+        worker = _open_worker(shop, to, committer, sessions, closing) if work and shop.lake.note("build") else None
+        profiles = BatchProfiles(shop)
+        closing.callback(profiles.close)
+        yield Running(shop, store, to, sources, committer, Collector(sources, committer), worker, profiles, sessions)
 
 
 @contextmanager
@@ -79,11 +86,11 @@ def _alone(shop: Shop) -> Iterator[None]:
         yield
 
 
-def _open_worker(shop: Shop, to: Log, committer: Committer, closing: ExitStack) -> Worker:
+def _open_worker(shop: Shop, to: Log, committer: Committer, sessions: Sessions, closing: ExitStack) -> Worker:
     own = closing.enter_context(Shop.open(shop.folder))  # an engine serves one thread
     live = closing.enter_context(own.live(refill=not (shop.folder / "live.db").exists()))
     mapper = Mapper(shop.pseudonyms(create=True), shop.settings.live)
-    worker = Worker(to, committer, live, mapper, shop.vault(create=True))
+    worker = Worker(to, committer, live, mapper, shop.vault(create=True), sessions)
     worker.start()
     closing.callback(worker.close)
     return worker

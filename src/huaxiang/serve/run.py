@@ -9,8 +9,10 @@ from typing import Any
 
 import uvicorn
 
-from huaxiang.serve.api import make_api
+from huaxiang.serve.api.app import make_api
+from huaxiang.serve.api.rooms import Rooms, open_rooms
 from huaxiang.serve.app import App
+from huaxiang.serve.cork import CorkedProtocol
 from huaxiang.serve.open import Running, open_running
 from huaxiang.shop import Shop
 
@@ -22,19 +24,24 @@ def serve(shop: Shop, *, host: str, port: int, started: Callable[[Running], None
 
     started: called before the first request
     """
-    with open_running(shop) as running:
+    with open_running(shop) as running, open_rooms(running, running.profiles) as rooms:
         started(running)
-        config = uvicorn.Config(
-            App(running.collector, make_api(running)),
-            host=host,
-            port=port,
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=STOP_S,
-            server_header=False,
-            limit_concurrency=2_000,
-        )
-        _Server(config).run()
+        _Server(config_of(rooms, host=host, port=port)).run()
+
+
+def config_of(rooms: Rooms, *, host: str, port: int) -> uvicorn.Config:
+    """How the server runs: the collector and the API in one process."""
+    return uvicorn.Config(
+        App(rooms.running.collector, make_api(rooms)),
+        http=CorkedProtocol,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=STOP_S,
+        server_header=False,
+        limit_concurrency=2_000,
+    )
 
 
 class _Server(uvicorn.Server):

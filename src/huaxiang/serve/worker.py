@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from huaxiang.errors import HuaxiangError
 from huaxiang.features.live.store import LiveStore
 from huaxiang.serve.log import Committer, Entry, Log
-from huaxiang.serve.map import Mapper, Person, Rows
+from huaxiang.serve.map import SCHEMA, Mapper, Person, Rows
+from huaxiang.serve.sessions import Sessions
 from huaxiang.serve.wire.message import read_batch
 from huaxiang.trust import Vault
 
@@ -28,7 +29,10 @@ AGAIN_S = 2.0  # after an error
 class Worker:
     """Folds in a thread of its own. lock: held while states are written; who reads states takes it too."""
 
-    def __init__(self, log: Log, committer: Committer, live: LiveStore, mapper: Mapper, vault: Vault) -> None:
+    def __init__(
+        self, log: Log, committer: Committer, live: LiveStore, mapper: Mapper, vault: Vault, sessions: Sessions
+    ) -> None:
+        self._sessions = sessions
         self._log, self._committer, self._live, self._mapper, self._vault = log, committer, live, mapper, vault
         self.lock = threading.Lock()
         self.events = self.refused = self.stuck = 0  # stuck: how often a batch could not be folded
@@ -83,6 +87,7 @@ class Worker:
                     self._log.refuse(write, one.source, one.received_at, "map", one.reason, one.content, one.at)
         with self.lock:
             self._live.apply(rows.table(), source=SOURCE, offset=entries[-1].offset)
+        self._sessions.add(rows.events, SCHEMA.names)
         self.applied = entries[-1].offset
         self.events += len(rows.events)
         self.refused += len(rows.refused)

@@ -17,6 +17,9 @@ class LiveSettings(Section):
     keep_ids_days: float = Field(
         default=1.5, ge=1, description="days for which the id of a message is remembered, so that it counts once"
     )
+    keep_audit_days: float = Field(
+        default=365, ge=0, description="days for which the audit keeps who looked at whom over the API; 0: for ever"
+    )
     events: dict[str, str] = Field(
         default_factory=dict,
         description='what the shop\'s own event names mean, beside the vocabulary: "PlaceOrder" = "purchase"',

@@ -33,6 +33,7 @@ PROFILES = "/api/v1/profiles/"
 CALLER = "huaxiang.caller"  # where a request's scope holds who asks
 BODY_BYTES = 1024 * 1024
 BODY_S = 30.0
+LONGEST_ID = 512  # a longer one is told what it lacks by the route
 JSON = [(b"content-type", b"application/json")]
 
 
@@ -76,7 +77,7 @@ class Door:
         path = scope["path"]
         if path.startswith(PROFILES) and scope["method"] == "GET" and not scope["query_string"]:
             user = path[len(PROFILES) :]
-            if user and "/" not in user:
+            if "/" not in user and 0 < len(user) <= LONGEST_ID:
                 assert answer.caller is not None
                 document = await self._quick(self._rooms, answer.caller, user)
                 await answer.whole(200, msgspec.json.encode(document), JSON)
@@ -95,11 +96,16 @@ class _Answer:
         self._dropped = False
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] == "http.response.start" and not self._dropped:
             if self.status:  # the framework sends a last word of its own after an error
                 self._dropped = True
                 return
-            await self._keep(message["status"])
+            try:
+                await self._keep(message["status"])
+            except HuaxiangError as error:  # what was to be told stays here
+                self._dropped = True
+                await self._refuse(error)
+                return
             self.status = message["status"]
         if not self._dropped:
             await self._send(message)
@@ -111,14 +117,16 @@ class _Answer:
 
     async def problem(self, error: HuaxiangError, headers: dict[bytes, bytes]) -> None:
         """The error, where nothing went out yet."""
-        if self.status:
-            return
-        try:
+        if not self.status:
             await self.whole(*write_problem(error, lang_of(headers)))
-        except HuaxiangError as failed:  # the audit itself
-            if self.caller is not None:
-                self.caller.look.kept = False
-            await self.whole(*write_problem(failed, lang_of(headers)))
+
+    async def _refuse(self, error: HuaxiangError) -> None:
+        """The error, past the audit."""
+        lang = self.caller.lang if self.caller is not None else "en"
+        self.status, body, headers = write_problem(error, lang)
+        headers.append((b"content-length", str(len(body)).encode()))
+        await self._send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
 
     async def _keep(self, status: int) -> None:
         look = self.caller.look if self.caller is not None else None

@@ -34,14 +34,16 @@ async def recommendations(
     rooms: Asked,
     user: User,
     caller: Annotated[Caller, Depends(needs("recommendations", RECOMMEND))],
+    item: Annotated[
+        list[str], Query(default_factory=list, max_length=50, description="beside which item, or the basket")
+    ],
     place: Where = "home",
     count: Annotated[int, Query(ge=1, le=100)] = 10,
-    item: Annotated[list[str] | None, Query(max_length=50, description="beside which item, or the basket")] = None,
 ) -> dict[str, Any]:
     row = await rooms.row(user, caller.look)
     found = str(row["user_id"])
     shown = await rooms.desk.ask(
-        lambda shop: [asdict(one) for one in shop.recommend.show(found, place=place, items=item or (), count=count)]
+        lambda shop: [asdict(one) for one in shop.recommend.show(found, place=place, items=item, count=count)]
     )
     return {"user_id": found, "place": place, "items": [finite(one) for one in shown]}
 

@@ -40,7 +40,7 @@ class Audit:
         self._wake = threading.Condition()
         self._closing = self._soon = self._set = False
         self._used: set[str] = set()
-        self._swept = 0.0
+        self._swept = float("-inf")
         self.looks = 0
         run = self._run if file is None else self._tend_on
         self._thread = threading.Thread(target=run, name="huaxiang-audit", daemon=True)
@@ -134,8 +134,8 @@ class Audit:
             if self._keep_days and time.monotonic() - self._swept > SWEEP_S:
                 self._swept = time.monotonic()
                 forget(self.database, int(time.time_ns() // 1000 - self._keep_days * DAY_US))
-        except StoreError as error:  # done another time
-            log.warning("audit: %s", error)
+        except Exception as error:  # noqa: BLE001 - done another time; the thread must outlive it
+            log.warning("audit: %s", error if isinstance(error, HuaxiangError) else type(error).__name__)
 
 
 def _tell(waiting: list[asyncio.Future[None]], error: Exception | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -28,6 +28,8 @@ from huaxiang.shop import Shop
 from huaxiang.tables import EVENT_NAMES
 
 router = APIRouter(tags=["profiles"])
+EPOCH = datetime(1970, 1, 1)
+CURSOR = r"^[0-9]{1,17}~[!-~]{1,100}$"  # µs since 1970, event_id: several events may be of one moment
 SHOWN = ("lifecycle", "value_tier", "recency_days", "orders_90d", "spend_90d")
 _EVENT = ("event_id", "event", "item_id", "order_id", "session_id", "quantity", "price", "amount", "channel", "device")
 Where = Annotated[str, Query(max_length=2_000, description="the language of audiences; empty: everybody")]
@@ -57,7 +59,7 @@ async def one(
     return document
 
 
-@router.post("/profiles/lookup", response_model=ProfileList, responses=answers(409, body=True), summary="Many profiles")
+@router.post("/lookup", response_model=ProfileList, responses=answers(409, body=True), summary="Many profiles")
 async def many(
     rooms: Asked, asked: Users, caller: Annotated[Caller, Depends(needs("profiles", MANY))]
 ) -> dict[str, Any]:
@@ -75,8 +77,8 @@ async def many(
 async def find(
     rooms: Asked,
     caller: Annotated[Caller, Depends(needs("find", FIND))],
+    fields: Annotated[list[str], Query(default_factory=list, max_length=200, description="traits to tell of each")],
     where: Where = "",
-    fields: Annotated[list[str] | None, Query(max_length=200, description="traits to tell of each")] = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
     after: Annotated[str, Query(pattern="^([A-Za-z0-9]{12})?$", description="`next` of the page before")] = "",
     count: Annotated[bool, Query(description="count all pages too")] = False,
@@ -86,7 +88,7 @@ async def find(
     def work() -> tuple[list[Mapping[str, Any]], int | None]:
         profiles = rooms.profiles
         known = profiles.columns()
-        columns = [name for name in SHOWN if name in known] if fields is None else list(dict.fromkeys(fields))
+        columns = [name for name in SHOWN if name in known] if not fields else list(dict.fromkeys(fields))
         if unknown := [name for name in columns if name not in known]:
             raise ApiError("serve.api_no_field", name=unknown[0][:64])
         read = profiles.reads(where) if where.strip() else ()
@@ -142,52 +144,50 @@ async def events(
     caller: Annotated[Caller, Depends(needs("events", EVENTS))],
     event: Annotated[str | None, Query(json_schema_extra={"enum": list(EVENT_NAMES)}, max_length=64)] = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-    before: Annotated[
-        str | None,
-        Query(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$", description="`next` of the page before"),
-    ] = None,
+    before: Annotated[str | None, Query(pattern=CURSOR, description="`next` of the page before")] = None,
 ) -> dict[str, Any]:
     if event is not None and event not in EVENT_NAMES:
         raise ApiError("serve.api_invalid", more={"places": [{"at": "query.event", "why": "not in the vocabulary"}]})
     row = await rooms.row(user, caller.look)
     found = str(row["user_id"])
-    until = None if before is None else _moment(before)
+    until = None if before is None else _place(before)
     held = [
         {name: getattr(one, name, None) for name in _EVENT} | {"ts": one.ts}
         for one in rooms.sessions.last(found)
-        if (event is None or one.event == event) and (until is None or one.ts < until)
+        if event is None or one.event == event
     ]
     built = await rooms.desk.ask(lambda shop: _events(shop, found, event, until, limit + 1))
     known = {one["event_id"] for one in built}
-    every = sorted(
-        [*built, *(one for one in held if one["event_id"] not in known)], key=lambda one: one["ts"], reverse=True
-    )
+    fresh = [one for one in held if one["event_id"] not in known and (until is None or _order(one) > _order(until))]
+    every = sorted([*built, *fresh], key=_order)
     shown = every[:limit]
-    for one in shown:
-        one["ts"] = _exact(one["ts"])
-    return {"user_id": found, "events": shown, "next": shown[-1]["ts"] if len(every) > limit else None}
+    after = f"{-_order(shown[-1])[0]}~{shown[-1]['event_id']}" if len(every) > limit else None
+    told = [one | {"ts": write_time(one["ts"])} for one in shown]
+    return {"user_id": found, "events": told, "next": after}
 
 
-def _events(shop: Shop, user: str, event: str | None, until: datetime | None, limit: int) -> list[dict[str, Any]]:
+def _events(
+    shop: Shop, user: str, event: str | None, until: Mapping[str, Any] | None, limit: int
+) -> list[dict[str, Any]]:
     """The events of one customer that the last build knows, newest first."""
     table = shop.lake.table("ready.events")
     where = f"user_id = {quote(user)} AND bucket = {bucket_of(user)}"
     where += f" AND event = {quote(event)}" if event is not None else ""
-    where += f" AND ts < TIMESTAMP '{until.isoformat(sep=' ')}'" if until is not None else ""
+    if until is not None:
+        moment = f"TIMESTAMP '{until['ts'].isoformat(sep=' ')}'"
+        where += f" AND (ts < {moment} OR (ts = {moment} AND event_id > {quote(until['event_id'])}))"
     picked = ", ".join(("ts", *_EVENT))
     sql = f"SELECT {picked} FROM ({shop.engine.sql(table)}) WHERE {where} ORDER BY ts DESC, event_id LIMIT {limit}"
     rows: Sequence[dict[str, Any]] = shop.engine.rows(sql)
     return [finite(row) for row in rows]
 
 
-def _moment(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
-    except (ValueError, OverflowError) as error:
-        places = [{"at": "query.before", "why": "not a time"}]
-        raise ApiError("serve.api_invalid", more={"places": places}) from error
+def _order(event: Mapping[str, Any]) -> tuple[int, str]:
+    """Newest first; those of one moment by their id."""
+    return -((event["ts"] - EPOCH) // timedelta(microseconds=1)), event["event_id"]
 
 
-def _exact(ts: datetime) -> str:
-    """With its fraction, where it has one: a page must not begin within a second."""
-    return f"{ts.isoformat()}Z" if ts.microsecond else str(write_time(ts))
+def _place(cursor: str) -> dict[str, Any]:
+    """The event that a page ended with."""
+    moment, _, number = cursor.partition("~")
+    return {"ts": EPOCH + timedelta(microseconds=int(moment)), "event_id": number}

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from conftest import ROOT
 from huaxiang.serve.api.roles import FIELDS, GROUPS, SCOPES, group_of
 from served import Served
 
@@ -70,6 +71,23 @@ def test_every_route_of_openapi_stands_in_the_table_above(served: Served) -> Non
         for method in methods
     }
     assert listed == bare
+
+
+def test_the_docs_tell_the_same(served: Served) -> None:
+    """Both tables of docs/api.md: who may ask what, and read which traits."""
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([^`]+)`[^|]*\|(.*)\|$", text, re.MULTILINE)
+    told = {name: [cell.strip() == "✓" for cell in cells.split("|")] for name, cells in rows}
+    scopes = ("profiling", "marketing", "service", "admin")
+    for (method, path), may in MAY.items():
+        route = (
+            re.sub(r"/1007", "/{user}", path.partition("?")[0])
+            .replace("/city", "/{trait}")
+            .replace("/none", "/{case_id}")
+        )
+        assert told[f"{method} {route.replace('/active_ones', '/{name}')}"] == [scope in may for scope in scopes], path
+    for group in GROUPS:
+        assert told[group] == [group in FIELDS[scope] for scope in scopes[:3]], group
 
 
 def test_a_scope_reads_its_groups_of_traits_only(served: Served) -> None:

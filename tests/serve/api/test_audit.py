@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -16,7 +17,9 @@ from huaxiang.serve.api.audit import DAY_US, MIGRATIONS, PART, Look, find_looks,
 from huaxiang.serve.api.kept import Audit
 from huaxiang.serve.api.keys import Keys
 from huaxiang.store import Database, migrate, open_database
-from served import Served
+from served import Served, serve_shop
+from servers import PostgresServer
+from stores import new_url
 
 USER = "1007"
 
@@ -195,3 +198,33 @@ def test_more_than_may_wait_is_refused_at_once(tmp_path: Path, monkeypatch: pyte
     asyncio.run(go())
     audit.close()
     database.close()
+
+
+def test_with_postgresql_keys_and_looks_are_kept_there(
+    small_shop: Path, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    shutil.copytree(small_shop, folder := tmp_path / "shop")
+    with (folder / "huaxiang.toml").open("a", encoding="utf-8") as out:
+        out.write(f'\n[live]\nstore = "{new_url(postgres)}"\n')
+    with serve_shop(folder) as served:
+        found = served.get(f"/profiles/{USER}", key="service").json()["user_id"]
+        both = served.post("/lookup", json={"users": [USER, "1008"]}).json()["profiles"]
+        assert [look["what"] for look in served.get("/audit", params={"user": both[1]["user_id"]}).json()["looks"]] == [
+            "profiles"
+        ]
+        shown = run_huaxiang("audit", str(folder), "--user", USER, "--json")
+        assert [(look["what"], look["user_id"]) for look in json.loads(shown.stdout)] == [
+            ("profiles", None),
+            ("profile", found),
+        ]
+        served.rooms.keys.close_key("service", now=2)
+        assert served.get(f"/profiles/{USER}", key="service").status_code == 401
+        postgres.stop()
+        try:
+            answer = served.get(f"/profiles/{USER}")
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+            assert "sections" not in answer.text
+        finally:
+            postgres.start()
+        assert served.get(f"/profiles/{USER}").status_code == 200
+    assert not (folder / "live" / "audit.db").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ import msgspec
 
 from huaxiang.apply.market.language import Reader
 from huaxiang.engine.duck import quote
+from huaxiang.engine.lake import MANIFEST
 from huaxiang.features.users import bucket_of
 from huaxiang.profile.because import finite, write_time
 from huaxiang.shop import Shop
@@ -55,11 +57,12 @@ class BatchProfiles:
     def __init__(self, shop: Shop) -> None:
         self._folder = shop.folder
         self._shop: Shop | None = None
-        self._settings_at: tuple[int, int] = (0, 0)
+        self._settings_at: tuple[int, ...] = ()
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._bytes = 0
-        self._lake = shop.lake  # for `stamp` and the manifest alone: files, no engine
+        self._lake = shop.lake  # for the manifest alone: a file, no engine
+        self._manifest = str(shop.lake.folder / MANIFEST)
         self._stamp: tuple[int, ...] = ()
         self._version: tuple[int, int] = (-1, -1)
 
@@ -70,7 +73,7 @@ class BatchProfiles:
             self._shop = None
 
     def peek(self, user: str) -> Row | None:
-        if self._lake.stamp() != self._stamp:
+        if stamp_of(self._manifest) != self._stamp:
             self._look()
         found = self._kept.get(user)
         return None if found is None else _decode(found)
@@ -131,8 +134,7 @@ class BatchProfiles:
 
     def _open(self) -> Shop:
         """The shop by its settings of now."""
-        found = (self._folder / SETTINGS).stat()
-        at = (found.st_ino, found.st_mtime_ns)
+        at = stamp_of(str(self._folder / SETTINGS))
         if self._shop is None or at != self._settings_at:
             fresh = Shop.open(self._folder)
             if self._shop is not None:
@@ -176,12 +178,21 @@ class BatchProfiles:
 
     def _look(self) -> None:
         """Forgets the rows at hand where `profiles` or the links were written anew."""
-        stamp, tables = self._lake.stamp(), self._lake.manifest().tables
+        stamp, tables = stamp_of(self._manifest), self._lake.manifest().tables
         names = ("profiles", "identity.links")
         version = tuple(tables[name].version if name in tables else -1 for name in names)
         if version != self._version:
             self._kept, self._bytes = OrderedDict(), 0
         self._stamp, self._version = stamp, (version[0], version[1])
+
+
+def stamp_of(path: str) -> tuple[int, ...]:
+    """Another one whenever the file has been written since (() where there is none): asked for with every profile, so no Path."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a Path costs three times the call
+    except FileNotFoundError:
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def is_pseudonym(text: str) -> bool:

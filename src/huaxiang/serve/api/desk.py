@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from huaxiang.serve.api.problems import ApiError
+from huaxiang.serve.profiles import stamp_of
 from huaxiang.shop import Shop
 from huaxiang.shop.opened import SETTINGS
 
@@ -57,8 +58,7 @@ class Desk:
 
     def _shop(self) -> Shop:
         """This thread's own, opened anew after its settings changed."""
-        found = (self._folder / SETTINGS).stat()
-        at = (found.st_ino, found.st_mtime_ns)
+        at = stamp_of(str(self._folder / SETTINGS))
         if getattr(self._here, "at", None) != at:
             fresh = Shop.open(self._folder)
             with self._guard:

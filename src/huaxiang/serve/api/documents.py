@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -24,6 +23,8 @@ from huaxiang.profile.traits import BUYING, DECLARED, SECTIONS, SectionName, exp
 from huaxiang.serve.api.roles import Group, group_of
 from huaxiang.serve.profiles import Row
 from huaxiang.settings import Settings
+
+DAYS_AT_HAND = 64  # as-of times whose dates are kept: live rows of a day share one
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Described:
     least: int = 0
     confidence: str = ""  # the column that holds it
     unless: str = ""  # not told where the customer has said so themselves
+    buying: bool = False  # not told of who never bought
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ class Catalogue:
     half: float
     expiry_days: int
     _by_groups: dict[frozenset[Group], tuple[Described, ...]] = field(default_factory=dict, compare=False)
+    _by_day: dict[tuple[frozenset[Group], str], tuple[tuple[Described, str | None, bool], ...]] = field(
+        default_factory=dict, compare=False
+    )
 
     @classmethod
     def of(cls, lake: Lake, settings: Settings) -> Catalogue:
@@ -89,26 +94,28 @@ class Catalogue:
         sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS[:-1]}
         as_of, sources, filled = str(row["as_of"]), row.get("sources") or {}, row.get("filled") or ()
         never_bought = not row.get("orders_total")
-        for trait in self.allowed(groups):
+        for trait, expires, habit in self._dated(groups, as_of):
             name = trait.name
             value = row.get(name)
             if value is None or value == [] or value == "" or name in filled:
                 continue
-            if never_bought and name in BUYING and name not in KEPT_UNBOUGHT:
+            if trait.buying and never_bought:
                 continue
-            if trait.least and (row.get(trait.orders) or 0) < trait.least:
-                continue
-            if trait.unless and row.get(trait.unless) not in (None, ""):
-                continue
-            source, confidence = trait.source, self._confidence(trait, value, row)
-            if source == "declared" and self.third_parties and sources.get(name) in self.third_parties:
+            source, confidence = trait.source, 1.0
+            if habit:
+                if trait.least and (row.get(trait.orders) or 0) < trait.least:
+                    continue
+                if trait.unless and row.get(trait.unless) not in (None, ""):
+                    continue
+                confidence = self._confidence(trait, value, row)
+            elif source == "declared" and self.third_parties and sources.get(name) in self.third_parties:
                 source, confidence = "third_party", self.third_party_confidence
             sections[trait.section][name] = {
                 "value": value,
                 "unit": trait.unit,
                 "source": source,
                 "confidence": confidence,
-                "expires": None if trait.days is None else _expires(as_of, trait.days, self.expiry_days),
+                "expires": expires,
             }
         if "declared" in groups and row.get("extra"):
             sections["basic"] |= self._extra(row["extra"], sources)
@@ -119,7 +126,24 @@ class Catalogue:
             "sections": sections,
         }
 
-    def _confidence(self, trait: Described, value: Any, row: Row) -> float | None:
+    def _dated(self, groups: frozenset[Group], as_of: str) -> tuple[tuple[Described, str | None, bool], ...]:
+        """The traits of these groups, with when each of that day expires, and whether how sure it is goes by the row."""
+        found = self._by_day.get((groups, as_of))
+        if found is None:
+            moment = datetime.fromisoformat(as_of.removesuffix("Z"))
+            found = self._by_day[groups, as_of] = tuple(
+                (
+                    trait,
+                    None if trait.days is None else write_time(expire(moment, trait.days, self.expiry_days)),
+                    trait.habit or bool(trait.confidence) or bool(trait.least),
+                )
+                for trait in self.allowed(groups)
+            )
+            while len(self._by_day) > DAYS_AT_HAND:
+                del self._by_day[next(iter(self._by_day))]
+        return found
+
+    def _confidence(self, trait: Described, value: Any, row: Row) -> Any:
         if trait.confidence:
             found = row.get(trait.confidence)
             return None if found is None else round(min(max(float(found), 0.0), 1.0), 3)
@@ -146,7 +170,8 @@ def _describe(context: Context, names: Names, kinds: Mapping[str, str], columns:
         unit, habit = context.unit(trait.unit), trait.rule == "habit"
         label, meaning = names.label(trait.name), context.meaning(trait.name)
         group = group_of(trait.name, kinds)
-        yield Described(trait.name, trait.section, group, "computed", unit, trait.days, label, meaning, habit, trait.orders, trait.least)  # fmt: skip
+        buying = trait.name in BUYING and trait.name not in KEPT_UNBOUGHT
+        yield Described(trait.name, trait.section, group, "computed", unit, trait.days, label, meaning, habit, trait.orders, trait.least, buying=buying)  # fmt: skip
     empty: Text = {"en": "", "zh": ""}
     held = set(columns)
     for name in DECLARED:
@@ -165,9 +190,3 @@ def _describe(context: Context, names: Names, kinds: Mapping[str, str], columns:
                 yield Described(name, section, group_of(name, kinds), "predicted", "", EXPIRES_DAYS, label_of(name), empty, habit=True)  # type: ignore[arg-type] # fmt: skip
     if "tags" in held:
         yield Described("tags", "tags", "tags", "computed", "", 0, label_of("tags"), empty)
-
-
-@lru_cache(maxsize=4096)
-def _expires(as_of: str, days: int, limit: int) -> str | None:
-    moment = datetime.fromisoformat(as_of.removesuffix("Z"))
-    return write_time(expire(moment, days, limit))

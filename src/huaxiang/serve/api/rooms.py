@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from huaxiang.engine.lake import MANIFEST
 from huaxiang.errors import UnknownUserError
 from huaxiang.serve.api.audit import MIGRATIONS, PART, Look
 from huaxiang.serve.api.desk import Desk
@@ -16,7 +17,7 @@ from huaxiang.serve.api.keys import Key, Keys
 from huaxiang.serve.api.metrics import Counted
 from huaxiang.serve.api.problems import ApiError
 from huaxiang.serve.api.roles import Group, groups_of
-from huaxiang.serve.profiles import Profiles, Row, is_pseudonym
+from huaxiang.serve.profiles import Profiles, Row, is_pseudonym, stamp_of
 from huaxiang.serve.sessions import Sessions
 from huaxiang.shop import Shop
 from huaxiang.shop.opened import SETTINGS
@@ -68,14 +69,16 @@ class Rooms:
     _catalogue: Catalogue | None = None
     _made_of: tuple[object, ...] = ()
 
+    def __post_init__(self) -> None:
+        shop = self.running.shop
+        self._manifest, self._settings = str(shop.lake.folder / MANIFEST), str(shop.folder / SETTINGS)
+
     def caller(self, key: Key, what: str, lang: Lang) -> Caller:
         return Caller(key, Look(key.name, what), groups_of(key.scopes), lang)
 
     async def catalogue(self) -> Catalogue:
         """The traits of the shop as it is now; raises ShopError where there are no profiles yet."""
-        folder = self.running.shop.folder
-        settings = (folder / SETTINGS).stat()
-        now = (self.running.shop.lake.stamp(), settings.st_ino, settings.st_mtime_ns)
+        now = (stamp_of(self._manifest), stamp_of(self._settings))
         if self._catalogue is None or now != self._made_of:
             self._catalogue = await self.desk.ask(lambda shop: Catalogue.of(shop.lake, shop.settings))
             self._made_of = now

@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from measure import Metrics, note, write_report
+from measure import Metrics, note, wait_until_quiet, write_report
 
 BATCH = 50  # events of one request
 
@@ -62,6 +62,9 @@ def main() -> None:
     asked.add_argument("--seconds", type=float, default=8)
     asked.add_argument("--rate", type=int, default=500, help="events a second that come in, in the second half")
     asked.add_argument("--runs", type=int, default=3)
+    asked.add_argument(
+        "--wait-s", type=float, default=60, help="how long to wait, before each, for others to leave the machine alone"
+    )
     asked.add_argument("--seed", type=int, default=1)
     asked.add_argument("--out", type=Path)
     options = asked.parse_args()
@@ -71,13 +74,16 @@ def main() -> None:
     write_report(options.out, __doc__.splitlines()[0], str(options.shop), metrics, connections=options.connections, rate=options.rate)  # fmt: skip
 
 
-def measure_reads(shop: Path, connections: int, seconds: float, rate: int, runs: int, seed: int) -> Metrics:
+def measure_reads(
+    shop: Path, connections: int, seconds: float, rate: int, runs: int, seed: int, wait_s: float = 0
+) -> Metrics:
     """Answers a second by the clock and by the server's work, and how soon the median and the slowest came (ms)."""
     figures: dict[str, list[float]] = {}
     with serve_copy(shop) as server:
         asyncio.run(load(server, connections, 1.0, 0, seed))  # rows come to hand
         for number in range(runs):
             for name, events in (("alone", 0), ("ingesting", rate)):
+                wait_until_quiet(wait_s)
                 before = server.work_s()
                 found = asyncio.run(load(server, connections, seconds, events, seed + number))
                 work = server.work_s() - before

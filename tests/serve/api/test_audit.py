@@ -228,3 +228,16 @@ def test_with_postgresql_keys_and_looks_are_kept_there(
             postgres.start()
         assert served.get(f"/profiles/{USER}").status_code == 200
     assert not (folder / "live" / "audit.db").exists()
+
+
+def test_a_file_that_somebody_else_holds_refuses_soon_and_stops_nothing(bare: Served) -> None:
+    assert bare.get(f"/profiles/{USER}").status_code == 200
+    other = sqlite3.connect(bare.folder / "live" / "audit.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    begin = time.monotonic()
+    answer = bare.get(f"/profiles/{USER}")
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:huaxiang:store.busy")
+    assert time.monotonic() - begin < 5
+    other.execute("ROLLBACK")
+    other.close()
+    assert bare.get(f"/profiles/{USER}").status_code == 200

@@ -23,7 +23,7 @@ MIGRATIONS = (
     ),
 )
 DAY_US = 86_400_000_000
-BITE = 1_000  # looks forgotten in one transaction: who writes waits no longer than that
+BITE = 200  # looks forgotten in one transaction: who writes waits no longer than that
 _INSERT = "INSERT INTO look (at, key, scope, what, user_id, count, personal, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 

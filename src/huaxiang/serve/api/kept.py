@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 MOST_WAITING = 20_000
 TOGETHER = 1_000  # looks of one transaction
 TEND_S = 1.0
+BUSY_MS = 200
 SWEEP_S = 3_600.0
 LARGE_BYTES = 64 * 1024 * 1024  # of a write-ahead log: from here on writers wait until it is emptied
 
@@ -82,8 +83,13 @@ class Audit:
 
     def _write(self, looks: list[Look]) -> Exception | None:
         try:
-            if self._file is not None and not self._set:  # this connection never moves the log: that waits for the disk
-                self.database.rows("PRAGMA wal_autocheckpoint = 0")
+            if self._file is not None and not self._set:
+                self.database.rows(
+                    "PRAGMA wal_autocheckpoint = 0"
+                )  # moving the log waits for the disk: the thread does it
+                self.database.rows(
+                    f"PRAGMA busy_timeout = {BUSY_MS}"
+                )  # whoever else holds the file: no turn waits longer
                 self._set = True
             write_looks(self.database, looks)
         except Exception as error:  # noqa: BLE001 - whoever waits is told

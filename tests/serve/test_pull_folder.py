@@ -212,6 +212,21 @@ def test_a_missing_folder_is_said_and_tried_again_until_it_is_there(tmp_path: Pa
     place.close()
 
 
+def test_a_file_that_may_not_be_read_is_named_once_and_taken_when_it_may(
+    place: Place, pull: Pull, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(place, "a.csv", "member,event\n1,x\n")
+    write(place, "b.csv", "member,event\n2,x\n")
+    with monkeypatch.context() as patched:  # root may read everything
+        patched.setattr(os, "access", lambda path, _: Path(path).name != "a.csv")
+        look(pull)
+        look(pull)
+        assert [one.userId for one in place.messages()] == ["2"]
+        assert place.log.refusals() == {("till", "file", "denied"): 1}
+    look(pull)
+    assert [one.userId for one in place.messages()] == ["2", "1"]
+
+
 def test_positions_are_sealed(place: Place, pull: Pull) -> None:
     write(place, "a.csv", "member,event\n1,x\n")
     look(pull)

@@ -198,6 +198,8 @@ def test_a_clock_that_jumps_back_loses_nothing_and_counts_nothing_twice(
                 entries = running.log.read(0)
                 assert [entry.offset for entry in entries] == sorted(entry.offset for entry in entries)
                 assert entries[1].received_at < entries[0].received_at
+                upkeep, worker = running.committer.upkeep, running.worker
+                assert upkeep is not None and worker is not None and upkeep.safe_upto() == worker.applied
     assert numbers_in(folder) == ["0", "1", "2", "3"]
     assert orders_of(folder) == 4.0
 

@@ -65,12 +65,12 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
         sources = open_sources(shop, store)
         if not sources.all():
             sources.add("web", now=time.time_ns() // 1000)
-        committer = Committer(to)
+        upkeep = Upkeep(to, keep_days=shop.settings.live.keep_log_days)
+        committer = Committer(to, upkeep=upkeep)
         closing.callback(committer.close)
         worker = _open_worker(shop, to, committer, closing) if work and shop.lake.note("build") else None
-        # Only what is folded may go: without a worker here, nothing.
-        keep_days = shop.settings.live.keep_log_days
-        committer.upkeep = Upkeep(to, keep_days=keep_days, safe_upto=lambda: worker.applied if worker else 0)
+        if worker is not None:
+            upkeep.safe_upto = lambda: worker.applied
         pullers = Pullers(shop.settings, shop.folder, os.environ, store, seal, committer)
         if work:
             pullers.start()

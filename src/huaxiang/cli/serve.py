@@ -28,6 +28,8 @@ def serve(
         say("serving", url=f"http://{host}:{port}")
         for name, key in running.sources.all():
             out.print(f"  {name}  {key}", highlight=False)
+        for name, pull in sorted(opened.settings.live.pull.items()):
+            say("serving_pull", name=name, kind=pull.kind)
         if not opened.lake.note("profile"):
             say("serving_no_build", folder=shop)
 

@@ -84,7 +84,8 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
         sources = open_sources(shop, store)
         if not sources.all():
             sources.add("web", now=time.time_ns() // 1000)
-        committer = Committer(to)
+        upkeep = Upkeep(to, keep_days=shop.settings.live.keep_log_days)
+        committer = Committer(to, upkeep=upkeep)
         closing.callback(committer.close)
         states = open_states(shop, store)
         if states is not store:
@@ -95,11 +96,8 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
         worker, lake = _open_worker(shop, to, committer, states, outbox, sessions, closing) if work else (None, None)
         batch = BatchProfiles(shop, table=Overlay(states).profiles)
         closing.callback(batch.close)
-        # Only what is folded and in the lake may go: without a worker here, nothing.
-        keep_days = shop.settings.live.keep_log_days
-        committer.upkeep = Upkeep(
-            to, keep_days=keep_days, safe_upto=lambda: min(worker.applied, lake.written) if worker and lake else 0
-        )
+        if worker is not None and lake is not None:  # only what is folded and in the lake may go
+            upkeep.safe_upto = lambda: min(worker.applied, lake.written)
         pullers = Pullers(shop.settings, shop.folder, os.environ, store, seal, committer)
         if work:
             pullers.start()

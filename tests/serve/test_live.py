@@ -65,9 +65,23 @@ def test_a_customer_of_the_build_keeps_what_no_event_changes(shop: Shop) -> None
         now = running.profiles.one(someone)
     assert now is not None
     assert now["spend_total"] == pytest.approx(before["spend_total"])
-    for name in ("gender", "orders_total", "churn_30d", "embedding", "next_items"):
+    for name in ("gender", "orders_total", "embedding", "next_items"):
         assert now[name] == before[name], name
     assert now["registered_at"] == before["registered_at"].isoformat()
+    assert before["churn_30d"] is not None
+    assert now["churn_30d"] is None  # bought long ago by now: whether they leave is no question any more
+
+
+def test_the_behaviour_model_and_the_predictors_follow(shop: Shop) -> None:
+    item = shop.engine.rows(shop.lake.table("ready.items"))[0]["item_id"]
+    with open_running(shop) as running:
+        for number in range(3):
+            send(running, order(f"m{number}", properties={"order_id": f"o{number}", "product_id": item, "price": 20}))
+        await_true(lambda: bool(profile(running, shop, "new-customer").get("next_items")))
+        found = profile(running, shop, "new-customer")
+    assert len(found["embedding"]) == len(shop.engine.rows(shop.lake.table("behaviour"))[0]["embedding"])
+    assert 0 <= found["churn_30d"] <= 1
+    assert found["churn_30d_confidence"] > 0
 
 
 def test_a_visitors_past_comes_along_at_login_and_the_visitor_is_gone(shop: Shop) -> None:

@@ -17,6 +17,7 @@ import typer
 
 import huaxiang.cli.brought
 import huaxiang.cli.campaign
+import huaxiang.cli.care
 import huaxiang.cli.demo
 import huaxiang.cli.guard
 import huaxiang.cli.hooks

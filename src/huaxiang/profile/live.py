@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from huaxiang.engine import Lake, Step
-from huaxiang.models.live import LivePredictions
+from huaxiang.models.live import KEEP, LivePredictions
 from huaxiang.profile.build import as_of_moment, base_sql, find_parts, finish_sql
 from huaxiang.profile.lifecycle import Basis
 from huaxiang.profile.predicted import thresholds
@@ -85,7 +85,8 @@ class LiveRows:
             if column is None:
                 continue
             for row, value in zip(rows, values, strict=True):
-                row[column], row[f"{column}_confidence"] = value or (None, None)
+                if value is not KEEP:
+                    row[column], row[f"{column}_confidence"] = value or (None, None)
 
 
 def _column(values: list[Any], dtype: pa.DataType) -> pa.Array:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
-from fastapi.responses import PlainTextResponse
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from huaxiang import __version__
+from huaxiang.errors import StoreError
 
 if TYPE_CHECKING:
     from huaxiang.serve.open import Running
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 def make_api(running: Running) -> FastAPI:
     api = FastAPI(title="huaxiang", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+
+    @api.exception_handler(StoreError)
+    def away(request: Request, error: StoreError) -> JSONResponse:
+        content = {"success": False, "code": error.key, "message": error.what()}
+        return JSONResponse(content, 503, headers={"retry-after": "5"})
 
     @api.get("/health", summary="Whether the shop lives")
     def health() -> dict[str, Any]:
@@ -72,4 +78,6 @@ def write_metrics(running: Running) -> str:
         say("worker_profiles_total", "counter", "Profiles made anew.", {"": worker.profiles})
         say("worker_waiting_profiles", "gauge", "Profiles that wait to be made anew.", {"": worker.waiting()})
         say("worker_waiting_requests", "gauge", "Requests that wait to be folded.", {"": worker.lag()})
+    for name, kind, help, values in running.pullers.metrics():
+        say(name, kind, help, values)
     return "\n".join(lines) + "\n"

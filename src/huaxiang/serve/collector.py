@@ -22,11 +22,10 @@ from urllib.parse import parse_qsl
 
 from huaxiang.errors import StoreError
 from huaxiang.serve.bodies import Bodies, Receive
-from huaxiang.serve.log import Committer, OverloadedError, Request
-from huaxiang.serve.log.ids import hash_id
+from huaxiang.serve.log import Committer, OverloadedError, make_request
 from huaxiang.serve.sources import Sources
 from huaxiang.serve.wire import posthog, segment, sensors, snowplow
-from huaxiang.serve.wire.message import Batch, LaterError, Refused, WireError, encode, find_faults, read_batch
+from huaxiang.serve.wire.message import Batch, LaterError, Refused, WireError, encode, read_batch
 
 log = logging.getLogger(__name__)
 
@@ -108,21 +107,15 @@ class Collector:
 
     async def _take(self, source: str, body: bytes, batch: Batch, refused: list[Refused]) -> None:
         """On disk when it returns."""
-        messages = batch.batch
-        count = len(messages) + len(refused)
+        count = len(batch.batch) + len(refused)
         if count > MESSAGES:
             raise WireError("too_many", f"a batch may hold {MESSAGES} messages; this one holds {count}", 413)
         if wait := self._sources.wait(source, count):
             raise LaterError("too_fast", "this source sends faster than it may", 429, seconds=wait)
-        faults = find_faults(batch)
-        skipped = {at for at, _ in faults}
-        bad = [*refused, *(Refused(at, why, encode(messages[at])) for at, why in faults)]
-        for one in bad:
+        request = make_request(source, time.time_ns() // 1000, body, batch, refused)
+        for one in request.refused:
             self.refused[one.reason] = self.refused.get(one.reason, 0) + 1
-        ids = [None if one.messageId is None else hash_id(source, one.messageId) for one in messages]
-        now = time.time_ns() // 1000
-        request = Request(source, now, body, ids, bad, skipped)
-        if messages or bad:
+        if count:
             await self._committer.append(request)
 
     def _who(self, headers: dict[bytes, bytes], batch: Batch, query: dict[str, str], keys: list[str | None]) -> str:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from huaxiang.errors import ShopError
 from huaxiang.features.live.tables import MIGRATIONS as STATE_TABLES
 from huaxiang.features.live.tables import PART as STATES
 from huaxiang.serve.collector import Collector
 from huaxiang.serve.hooks import Deliverer, Follower, Outbox, open_hooks
+from huaxiang.serve.live.foresee import Foreseer
 from huaxiang.serve.live.layout import MIGRATIONS as PROFILE_TABLES
 from huaxiang.serve.live.layout import PART as PROFILES
 from huaxiang.serve.live.rows import Profiles
 from huaxiang.serve.live.to_lake import LakeWriter
 from huaxiang.serve.live.worker import Worker
-from huaxiang.serve.log import Committer, Log, Seal
+from huaxiang.serve.log import Committer, Log, Seal, Upkeep
 from huaxiang.serve.map import Mapper
+from huaxiang.serve.pull.run import Pullers, shapes_of
+from huaxiang.serve.quarantine import Quarantine
 from huaxiang.serve.sources import Sources
 from huaxiang.shop import Shop
 from huaxiang.store import Database, migrate, open_database
@@ -39,9 +45,11 @@ class Running:
     committer: Committer
     collector: Collector
     worker: Worker | None
+    lake: LakeWriter | None
     profiles: Profiles
     outbox: Outbox
     deliverer: Deliverer | None
+    pullers: Pullers
 
 
 def open_store(shop: Shop) -> Database:
@@ -63,11 +71,12 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
     """Everything but the HTTP server. work: fold what is collected (else somebody else does)"""
     with ExitStack() as closing:
         if "://" not in shop.settings.live.store:
-            closing.enter_context(_alone(shop))
+            closing.enter_context(alone(shop))
         store = open_store(shop)
         closing.callback(store.close)
         ids = shop.folder / "live" / "ids"
-        to = Log(store, Seal(vault_key(shop)), ids, keep_days=shop.settings.live.keep_ids_days)
+        seal = Seal(vault_key(shop))
+        to = Log(store, seal, ids, keep_days=shop.settings.live.keep_ids_days)
         sources = open_sources(shop, store)
         if not sources.all():
             sources.add("web", now=time.time_ns() // 1000)
@@ -78,14 +87,25 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
             closing.callback(states.close)
         outbox = Outbox(states, open_hooks(shop.folder, shop.settings))
         deliverer = _open_deliverer(shop, outbox, closing) if work and outbox.hooks else None
-        follower = Follower(outbox)
-        worker = _open_worker(shop, to, committer, states, follower, closing) if work else None
-        collector, profiles = Collector(sources, committer), Profiles(states)
-        yield Running(shop, store, to, sources, committer, collector, worker, profiles, outbox, deliverer)
+        worker, lake = _open_worker(shop, to, committer, states, Follower(outbox), closing) if work else (None, None)
+        # Only what is folded and in the lake may go: without a worker here, nothing.
+        keep_days = shop.settings.live.keep_log_days
+        committer.upkeep = Upkeep(
+            to, keep_days=keep_days, safe_upto=lambda: min(worker.applied, lake.written) if worker and lake else 0
+        )
+        pullers = Pullers(shop.settings, shop.folder, os.environ, store, seal, committer)
+        if work:
+            pullers.start()
+            closing.callback(pullers.close)
+        collector = Collector(sources, committer)
+        profiles = Profiles(states)
+        yield Running(
+            shop, store, to, sources, committer, collector, worker, lake, profiles, outbox, deliverer, pullers
+        )
 
 
 @contextmanager
-def _alone(shop: Shop) -> Iterator[None]:
+def alone(shop: Shop) -> Iterator[None]:
     """A SQLite store has one server: each would know only its own message ids. Raises ShopError where another runs."""
     path = shop.folder / "live" / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,12 +134,33 @@ def open_states(shop: Shop, store: Database) -> Database:
     return states
 
 
+@contextmanager
+def open_quarantine(shop: Shop, *, write: bool = False) -> Iterator[Quarantine]:
+    """The shop's quarantine. write: to send through again; raises ShopError while a server has the SQLite store."""
+    with ExitStack() as closing:
+        if write and "://" not in shop.settings.live.store:
+            closing.enter_context(alone(shop))
+        store = open_store(shop)
+        closing.callback(store.close)
+        ids = shop.folder / "live" / "ids" if write else None
+        to = Log(store, Seal(vault_key(shop)), ids, keep_days=shop.settings.live.keep_ids_days)
+        yield Quarantine(to, shop.pseudonyms(create=True), shapes_of(shop.settings))
+
+
 def _open_worker(
     shop: Shop, to: Log, committer: Committer, states: Database, follower: Follower, closing: ExitStack
-) -> Worker:
+) -> tuple[Worker, LakeWriter]:
     def mapper() -> Mapper:
         return Mapper(shop.pseudonyms(create=True), shop.settings.live)
 
+    zone = ZoneInfo(shop.settings.shop.timezone)
+    foreseer = Foreseer(
+        shop.folder,
+        states,
+        pause_s=shop.settings.live.foresee_s,
+        as_of=lambda: datetime.now(zone).date() + timedelta(days=1),
+        done=lambda users: worker.again(users),
+    )
     worker = Worker(
         shop.folder,
         to,
@@ -129,9 +170,13 @@ def _open_worker(
         shop.vault(create=True),
         also=follower,
         opened=follower.open,
+        changed=foreseer.add if shop.settings.live.foresee_s else lambda users: None,
     )
     worker.start()
     closing.callback(worker.close)
+    if shop.settings.live.foresee_s:
+        foreseer.start()
+        closing.callback(foreseer.close)
     lake = LakeWriter(
         shop.folder,
         to,
@@ -142,4 +187,4 @@ def _open_worker(
     )
     lake.start()
     closing.callback(lake.close)
-    return worker
+    return worker, lake

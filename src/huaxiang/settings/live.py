@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from huaxiang.settings.base import Section
+from huaxiang.settings.pull import PullSettings
 from huaxiang.tables import EVENTS
 
 
@@ -35,6 +36,16 @@ class LiveSettings(Section):
         ge=1,
         description="seconds after which what was collected goes into the lake, where the next build reads it",
     )
+    foresee_s: float = Field(
+        default=30.0,
+        ge=0,
+        description="seconds after which the behaviour model looks at a customer with new events again, at the earliest; 0: never, which saves its memory",
+    )
+    keep_log_days: float = Field(
+        default=90,
+        ge=0,
+        description="days for which a message stays in the log once it is folded into its customer's profile (0: for ever): time enough to replay what a wrong mapping did to a season",
+    )
     events: dict[str, str] = Field(
         default_factory=dict,
         description='what the shop\'s own event names mean, beside the vocabulary: "PlaceOrder" = "purchase"',
@@ -49,11 +60,21 @@ class LiveSettings(Section):
 
     @field_validator("hooks")
     @classmethod
-    def _are_names(cls, hooks: dict[str, HookSettings]) -> dict[str, HookSettings]:
+    def _are_hook_names(cls, hooks: dict[str, HookSettings]) -> dict[str, HookSettings]:
         for name in hooks:
             if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum() or len(name) > 64:
                 raise ValueError(f"{name!r} is no name of a hook: letters, digits, - and _, at most 64")
         return hooks
+
+    pull: dict[str, PullSettings] = Field(default_factory=dict, description="what is fetched: [live.pull.NAME]")
+
+    @field_validator("pull")
+    @classmethod
+    def _are_names(cls, pull: dict[str, PullSettings]) -> dict[str, PullSettings]:
+        for name in pull:
+            if not name.replace("-", "").replace("_", "").isalnum() or len(name) > 64:
+                raise ValueError(f"{name!r} is no name for a source: letters, digits, - and _, at most 64")
+        return pull
 
     @field_validator("fields")
     @classmethod

@@ -53,6 +53,13 @@ class Postgres:
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         with self._told():
+            connection = self._connection()
+            try:
+                return connection.execute(_marks(sql), values).fetchall()
+            except (self._psycopg.OperationalError, self._psycopg.InterfaceError):
+                if not connection.broken:
+                    raise
+            # The server was restarted since this thread last asked: nothing was in flight, so a new connection answers.
             return self._connection().execute(_marks(sql), values).fetchall()
 
     @contextlib.contextmanager

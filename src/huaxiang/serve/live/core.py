@@ -64,7 +64,7 @@ def _refill(shop: Shop, live: LiveStore, rows: LiveRows, mark: str) -> None:
     start = time.perf_counter()
 
     def also(write: Writer) -> None:
-        for table in ("kept", "profile", "declared"):
+        for table in ("kept", "profile", "foreseen", "declared"):
             write.run(f"DELETE FROM {table}")
         for users, values in rows.kept_rows():
             write.run_many(KEPT, [pack_kept(user, row) for user, row in zip(users, values, strict=True)])

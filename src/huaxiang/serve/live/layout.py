@@ -14,6 +14,7 @@ MIGRATIONS = (
             # What the last build knew and no event changes, as MessagePack; declared: what `identify` said since
             "CREATE TABLE kept (key {integer} PRIMARY KEY, user_id TEXT NOT NULL, content {blob})",
             "CREATE TABLE declared (key {integer} NOT NULL, at {integer} NOT NULL, user_id TEXT NOT NULL, content {blob} NOT NULL, PRIMARY KEY (key, at)){by_key}",
+            "CREATE TABLE foreseen (key {integer} PRIMARY KEY, user_id TEXT NOT NULL, content {blob} NOT NULL)",
             # Customers whose state changed after their profile was made. since: µs
             "CREATE TABLE stale (key {integer} PRIMARY KEY, user_id TEXT NOT NULL, since {integer} NOT NULL)",
             "CREATE TABLE made (name TEXT PRIMARY KEY, value TEXT NOT NULL){by_key}",

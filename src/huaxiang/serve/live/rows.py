@@ -20,6 +20,7 @@ PROFILE = (
 )
 KEPT = "INSERT INTO kept (key, user_id, content) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET user_id = excluded.user_id, content = excluded.content"
 DECLARED = "INSERT INTO declared (key, at, user_id, content) VALUES (?, ?, ?, ?) ON CONFLICT (key, at) DO UPDATE SET content = excluded.content"
+FORESEEN = "INSERT INTO foreseen (key, user_id, content) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET user_id = excluded.user_id, content = excluded.content"
 to_json = msgspec.json.Encoder(decimal_format="number").encode
 _encode = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
@@ -27,12 +28,15 @@ _object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def read_kept(database: Database, users: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What the last build and `identify` said of users; names: of the values kept, in their order."""
+    """What the last build, the behaviour model and `identify` said of users; names: of the values kept, in their order."""
     found: dict[str, dict[str, Any]] = {user: {} for user in users}
     for some, marks in _chunks(users):
         for user, content in database.rows(f"SELECT user_id, content FROM kept WHERE key IN ({marks})", some):
             if user in found:
                 found[user] = dict(zip(names, _unpack(content), strict=True))
+        for user, content in database.rows(f"SELECT user_id, content FROM foreseen WHERE key IN ({marks})", some):
+            if user in found:
+                found[user] |= _unpack(content)
         for user, content in database.rows(
             f"SELECT user_id, content FROM declared WHERE key IN ({marks}) ORDER BY at", some
         ):
@@ -57,6 +61,11 @@ def put_declared(write: Writer, rows: Iterable[tuple[str, int, Mapping[str, Any]
     )
 
 
+def put_foreseen(write: Writer, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """rows: user → columns of the profile, and what predictors read"""
+    write.run_many(FORESEEN, sorted((key_of(user), user, _encode(dict(values))) for user, values in rows.items()))
+
+
 def put_stale(write: Writer, users: Iterable[str], since: int) -> None:
     write.run_many(STALE, [(key_of(user), user, since) for user in users])
 
@@ -64,7 +73,7 @@ def put_stale(write: Writer, users: Iterable[str], since: int) -> None:
 def drop_users(write: Writer, users: Iterable[str]) -> None:
     """Customers that are no more: visitors that became users, or erased."""
     keys = [(key_of(user),) for user in users]
-    for table in ("profile", "kept", "declared", "stale"):
+    for table in ("profile", "kept", "foreseen", "declared", "stale"):
         write.run_many(f"DELETE FROM {table} WHERE key = ?", keys)
 
 

@@ -21,7 +21,7 @@ from huaxiang.features.live.open import SOURCE
 from huaxiang.features.live.store import Changed
 from huaxiang.serve.live.check import Check, check_live
 from huaxiang.serve.live.core import Core, build_mark, open_core
-from huaxiang.serve.live.refresh import MOST, Also, Queue
+from huaxiang.serve.live.refresh import BESIDE, MOST, Also, Queue
 from huaxiang.serve.live.rows import drop_users, now_us, put_declared, put_stale
 from huaxiang.serve.live.to_lake import declared_of
 from huaxiang.serve.log import Committer, Entry, Log
@@ -41,7 +41,8 @@ EVENTS = 2_000  # folded in one transaction, about
 class Worker:
     """Works in a thread of its own, on a shop opened there.
 
-    database: of the states; also: written with the profiles; opened: called with the shop once a build is opened
+    database: of the states; also: written with the profiles; opened: called with the shop once a build is opened;
+    changed: told whose events are new
     """
 
     def __init__(
@@ -55,10 +56,11 @@ class Worker:
         *,
         also: Also = lambda write, rows: None,
         opened: Callable[[Shop], None] = lambda shop: None,
+        changed: Callable[[list[str]], None] = lambda users: None,
     ) -> None:
         self._when_opened = opened
         self._folder, self._log, self._committer, self._database = folder, log, committer, database
-        self._mapper, self._vault, self._also = mapper, vault, also
+        self._mapper, self._vault, self._also, self._changed = mapper, vault, also, changed
         self.queue = Queue()
         self.events = self.refused = self.stuck = self.profiles = 0  # stuck: how often a batch could not be folded
         self.applied = 0
@@ -95,6 +97,11 @@ class Worker:
         self.queue.hasten(users)
         self._committer.written.set()
 
+    def again(self, users: Sequence[str]) -> None:
+        """Makes the profiles of users anew when their turn comes: something else than events changed them."""
+        self.queue.add(users, now=time.monotonic())
+        self._committer.written.set()
+
     def erase(self, user: str, *, upto: int, timeout_s: float = 30.0) -> bool:
         """Forgets a user, in the worker's turn; whether it was done in time."""
         done = threading.Event()
@@ -110,7 +117,7 @@ class Worker:
         entries = self._next()
         if entries:
             self._fold(core, entries)
-        return len(entries) + self._make(core)
+        return len(entries) + self._make(core, BESIDE if entries and self.lag() else MOST)
 
     def _run(self) -> None:
         with Shop.open(self._folder) as shop:  # an engine serves one thread
@@ -199,15 +206,16 @@ class Worker:
         changed = core.live.take(rows.table(), facts_of(rows), source=SOURCE, offset=offset, also=also)
         self.queue.add(said.union(changed.users), now=time.monotonic())
         self.applied = offset
+        self._changed(changed.users)
         self.events += len(rows.events)
         self.refused += len(rows.refused)
         for name, count in rows.unknown.items():
             if name in self.unknown or len(self.unknown) < 1_000:
                 self.unknown[name] = self.unknown.get(name, 0) + count
 
-    def _make(self, core: Core) -> int:
-        self._making = MOST  # never seen as none while some are in hand
-        users = self.queue.take(MOST, now=time.monotonic())
+    def _make(self, core: Core, most: int) -> int:
+        self._making = most  # never seen as none while some are in hand
+        users = self.queue.take(most, now=time.monotonic())
         try:
             made = core.refresher.refresh(users, as_of=core.refresher.tomorrow())
         except BaseException:

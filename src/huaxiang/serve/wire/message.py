@@ -75,11 +75,12 @@ class LaterError(WireError):
 
 @dataclass(frozen=True)
 class Refused:
-    """A message that is no good. index: its place in the request; content: as it came"""
+    """A message that is no good. index: its place in the request; content: as it came; stage: see Log.refuse"""
 
     index: int
     reason: str
     content: bytes
+    stage: str = "collect"
 
 
 batch_decoder = msgspec.json.Decoder(Batch)

@@ -47,9 +47,9 @@ class Running:
     worker: Worker | None
     lake: LakeWriter | None
     profiles: Profiles
+    pullers: Pullers
     outbox: Outbox
     deliverer: Deliverer | None
-    pullers: Pullers
 
 
 def open_store(shop: Shop) -> Database:
@@ -87,7 +87,7 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
             closing.callback(states.close)
         outbox = Outbox(states, open_hooks(shop.folder, shop.settings))
         deliverer = _open_deliverer(shop, outbox, closing) if work and outbox.hooks else None
-        worker, lake = _open_worker(shop, to, committer, states, Follower(outbox), closing) if work else (None, None)
+        worker, lake = _open_worker(shop, to, committer, states, outbox, closing) if work else (None, None)
         # Only what is folded and in the lake may go: without a worker here, nothing.
         keep_days = shop.settings.live.keep_log_days
         committer.upkeep = Upkeep(
@@ -97,10 +97,19 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
         if work:
             pullers.start()
             closing.callback(pullers.close)
-        collector = Collector(sources, committer)
-        profiles = Profiles(states)
         yield Running(
-            shop, store, to, sources, committer, collector, worker, lake, profiles, outbox, deliverer, pullers
+            shop=shop,
+            store=store,
+            log=to,
+            sources=sources,
+            committer=committer,
+            collector=Collector(sources, committer),
+            worker=worker,
+            lake=lake,
+            profiles=Profiles(states),
+            pullers=pullers,
+            outbox=outbox,
+            deliverer=deliverer,
         )
 
 
@@ -148,11 +157,12 @@ def open_quarantine(shop: Shop, *, write: bool = False) -> Iterator[Quarantine]:
 
 
 def _open_worker(
-    shop: Shop, to: Log, committer: Committer, states: Database, follower: Follower, closing: ExitStack
+    shop: Shop, to: Log, committer: Committer, states: Database, outbox: Outbox, closing: ExitStack
 ) -> tuple[Worker, LakeWriter]:
     def mapper() -> Mapper:
         return Mapper(shop.pseudonyms(create=True), shop.settings.live)
 
+    follower = Follower(outbox)
     zone = ZoneInfo(shop.settings.shop.timezone)
     foreseer = Foreseer(
         shop.folder,
@@ -168,9 +178,9 @@ def _open_worker(
         states,
         mapper(),
         shop.vault(create=True),
+        changed=foreseer.add if shop.settings.live.foresee_s else lambda users: None,
         also=follower,
         opened=follower.open,
-        changed=foreseer.add if shop.settings.live.foresee_s else lambda users: None,
     )
     worker.start()
     closing.callback(worker.close)

@@ -70,7 +70,7 @@ class LiveSettings(Section):
 
     @field_validator("pull")
     @classmethod
-    def _are_names(cls, pull: dict[str, PullSettings]) -> dict[str, PullSettings]:
+    def _are_pull_names(cls, pull: dict[str, PullSettings]) -> dict[str, PullSettings]:
         for name in pull:
             if not name.replace("-", "").replace("_", "").isalnum() or len(name) > 64:
                 raise ValueError(f"{name!r} is no name for a source: letters, digits, - and _, at most 64")

@@ -84,6 +84,12 @@ class Sqlite:
                     file.execute("ROLLBACK")
                 raise
 
+    def lead(self, part: int) -> bool:
+        return True
+
+    def let_lead(self, part: int) -> None:
+        pass
+
     def close(self) -> None:
         with self._guard:
             for file in self._open:

@@ -12,10 +12,11 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from huaxiang.errors import HuaxiangError
+from huaxiang.errors import HuaxiangError, StoreError
 from huaxiang.features.live.ledger import Fact
 from huaxiang.features.live.open import SOURCE
 from huaxiang.features.live.store import Changed
@@ -35,14 +36,15 @@ log = logging.getLogger(__name__)
 REST_S = 0.5  # how long it sleeps at most when nothing comes
 AGAIN_S = 2.0  # after an error
 LOOK_S = 5.0  # how often it looks for a new build
+LEAD = 7312  # of the processes on one PostgreSQL one folds; another takes over when it ends
 EVENTS = 2_000  # folded in one transaction, about
 
 
 class Worker:
     """Works in a thread of its own, on a shop opened there.
 
-    database: of the states; also: written with the profiles; opened: called with the shop once a build is opened;
-    changed: told whose events are new
+    database: of the states; also: written with the profiles; changed: told whose events are new; opened: called with the shop once a build is
+    opened
     """
 
     def __init__(
@@ -55,8 +57,8 @@ class Worker:
         vault: Vault,
         *,
         also: Also = lambda write, rows: None,
-        opened: Callable[[Shop], None] = lambda shop: None,
         changed: Callable[[list[str]], None] = lambda users: None,
+        opened: Callable[[Shop], None] = lambda shop: None,
     ) -> None:
         self._when_opened = opened
         self._folder, self._log, self._committer, self._database = folder, log, committer, database
@@ -125,7 +127,7 @@ class Worker:
             while not self._closing.is_set():
                 self._committer.written.clear()
                 try:
-                    if not self._has_build():
+                    if not self._leads() or not self._has_build():
                         self._closing.wait(REST_S)
                         continue
                     done = self.step()
@@ -142,6 +144,16 @@ class Worker:
                     self._committer.written.wait(REST_S if wait is None else min(wait, REST_S))
             if self.core is not None:
                 self.core.live.close()
+            with suppress(StoreError):  # a database that is away has let go of it
+                self._database.let_lead(LEAD)
+
+    def _leads(self) -> bool:
+        """Whether this process folds; what another has written meanwhile is read anew."""
+        leads = self._database.lead(LEAD)
+        if not leads and self.core is not None:
+            self.core = None
+            self.ready.clear()
+        return leads
 
     def _has_build(self) -> bool:
         """Whether there is a build to work on; notices a new one."""

@@ -63,7 +63,7 @@ class LiveSettings(Section):
 
     @field_validator("hooks")
     @classmethod
-    def _are_names(cls, hooks: dict[str, HookSettings]) -> dict[str, HookSettings]:
+    def _are_hook_names(cls, hooks: dict[str, HookSettings]) -> dict[str, HookSettings]:
         for name in hooks:
             if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum() or len(name) > 64:
                 raise ValueError(f"{name!r} is no name of a hook: letters, digits, - and _, at most 64")

@@ -53,7 +53,7 @@ def list_keys(shop: Folder, as_json: Annotated[bool, typer.Option("--json", help
         print_json([{"name": key.name, "scopes": sorted(key.scopes), "last_used": key.last_used} for key in found])
         return
     if not found:
-        say("no_keys")
+        say("no_keys", folder=shop)
     for key in found:
         out.print(f"{key.name}  {' '.join(sorted(key.scopes))}  {key.last_used or '-'}", highlight=False)
 

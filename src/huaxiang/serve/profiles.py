@@ -64,12 +64,12 @@ class BatchProfiles:
         self._shop: Shop | None = None
         self._settings_at: tuple[int, ...] = ()
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[tuple[int, ...], bytes]] = OrderedDict()  # with the version of the build
         self._bytes = 0
         self._lake = shop.lake  # for the manifest alone: a file, no engine
         self._manifest = str(shop.lake.folder / MANIFEST)
         self._stamp: tuple[int, ...] = ()
-        self._version: tuple[int, int] = (-1, -1)
+        self._version: tuple[int, ...] = ()
 
     def close(self) -> None:
         with self._lock:
@@ -81,7 +81,7 @@ class BatchProfiles:
         if stamp_of(self._manifest) != self._stamp:
             self._look()
         found = self._kept.get(user)
-        return None if found is None else _decode(found)
+        return None if found is None or found[0] != self._version else _decode(found[1])
 
     def one(self, user: str) -> Row | None:
         return self.many([user]).get(user)
@@ -92,13 +92,12 @@ class BatchProfiles:
         if not missing:
             return found
         with self._lock:
-            stamp, rows = self._stamp, self._read(missing)
+            version, rows = self._version, self._read(missing)  # a build that comes meanwhile makes them old, not wrong
             if joined := self._joined([user for user in missing if user not in rows]):
                 others = self._read(sorted(set(joined.values())))
                 rows |= {user: others[other] for user, other in joined.items() if other in others}
-            if stamp == self._stamp:
-                for user, row in rows.items():
-                    self._keep(user, msgspec.json.encode(row))
+            for user, row in rows.items():
+                self._keep(user, version, msgspec.json.encode(row))
         return found | rows
 
     def reads(self, where: str) -> tuple[str, ...]:
@@ -177,11 +176,12 @@ class BatchProfiles:
         )
         return {row["anonymous_id"]: row["user_id"] for row in rows}
 
-    def _keep(self, user: str, row: bytes) -> None:
-        self._bytes += len(row) - len(self._kept.pop(user, b""))
-        self._kept[user] = row
-        while self._bytes > KEPT_BYTES:
-            self._bytes -= len(self._kept.popitem(last=False)[1])
+    def _keep(self, user: str, version: tuple[int, ...], row: bytes) -> None:
+        before = self._kept.pop(user, None)
+        self._bytes += len(row) - (0 if before is None else len(before[1]))
+        self._kept[user] = version, row
+        while self._bytes > KEPT_BYTES and self._kept:
+            self._bytes -= len(self._kept.popitem(last=False)[1][1])
 
     def _look(self) -> None:
         """Forgets the rows at hand where `profiles` or the links were written anew."""
@@ -190,7 +190,7 @@ class BatchProfiles:
         version = tuple(tables[name].version if name in tables else -1 for name in names)
         if version != self._version:
             self._kept, self._bytes = OrderedDict(), 0
-        self._stamp, self._version = stamp, (version[0], version[1])
+        self._stamp, self._version = stamp, version
 
 
 def stamp_of(path: str) -> tuple[int, ...]:

@@ -126,6 +126,7 @@ def test_recommendations_are_those_of_the_shop(served: Served, truth: Any) -> No
     beside = served.get(f"/profiles/{USER}/recommendations?place=item&item=sku-3")
     assert beside.status_code == 200 and beside.json()["items"]
     assert served.get(f"/profiles/{USER}/recommendations?place=item").json()["type"] == "urn:huaxiang:recommend.beside"
+    assert served.get(f"/profiles/{USER}/recommendations?place=item&item=sku-nothing").status_code == 404
 
 
 def test_audiences_members_and_a_preview(served: Served) -> None:

@@ -12,10 +12,10 @@ import pytest
 
 from served import Served
 
-# A condition of the audience language is a text like any other to JSON Schema; that most texts are none, it cannot say.
+# What JSON Schema cannot say: that most texts are no condition of the audience language, and that the places `item` and `goes` need an item.
 CONFIG = """
 [[operations]]
-include-name = ["GET /api/v1/profiles", "POST /api/v1/audiences/preview"]
+include-name = ["GET /api/v1/profiles", "POST /api/v1/audiences/preview", "GET /api/v1/profiles/{user}/recommendations"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 401, 403, 404, 409, 422]
 """
 

@@ -4,7 +4,6 @@ door       who asks (401), how large a question may be, the audit of every answe
 keys       API keys, kept as hashes        roles      which key may read what: one table
 audit      who looked at whom, when (kept: on disk before it is told)   problems   every error as problem+json
 documents  a row of `profiles` → the document that one key may read
-quick      one profile, answered without the framework
-desk       threads with a shop of their own, for what blocks
+desk       threads with a shop of their own, for what blocks (gather: once for all who ask at the same time)
 app        the routes: people, foresee, market, guard, about; schemas: what they answer; metrics
 """

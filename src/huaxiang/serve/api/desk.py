@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from huaxiang.serve.api.problems import ApiError
 from huaxiang.serve.profiles import stamp_of
@@ -38,11 +38,14 @@ class Desk:
     async def run(self, work: Callable[[], T]) -> T:
         """As `ask`, for what needs no shop."""
         if self._inside >= self._most:
-            raise ApiError("serve.api_busy", most=self._most)
+            self.refuse()
         self._inside += 1
         done = asyncio.get_running_loop().run_in_executor(self._pool, work)
         done.add_done_callback(self._left)  # also where the client has gone away
         return await done
+
+    def refuse(self) -> NoReturn:
+        raise ApiError("serve.api_busy", most=self._inside)
 
     @property
     def waiting(self) -> int:

@@ -16,6 +16,7 @@ A key has one or more scopes, and may do what any of them may.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Literal
 
 from huaxiang.profile.traits import BUY, BY_NAME, DECLARED
@@ -52,6 +53,11 @@ ANY: tuple[Scope, ...] = SCOPES
 
 def groups_of(scopes: Iterable[str]) -> frozenset[Group]:
     """The groups of traits that a key with these scopes may read."""
+    return _groups_of(frozenset(scopes))
+
+
+@cache
+def _groups_of(scopes: frozenset[str]) -> frozenset[Group]:
     return frozenset[Group]().union(*(FIELDS[scope] for scope in scopes))
 
 

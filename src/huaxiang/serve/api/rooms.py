@@ -12,6 +12,7 @@ from huaxiang.errors import UnknownUserError
 from huaxiang.serve.api.audit import MIGRATIONS, PART, Look
 from huaxiang.serve.api.desk import Desk
 from huaxiang.serve.api.documents import Catalogue
+from huaxiang.serve.api.gather import Gathered, Once
 from huaxiang.serve.api.kept import Audit
 from huaxiang.serve.api.keys import Key, Keys
 from huaxiang.serve.api.metrics import Counted
@@ -66,23 +67,22 @@ class Rooms:
     pseudonyms: Pseudonyms
     sessions: Sessions
     counted: Counted = field(default_factory=Counted)
-    _catalogue: Catalogue | None = None
-    _made_of: tuple[object, ...] = ()
 
     def __post_init__(self) -> None:
-        shop = self.running.shop
-        self._manifest, self._settings = str(shop.lake.folder / MANIFEST), str(shop.folder / SETTINGS)
+        shop, desk = self.running.shop, self.desk
+        manifest, settings = str(shop.lake.folder / MANIFEST), str(shop.folder / SETTINGS)
+        self._rows = Gathered(desk, self.profiles)
+        self._catalogue = Once(
+            lambda: desk.ask(lambda mine: Catalogue.of(mine.lake, mine.settings)),
+            lambda: (stamp_of(manifest), stamp_of(settings)),
+        )
 
     def caller(self, key: Key, what: str, lang: Lang) -> Caller:
         return Caller(key, Look(key.name, what), groups_of(key.scopes), lang)
 
     async def catalogue(self) -> Catalogue:
         """The traits of the shop as it is now; raises ShopError where there are no profiles yet."""
-        now = (stamp_of(self._manifest), stamp_of(self._settings))
-        if self._catalogue is None or now != self._made_of:
-            self._catalogue = await self.desk.ask(lambda shop: Catalogue.of(shop.lake, shop.settings))
-            self._made_of = now
-        return self._catalogue
+        return await self._catalogue.get()
 
     async def row(self, user: str, look: Look) -> Row:
         """The profile of the customer that `user` names: the shop's own id first, then the pseudonym; raises UnknownUserError."""
@@ -92,7 +92,8 @@ class Rooms:
             if (found := self.profiles.peek(one)) is not None:
                 break
         else:
-            found = await self.desk.run(lambda: self._first(asked))
+            read = await self._rows.read(asked)
+            found = next((read[one] for one in asked if one in read), None)
         if found is None:
             raise UnknownUserError("profile.unknown_user")
         look.users, look.count = [found["user_id"]], 1
@@ -112,10 +113,6 @@ class Rooms:
         """The pseudonyms that what a client typed may mean."""
         own = self.pseudonyms.of(user)
         return [own, user] if is_pseudonym(user) and user != own else [own]
-
-    def _first(self, asked: Sequence[str]) -> Row | None:
-        found = self.profiles.many(asked)
-        return next((found[one] for one in asked if one in found), None)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 
 from huaxiang.engine import Engine, Lake
 from huaxiang.identity import IdentityReport, canonical_events, link_users
+from huaxiang.identity.links import find_merged
 from huaxiang.settings import Settings
 from huaxiang.tables import TABLES, arrow_schema, raw_columns
 
@@ -144,3 +145,24 @@ def test_link_is_undone_when_the_fact_it_rests_on_is_cleaned_away(house: House) 
     assert house.link()[1]["a"][0] == "ada"
     house.clean(events=[seen("a", 1, visitor="v")])
     assert house.link()[1]["a"] == ("v", at(1), True)
+
+
+def earlier(old: str, new: str, hour: int) -> dict[str, Any]:
+    return {"kind": "alias", "value": old, "anonymous_id": old, "user_id": new, "ts": at(hour)}
+
+
+def test_an_earlier_id_of_a_user_is_that_user_with_its_visitors(house: House) -> None:
+    house.clean(
+        events=[seen("a", 1, "old"), seen("b", 2, "old", "v"), seen("c", 3, visitor="v"), seen("d", 4, "new"), seen("e", 5, "other")],
+        identifiers=[earlier("old", "new", 6), earlier("older", "old", 7)],
+    )  # fmt: skip
+    _, found = house.link()
+    assert {name: user for name, (user, _, _) in found.items()} == dict.fromkeys("abcd", "new") | {"e": "other"}
+    assert found["a"][1] == at(6)  # known as the new one's when the link was
+    assert found["d"][1] == at(4)
+
+
+def test_a_ring_of_earlier_ids_is_its_first_by_name_and_the_last_word_counts() -> None:
+    facts = [("b", "c", at(1), at(1)), ("c", "a", at(2), at(2)), ("a", "b", at(3), at(3)), ("x", "c", at(4), at(4)), ("y", "p", at(1), at(1)), ("y", "q", at(2), at(2))]  # fmt: skip
+    found = {row["user_id"]: row["final"] for row in find_merged(facts).to_pylist()}
+    assert found == {"b": "a", "c": "a", "x": "a", "y": "q"}

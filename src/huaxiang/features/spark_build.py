@@ -11,6 +11,7 @@ from functools import reduce
 import ibis
 from ibis import _
 
+from huaxiang.engine.spark import SparkEngine
 from huaxiang.engine.spark_tables import Places
 from huaxiang.errors import DefinitionError
 from huaxiang.features import spark_ready as ready
@@ -30,6 +31,7 @@ from huaxiang.features.spark_scores import add_scores
 from huaxiang.features.standard import standard_features
 from huaxiang.features.users import BUCKETS
 from huaxiang.identity import in_ibis as identity
+from huaxiang.identity.links import ALIAS, find_merged
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import Settings
 from huaxiang.tables import IDENTIFIERS, LINEAGE, Column, arrow_schema
@@ -155,6 +157,13 @@ def find_links(places: Places) -> ibis.Table | None:
     return identity.link_users(events, identifiers) if visitors or identifiers is not None else None
 
 
+def _earlier_ids(engine: SparkEngine, links: ibis.Table) -> ibis.Table | None:
+    """Earlier ids of users (None: there are none)."""
+    aliases = links.filter(links.rule == ALIAS).select("anonymous_id", "user_id", "since", "known_at")
+    found = find_merged(tuple(row.values()) for row in engine.rows(aliases))
+    return ibis.memtable(found) if found.num_rows else None
+
+
 def find_held(places: Places) -> ibis.Table | None:
     """order_id, user_id, day of the orders held fake (None: there are none)."""
     step = places.step
@@ -173,7 +182,8 @@ def write_ready(places: Places, settings: Settings) -> tuple[Span, ready.Clock]:
     links = find_links(places)
     if links is not None:
         links = engine.keep(links)
-    events = ready.with_known(identity.canonical_events(_clean_events(places), links))
+    merged = None if links is None else _earlier_ids(engine, links)
+    events = ready.with_known(identity.canonical_events(_clean_events(places), links, merged))
     found = engine.rows(ready.span_query(events))[0]
     if not found["events"]:
         raise DefinitionError("features.no_events")

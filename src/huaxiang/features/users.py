@@ -10,6 +10,7 @@ import hashlib
 
 from huaxiang.engine import Step
 from huaxiang.engine.duck import quote
+from huaxiang.identity.links import LINKS, merged_table
 from huaxiang.settings import Settings
 from huaxiang.tables import SQL, USERS
 
@@ -93,4 +94,15 @@ def _ranked(step: Step, settings: Settings) -> str:
     return f"""
         SELECT * EXCLUDE (third_party, filled), coalesce(filled, []::VARCHAR[]) AS filled,
             row_number() OVER (PARTITION BY user_id ORDER BY coalesce(third_party, FALSE), {place}, collected_at DESC, row_id) AS rank
-        FROM ({step.lake.engine.sql(step.table("clean.users"))}) WHERE user_id IS NOT NULL"""
+        FROM ({_one_each(step)}) WHERE user_id IS NOT NULL"""
+
+
+def _one_each(step: Step) -> str:
+    """SQL of clean.users, each row with the user that its id is an earlier one of."""
+    engine, rows = step.lake.engine, step.lake.engine.sql(step.table("clean.users"))
+    if not step.rows(LINKS):
+        return rows
+    merged = merged_table(engine, engine.sql(step.table(LINKS)))
+    if not merged:
+        return rows
+    return f"SELECT r.* REPLACE (coalesce(m.final, r.user_id) AS user_id) FROM ({rows}) AS r LEFT JOIN {merged} AS m ON r.user_id = m.user_id"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ibis
 
-from huaxiang.identity.links import SHARED_KINDS
+from huaxiang.identity.links import ALIAS, SHARED_KINDS
 
 LEDGER = ("anonymous_id", "user_id", "since", "known_at", "rule", "source")
 
@@ -23,8 +23,8 @@ def link_users(events: ibis.Table, identifiers: ibis.Table | None) -> ibis.Table
     return turned.filter(turned.earlier.isnull() | (turned.earlier != turned.user_id)).select(*LEDGER)
 
 
-def canonical_events(events: ibis.Table, links: ibis.Table | None) -> ibis.Table:
-    """Every clean event once, `user_id` canonical, plus `known_at` and `visitor` (see canonical.py)."""
+def canonical_events(events: ibis.Table, links: ibis.Table | None, merged: ibis.Table | None = None) -> ibis.Table:
+    """Every clean event once, `user_id` canonical, plus `known_at` and `visitor` (see canonical.py). merged: as links.find_merged"""
     events = events.mutate(received_at=events.received_at.coalesce(events.ts))
     theirs = events.filter(events.user_id.notnull()).mutate(known_at=events.received_at, visitor=False)
     nobodys = events.filter(events.user_id.isnull())
@@ -45,7 +45,18 @@ def canonical_events(events: ibis.Table, links: ibis.Table | None) -> ibis.Table
         known_at=ibis.greatest(found.received_at, found.linked_at.coalesce(found.received_at)),
         visitor=found.linked_user.isnull(),
     )
-    return theirs.union(mine.select(*theirs.columns))
+    every = theirs.union(mine.select(*theirs.columns))
+    return every if merged is None else _with_merged(every, merged)
+
+
+def _with_merged(events: ibis.Table, merged: ibis.Table) -> ibis.Table:
+    """The events with earlier ids replaced. merged: as links.find_merged"""
+    told = merged.select(old="user_id", new="final", merged_at="merged_at")
+    moved = events.left_join(told, events.user_id == told.old)
+    return moved.mutate(
+        user_id=moved.new.coalesce(moved.user_id),
+        known_at=ibis.greatest(moved.known_at, moved.merged_at.coalesce(moved.known_at)),
+    ).select(*events.columns)
 
 
 def _holds(links: ibis.Table) -> ibis.Table:
@@ -88,7 +99,8 @@ def _declared(identifiers: ibis.Table) -> ibis.Table:
     """Identifier rows that name both ids."""
     rows = identifiers.filter(identifiers.anonymous_id.notnull() & identifiers.user_id.notnull())
     moment = rows.ts.coalesce(rows.collected_at)
-    return rows.mutate(since=moment, known_at=moment, rule=ibis.literal("declared")).select(*LEDGER)
+    rule = ibis.ifelse(rows.kind.lower() == ALIAS, ibis.literal(ALIAS), ibis.literal("declared"))
+    return rows.mutate(since=moment, known_at=moment, rule=rule).select(*LEDGER)
 
 
 def _shared(identifiers: ibis.Table) -> ibis.Table:

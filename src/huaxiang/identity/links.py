@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
-from huaxiang.engine import Step
+import pyarrow as pa
+
+from huaxiang.engine import Engine, Step
 from huaxiang.progress import SILENT, Progress
 from huaxiang.settings import Settings
 
 log = logging.getLogger(__name__)
 
 LINKS = "identity.links"
+ALIAS = (
+    "alias"  # the rule of a link that says of an id, a visitor's or a user's, that it was an earlier one of that user
+)
+_MERGED = pa.schema([("user_id", pa.string()), ("final", pa.string()), ("merged_at", pa.timestamp("us"))])
 # Identifiers that many people share say nothing of who is who.
 SHARED_KINDS = ("ip", "wifi", "address", "city")
 NO_LINKS = (
@@ -77,9 +85,47 @@ def _logins(events: str) -> str:
 def _declared(identifiers: str) -> str:
     """Identifier rows that name both ids."""
     return (
-        "SELECT anonymous_id, user_id, coalesce(ts, collected_at) AS since, coalesce(ts, collected_at) AS known_at, 'declared' AS rule, source "
-        f"FROM ({identifiers}) WHERE anonymous_id IS NOT NULL AND user_id IS NOT NULL"
+        "SELECT anonymous_id, user_id, coalesce(ts, collected_at) AS since, coalesce(ts, collected_at) AS known_at, "
+        f"CASE lower(kind) WHEN '{ALIAS}' THEN '{ALIAS}' ELSE 'declared' END AS rule, source FROM ({identifiers}) WHERE anonymous_id IS NOT NULL AND user_id IS NOT NULL"
     )
+
+
+def final_of(user: str, after: Callable[[str], str | None]) -> str:
+    """The user that an id is an earlier one of: at the end of the chain of aliases; of a ring the first by name.
+
+    after: the user that an id is said to be an earlier one of, by the last word (None: of nobody)
+    """
+    met = [user]
+    while (new := after(met[-1])) is not None:
+        if new in met:
+            return min(met[met.index(new) :])
+        met.append(new)
+    return met[-1]
+
+
+def find_merged(aliases: Iterable[tuple[str, str, datetime, datetime]]) -> pa.Table:
+    """user_id, final, merged_at of ids that are another user's earlier ones. aliases: id, user, since, known_at of links of that rule"""
+    last: dict[str, tuple[datetime, str, datetime]] = {}
+    for old, new, since, known_at in aliases:
+        last[old] = max(last.get(old, (since, new, known_at)), (since, new, known_at))
+    rows = []
+    for old in sorted(last):
+        final = final_of(old, lambda name: last[name][1] if name in last else None)
+        if final != old:
+            rows.append({"user_id": old, "final": final, "merged_at": last[old][2]})
+    return pa.Table.from_pylist(rows, _MERGED)
+
+
+def merged_table(engine: Engine, links: str) -> str:
+    """As find_merged, from the ledger (SQL): an engine table's name ("": nobody is)."""
+    sql = f"SELECT anonymous_id, user_id, since, known_at FROM ({links}) WHERE rule = '{ALIAS}'"
+    found = find_merged(tuple(row.values()) for row in engine.rows(sql))
+    if not found.num_rows:
+        return ""
+    loaded = engine.load(found)
+    name = engine.store(f"SELECT * FROM {loaded.get_name()}")
+    engine.drop(loaded)
+    return name
 
 
 def _shared(identifiers: str) -> str:

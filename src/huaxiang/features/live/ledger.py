@@ -1,7 +1,7 @@
 """Which visitor is which user, since when: the live side of identity/canonical.py.
 
 A visitor's link holds from its moment until the next one's, the first also for all time before. Only the facts at which the user
-changes are kept.
+changes are kept. A user's id may be linked too: as another user's earlier one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from huaxiang.identity.links import ALIAS, final_of
 from huaxiang.store import Database, Writer
 
 AT_ONCE = 500
@@ -85,7 +86,8 @@ class Ledger:
             if now != fact.user_id and now is not None:
                 dispute = learned.disputed.setdefault(visitor, Dispute(set(), fact.since))
                 dispute.users |= {now, fact.user_id}
-                dispute.since = min(dispute.since, fact.since if fact.since >= first else BEGINNING)
+                whole = fact.since < first or fact.rule == ALIAS  # an earlier id is one for all time
+                dispute.since = min(dispute.since, BEGINNING if whole else fact.since)
 
     def replace(self, visitor: str, facts: Iterable[Fact]) -> None:
         """The links of a visitor, found anew from all that is known."""
@@ -104,12 +106,37 @@ class Ledger:
     def users_at(self, sightings: Sequence[tuple[str, int]]) -> list[str | None]:
         """The user of each (visitor, time in µs); None: the visitor is nobody yet."""
         self._load({visitor for visitor, _ in sightings})
-        return [user_at(self._turns[visitor], at) for visitor, at in sightings]
+        found = [user_at(self._turns[visitor], at) for visitor, at in sightings]
+        final = self.finals({user for user in found if user is not None})
+        return [None if user is None else final[user] for user in found]
+
+    def finals(self, users: Iterable[str]) -> dict[str, str]:
+        """Each of the ids, and the user that it is an earlier one of (itself: nobody's); see identity/links.py:final_of."""
+        names = list(users)
+        asked = set(names)
+        while asked:  # every id on the way
+            self._load(asked)
+            asked = {new for name in asked if (new := _alias(self._turns[name])) is not None and new not in self._turns}
+
+        def after(name: str) -> str | None:
+            if name not in self._turns:
+                self._load([name])
+            return _alias(self._turns[name])
+
+        return {name: final_of(name, after) for name in names}
 
     def visitors_of(self, user: str) -> list[str]:
-        """The visitors that were ever linked to a user."""
-        found = {row[0] for row in self._database.rows("SELECT anonymous_id FROM link WHERE user_id = ?", (user,))}
-        found |= {name for name in self._dirty if any(turn.user_id == user for turn in self._turns[name])}
+        """The visitors that were ever linked to a user, those of the user's earlier ids, and these ids."""
+        found, asked = set[str](), {user}
+        while asked:
+            new = {
+                row[0]
+                for one in asked
+                for row in self._database.rows("SELECT anonymous_id FROM link WHERE user_id = ?", (one,))
+            }
+            new |= {name for name in self._dirty if any(turn.user_id in asked for turn in self._turns[name])}
+            asked = new - found - {user}
+            found |= asked
         return sorted(found)
 
     def turns(self, visitors: Iterable[str]) -> Mapping[str, list[Fact]]:
@@ -162,6 +189,11 @@ def turns_of(facts: Iterable[Fact]) -> list[Fact]:
         if not turns or turns[-1].user_id != fact.user_id:
             turns.append(fact)
     return turns
+
+
+def _alias(turns: Sequence[Fact]) -> str | None:
+    """The user that an id is an earlier one of, by the last word."""
+    return next((turn.user_id for turn in reversed(turns) if turn.rule == ALIAS), None)
 
 
 def user_at(turns: Sequence[Fact], at: int) -> str | None:

@@ -51,21 +51,21 @@ def join_events(past: pa.Table, held: Iterable[Held]) -> pa.Table:
 
 
 def owned(events: pa.Table, ledger: Ledger) -> pa.Table:
-    """The events with the user that each visitor turned out to be."""
+    """The events with the user that each visitor turned out to be, and each earlier id."""
     user, visitor = events.column("user_id"), events.column("anonymous_id")
-    alone = pc.and_(pc.is_null(user), pc.is_valid(visitor))
-    places = pc.indices_nonzero(alone).to_pylist()
-    if not places:
-        return events
-    chosen = pa.array(places)
-    times = events.column("ts").cast(pa.int64()).take(chosen).to_pylist()
-    found = ledger.users_at(list(zip(visitor.take(chosen).to_pylist(), times, strict=True)))
-    if not any(found):
-        return events
     users = user.to_pylist()
-    for place, one in zip(places, found, strict=True):
-        users[place] = one
-    return events.set_column(events.column_names.index("user_id"), "user_id", pa.array(users, pa.string()))
+    final = ledger.finals({name for name in users if name is not None})
+    made = [None if name is None else final[name] for name in users]
+    places = pc.indices_nonzero(pc.and_(pc.is_null(user), pc.is_valid(visitor))).to_pylist()
+    if places:
+        chosen = pa.array(places)
+        times = events.column("ts").cast(pa.int64()).take(chosen).to_pylist()
+        found = ledger.users_at(list(zip(visitor.take(chosen).to_pylist(), times, strict=True)))
+        for place, one in zip(places, found, strict=True):
+            made[place] = one
+    if made == users:
+        return events
+    return events.set_column(events.column_names.index("user_id"), "user_id", pa.array(made, pa.string()))
 
 
 def only(events: pa.Table, users: Iterable[str]) -> pa.Table:

@@ -36,6 +36,7 @@ from huaxiang.features.live.state import State
 from huaxiang.features.live.tables import MIGRATIONS, PART, key_of
 from huaxiang.features.live.tail import Tail, happened_at, read_tail
 from huaxiang.features.text import EPOCH
+from huaxiang.identity.links import ALIAS
 from huaxiang.store import Database, Writer, migrate, open_database
 
 AT_ONCE = 500  # parameters of one SELECT
@@ -158,17 +159,18 @@ class LiveStore:
                 for visitor, user in learned.joined.items():
                     learned.disputed[visitor] = Dispute({user}, BEGINNING)
                 learned.joined.clear()
+            final = self.ledger.finals(learned.joined.values())
             again = self._settle(learned.disputed)
-            joined = self._join(learned.joined)
+            joined = self._join({old: final[user] for old, user in learned.joined.items() if final[user] != old})
             mine = owned(events, self.ledger)
             if again:
                 mine = without(mine, again)
             users = self._apply(mine, None) | joined | again
             self._rebuild(sorted(again))
-            gone = sorted({*learned.joined, *learned.disputed})
+            gone = sorted(self._linked({*learned.joined, *learned.disputed}))
             self._gone.update(gone)
             self._pending[source] = offset
-            made = Changed(sorted(users - self._gone), gone)
+            made = Changed(sorted(users - self._gone), sorted(self._gone))
 
             def beside(write: Writer) -> None:
                 self._tail.flush(write, offset)
@@ -197,13 +199,20 @@ class LiveStore:
         for visitor, dispute in disputed.items():
             facts = self._past.read([visitor])[1] if dispute.since <= self._past.until else []
             held = gather(self.database, self._tail, [visitor])[visitor]
-            facts += [Fact(visitor, user, since, known) for since, user, known in held.seen]
+            facts += [Fact(visitor, user, since, known, rule) for since, user, known, rule in held.seen]
             self.ledger.replace(visitor, [*self.ledger.turns([visitor])[visitor], *facts])
             before = read_tail(self.database, [visitor])[visitor].events  # those of the batch in hand are nobody's yet
             late = dispute.since <= self._past.until or any(happened_at(one) >= dispute.since for one in before)
             if late:
                 users |= dispute.users | {turn.user_id for turn in self.ledger.turns([visitor])[visitor]}
-        return users
+        return set(self.ledger.finals(users).values())
+
+    def _linked(self, names: set[str]) -> set[str]:
+        """Of ids with a link, those that are somebody else's now: all but the users of a ring of aliases."""
+        return {name for name, final in self.ledger.finals(names).items() if final != name or not self._is_user(name)}
+
+    def _is_user(self, name: str) -> bool:
+        return any(turn.rule == ALIAS for turn in self.ledger.turns([name])[name])
 
     def _rebuild(self, users: Sequence[str]) -> None:
         """Makes states anew from all events that are known."""
@@ -218,7 +227,9 @@ class LiveStore:
             self._states[user] = self.fold.empty()
         for user, row in zip(whose, rows, strict=True):
             self.fold.add(self._states[user], row)
-        self._dirty.update(users)
+        empty = {user for user in users if not self._states[user].newest}  # all they had is somebody else's
+        self._gone |= empty
+        self._dirty = (self._dirty | set(users)) - empty
 
     def rebuild(self, users: Sequence[str]) -> None:
         """Makes the states of users anew from the past and the tail, and writes them."""

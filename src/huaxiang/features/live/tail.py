@@ -23,10 +23,10 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class Held(msgspec.Struct, array_like=True):
-    """events: rows of SCHEMA, times as µs; seen: (since, user, known_at) where a visitor was seen with a user"""
+    """events: rows of SCHEMA, times as µs; seen: (since, user, known_at, rule) where a visitor was seen with a user"""
 
     events: list[list[Any]] = []
-    seen: list[tuple[int, str, int]] = []
+    seen: list[tuple[int, str, int, str]] = []
 
 
 _decoder = msgspec.msgpack.Decoder(Held)
@@ -49,7 +49,7 @@ class Tail:
             held[owner].events.append(list(row))
         for fact in facts:
             found = held.setdefault(fact.anonymous_id, Held([], []))
-            found.seen.append((fact.since, fact.user_id, fact.known_at))
+            found.seen.append((fact.since, fact.user_id, fact.known_at, fact.rule))
 
     def flush(self, write: Writer, upto: int) -> None:
         rows = sorted((key_of(owner), upto, owner, _encoder.encode(one)) for owner, one in self.held.items())

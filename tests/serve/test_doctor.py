@@ -145,7 +145,7 @@ SAID = '{"key": "serve.pull_no_folder", "values": {"folder": "/nowhere"}}'
         (sql("live/store.db", f"UPDATE request SET received_at = {NOW + 2 * HOUR} WHERE id = 2"), "clock", "bad", "120 minutes", "timedatectl"),
         (sql("live/store.db", "DELETE FROM request WHERE id > 1"), "ids", "warn", "another log", "anew"),
         (write("live/ids/1-1-1.ids", b"x"), "ids", "bad", "1-1-1", "anew"),
-        (sql("live.db", "UPDATE about SET value = '1'"), "states", "bad", "", ""),
+        (sql("live.db", "UPDATE about SET value = '1'"), "states", "warn", "other definitions", "huaxiang serve"),
         (sql("live.db", "UPDATE applied SET upto = 1"), "worker", "warn", "4 requests wait", "huaxiang serve"),
         (write("live.db", b"x" * 9_000), "states", "bad", "damaged", "restore"),
         (full_of_refused, "quarantine", "warn", "12 messages: time 12", "replay"),

@@ -74,11 +74,37 @@ def test_what_could_not_be_written_is_new_when_it_comes_again(tmp_path: Path) ->
     database = open_database(tmp_path / "store.db")
     log = open_log(database, tmp_path)
     database.rows("PRAGMA max_page_count = 20")
-    large = Request("web", NOW, b"x" * 1_000_000, [hash_id("web", "a")])
+    large = Request("web", NOW, random.Random(1).randbytes(1_000_000), [hash_id("web", "a")])
     with pytest.raises(StoreError, match="full"):
         log.append([large])
     database.rows("PRAGMA max_page_count = 100000")
     assert log.append([large]) == [1]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"batch":[]}' * 100, bytes(range(256)) * 3, b"\x01\x00\x00"], ids=len)
+def test_bodies_come_back_from_the_log_as_they_were(database: Database, tmp_path: Path, body: bytes) -> None:
+    log = open_log(database, tmp_path)
+    log.append([Request("web", NOW, body, [None])])
+    assert [entry.body for entry in log.read(0)] == [body]
+
+
+def test_bodies_written_before_they_were_squeezed_are_read_as_they_stand(database: Database, tmp_path: Path) -> None:
+    log = open_log(database, tmp_path)
+    with database.transaction() as write:
+        sealed = Seal(b"k" * 32).close(b'{"batch":[1]}')
+        write.insert(
+            "INSERT INTO request (source, received_at, messages, body) VALUES (?, ?, ?, ?)", ("web", NOW, 1, sealed)
+        )
+    assert [entry.body for entry in log.read(0)] == [b'{"batch":[1]}']
+
+
+def test_squeezed_bodies_take_a_tenth_of_the_room(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "store.db")
+    body = b'{"batch":[' + b",".join(b'{"type":"track","userId":"u%d","event":"Product Viewed","messageId":"m%d"}' % (n, n) for n in range(100)) + b"]}"  # fmt: skip
+    open_log(database, tmp_path).append([Request("web", NOW, body, [None])])
+    ((size,),) = database.rows("SELECT length(body) FROM request")
+    assert size * 8 < len(body)
+    database.close()
 
 
 @pytest.mark.parametrize("seed", range(3))

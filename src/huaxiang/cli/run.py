@@ -20,6 +20,7 @@ import huaxiang.cli.campaign
 import huaxiang.cli.care
 import huaxiang.cli.demo
 import huaxiang.cli.guard
+import huaxiang.cli.hooks
 import huaxiang.cli.journey
 import huaxiang.cli.look
 import huaxiang.cli.market

@@ -30,7 +30,7 @@ def serve(
             out.print(f"  {name}  {key}", highlight=False)
         for name, pull in sorted(opened.settings.live.pull.items()):
             say("serving_pull", name=name, kind=pull.kind)
-        if running.worker is None:
+        if not opened.lake.note("profile"):
             say("serving_no_build", folder=shop)
 
     with open_shop(shop) as opened:

@@ -56,11 +56,27 @@ def write_metrics(running: Running) -> str:
     say("collector_refused_total", "counter", "Messages put into the quarantine at the door, by reason.", refused)
     say("log_commits_total", "counter", "Transactions of the log.", {"": committer.commits})
     say("log_waiting_bytes", "gauge", "Bytes that wait to be written.", {"": committer.waiting_bytes})
+    if (deliverer := running.deliverer) is not None:
+        hooks = {name: f'{{hook="{name}"}}' for name in deliverer.outbox.hooks}
+        for name, kind, help, counts in (
+            ("delivered_total", "counter", "Changes of audiences that a hook took.", deliverer.delivered),
+            ("failed_total", "counter", "Requests that a hook did not take.", deliverer.failed),
+            ("dead_total", "counter", "Changes that were given up.", deliverer.dead),
+            (
+                "waiting",
+                "gauge",
+                "Changes that wait to be delivered.",
+                {one: deliverer.outbox.waiting(one) for one in hooks},
+            ),
+        ):
+            say(f"hooks_{name}", kind, help, {hooks[one]: float(n) for one, n in counts.items()})
     if worker is not None:
         say(
             "worker_stuck_total", "counter", "Times a batch could not be folded; it is tried again.", {"": worker.stuck}
         )
         say("worker_events_total", "counter", "Events folded into profiles.", {"": worker.events})
+        say("worker_profiles_total", "counter", "Profiles made anew.", {"": worker.profiles})
+        say("worker_waiting_profiles", "gauge", "Profiles that wait to be made anew.", {"": worker.waiting()})
         say("worker_waiting_requests", "gauge", "Requests that wait to be folded.", {"": worker.lag()})
     for name, kind, help, values in running.pullers.metrics():
         say(name, kind, help, values)

@@ -19,7 +19,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from huaxiang.serve.wire.message import EMPTY, Batch, Message, encode
+from huaxiang.serve.log import Entry
+from huaxiang.serve.wire.message import EMPTY, Batch, Message, encode, read_batch
 from huaxiang.settings import LiveSettings
 from huaxiang.tables import EVENTS, USERS, arrow_schema, event_vocabulary
 from huaxiang.trust import Pseudonyms
@@ -78,11 +79,12 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A visitor who turned out to be a user (or a user's earlier id). Both pseudonyms"""
+    """A visitor who turned out to be a user (or a user's earlier id). Both pseudonyms; rule: login (an event carries both), identify or alias"""
 
     anonymous_id: str
     user_id: str
     at: datetime
+    known_at: datetime
     rule: str
 
 
@@ -158,10 +160,12 @@ class Mapper:
         if message.type in ("alias", "merge"):
             earlier, now = self._who(message.previousId) or visitor, user
             if earlier and now and earlier != now:
-                rows.links.append(Link(earlier, now, at, "alias"))
+                rows.links.append(Link(earlier, now, at, received, "alias"))
             return
         if user and visitor and user != visitor:
-            rows.links.append(Link(visitor, user, at, "login"))
+            rows.links.append(
+                Link(visitor, user, at, received, "identify" if message.type in ("identify", "group") else "login")
+            )
         if message.type == "identify":
             of_context = context.get("traits")  # RudderStack's Python client puts them there alone
             self._add_person(
@@ -255,6 +259,22 @@ class Mapper:
                 self._known.clear()
             found = self._known[text] = self._pseudonyms.of(text)
         return found
+
+
+def map_entries(mapper: Mapper, entries: Sequence[Entry]) -> Rows:
+    """What the messages of some requests come to, in their order."""
+    rows = Rows()
+    for entry in entries:
+        batch, _ = read_batch(entry.body)
+        mapper.add(
+            rows,
+            batch,
+            source=entry.source,
+            offset=entry.offset,
+            received_at=entry.received_at,
+            skipped=entry.skipped,
+        )
+    return rows
 
 
 class _UnfitError(Exception):

@@ -8,24 +8,35 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from huaxiang.errors import ShopError
+from huaxiang.features.live.tables import MIGRATIONS as STATE_TABLES
+from huaxiang.features.live.tables import PART as STATES
 from huaxiang.serve.collector import Collector
+from huaxiang.serve.hooks import Deliverer, Follower, Outbox, open_hooks
+from huaxiang.serve.live.foresee import Foreseer
+from huaxiang.serve.live.layout import MIGRATIONS as PROFILE_TABLES
+from huaxiang.serve.live.layout import PART as PROFILES
+from huaxiang.serve.live.rows import Profiles
+from huaxiang.serve.live.to_lake import LakeWriter
+from huaxiang.serve.live.worker import Worker
 from huaxiang.serve.log import Committer, Log, Seal, Upkeep
 from huaxiang.serve.map import Mapper
 from huaxiang.serve.pull.run import Pullers, shapes_of
 from huaxiang.serve.quarantine import Quarantine
 from huaxiang.serve.sources import Sources
-from huaxiang.serve.worker import Worker
 from huaxiang.shop import Shop
-from huaxiang.store import Database, open_database
+from huaxiang.store import Database, migrate, open_database
 from huaxiang.trust import load_key
 
 
 @dataclass(frozen=True)
 class Running:
-    """The parts of a shop that lives. worker: None where the shop has no features yet: events are collected and wait"""
+    """The parts of a shop that lives. worker: None where somebody else folds; while the shop has no profiles yet, events are collected
+    and wait"""
 
     shop: Shop
     store: Database
@@ -34,7 +45,11 @@ class Running:
     committer: Committer
     collector: Collector
     worker: Worker | None
+    lake: LakeWriter | None
+    profiles: Profiles
     pullers: Pullers
+    outbox: Outbox
+    deliverer: Deliverer | None
 
 
 def open_store(shop: Shop) -> Database:
@@ -68,14 +83,32 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
         upkeep = Upkeep(to, keep_days=shop.settings.live.keep_log_days)
         committer = Committer(to, upkeep=upkeep)
         closing.callback(committer.close)
-        worker = _open_worker(shop, to, committer, closing) if work and shop.lake.note("build") else None
-        if worker is not None:
-            upkeep.safe_upto = lambda: worker.applied
+        states = open_states(shop, store)
+        if states is not store:
+            closing.callback(states.close)
+        outbox = Outbox(states, open_hooks(shop.folder, shop.settings))
+        deliverer = _open_deliverer(shop, outbox, closing) if work and outbox.hooks else None
+        worker, lake = _open_worker(shop, to, committer, states, outbox, closing) if work else (None, None)
+        if worker and lake:  # only what is folded and in the lake may go
+            upkeep.safe_upto = lambda: min(worker.applied, lake.written)
         pullers = Pullers(shop.settings, shop.folder, os.environ, store, seal, committer)
         if work:
             pullers.start()
             closing.callback(pullers.close)
-        yield Running(shop, store, to, sources, committer, Collector(sources, committer), worker, pullers)
+        yield Running(
+            shop=shop,
+            store=store,
+            log=to,
+            sources=sources,
+            committer=committer,
+            collector=Collector(sources, committer),
+            worker=worker,
+            lake=lake,
+            profiles=Profiles(states),
+            pullers=pullers,
+            outbox=outbox,
+            deliverer=deliverer,
+        )
 
 
 @contextmanager
@@ -91,6 +124,23 @@ def alone(shop: Shop) -> Iterator[None]:
         yield
 
 
+def _open_deliverer(shop: Shop, outbox: Outbox, closing: ExitStack) -> Deliverer:
+    vault = shop.vault(create=True)
+    deliverer = Deliverer(outbox, lambda users: vault.get_many(users, "shop_id"))
+    deliverer.start()
+    closing.callback(deliverer.close)
+    return deliverer
+
+
+def open_states(shop: Shop, store: Database) -> Database:
+    """Where the live states are: a file of their own beside a SQLite store, so that folding never waits for the log; else the store."""
+    where = shop.live_states()
+    states = store if isinstance(where, str) else open_database(where, durable=False)
+    migrate(states, STATES, STATE_TABLES)
+    migrate(states, PROFILES, PROFILE_TABLES)
+    return states
+
+
 @contextmanager
 def open_quarantine(shop: Shop, *, write: bool = False) -> Iterator[Quarantine]:
     """The shop's quarantine. write: to send through again; raises ShopError while a server has the SQLite store."""
@@ -104,11 +154,45 @@ def open_quarantine(shop: Shop, *, write: bool = False) -> Iterator[Quarantine]:
         yield Quarantine(to, shop.pseudonyms(create=True), shapes_of(shop.settings))
 
 
-def _open_worker(shop: Shop, to: Log, committer: Committer, closing: ExitStack) -> Worker:
-    own = closing.enter_context(Shop.open(shop.folder))  # an engine serves one thread
-    live = closing.enter_context(own.live(refill=not (shop.folder / "live.db").exists()))
-    mapper = Mapper(shop.pseudonyms(create=True), shop.settings.live)
-    worker = Worker(to, committer, live, mapper, shop.vault(create=True))
+def _open_worker(
+    shop: Shop, to: Log, committer: Committer, states: Database, outbox: Outbox, closing: ExitStack
+) -> tuple[Worker, LakeWriter]:
+    def mapper() -> Mapper:
+        return Mapper(shop.pseudonyms(create=True), shop.settings.live)
+
+    follower = Follower(outbox)
+    zone = ZoneInfo(shop.settings.shop.timezone)
+    foreseer = Foreseer(
+        shop.folder,
+        states,
+        pause_s=shop.settings.live.foresee_s,
+        as_of=lambda: datetime.now(zone).date() + timedelta(days=1),
+        done=lambda users: worker.again(users),
+    )
+    worker = Worker(
+        shop.folder,
+        to,
+        committer,
+        states,
+        mapper(),
+        shop.vault(create=True),
+        changed=foreseer.add if shop.settings.live.foresee_s else lambda users: None,
+        also=follower,
+        opened=follower.open,
+    )
     worker.start()
     closing.callback(worker.close)
-    return worker
+    if shop.settings.live.foresee_s:
+        foreseer.start()
+        closing.callback(foreseer.close)
+    lake = LakeWriter(
+        shop.folder,
+        to,
+        mapper(),
+        every_s=shop.settings.live.lake_every_s,
+        upto=lambda: worker.applied,
+        erased=lambda: dict(states.rows("SELECT user_id, upto FROM erased")) if worker.ready.is_set() else {},
+    )
+    lake.start()
+    closing.callback(lake.close)
+    return worker, lake

@@ -11,30 +11,43 @@ import uvicorn
 
 from huaxiang.serve.api import make_api
 from huaxiang.serve.app import App
+from huaxiang.serve.lines import Line
 from huaxiang.serve.open import Running, open_running
 from huaxiang.shop import Shop
 
 STOP_S = 10  # how long requests in hand may take when the process ends
 
 
-def serve(shop: Shop, *, host: str, port: int, started: Callable[[Running], None] = lambda running: None) -> None:
+def serve(
+    shop: Shop,
+    *,
+    host: str,
+    port: int,
+    work: bool = True,
+    started: Callable[[Running], None] = lambda running: None,
+) -> None:
     """Serves `shop` until the process is asked to end (Ctrl-C, SIGTERM); what was acknowledged is on disk by then.
 
-    started: called before the first request
+    work: fold what is collected (else it waits in the log); started: called before the first request
     """
-    with open_running(shop) as running:
+    with open_running(shop, work=work) as running:
         started(running)
-        config = uvicorn.Config(
-            App(running.collector, make_api(running)),
-            host=host,
-            port=port,
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=STOP_S,
-            server_header=False,
-            limit_concurrency=2_000,
-        )
-        _Server(config).run()
+        _Server(make_config(running, host=host, port=port)).run()
+
+
+def make_config(running: Running, *, host: str, port: int) -> uvicorn.Config:
+    """How a running shop is served over HTTP."""
+    return uvicorn.Config(
+        App(running.collector, make_api(running)),
+        host=host,
+        port=port,
+        http=Line,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=STOP_S,
+        server_header=False,
+        limit_concurrency=2_000,
+    )
 
 
 class _Server(uvicorn.Server):

@@ -6,11 +6,11 @@ import contextlib
 import json
 from collections.abc import Iterator
 
-from huaxiang.errors import HuaxiangError, StoreError
+from huaxiang.errors import DefinitionError, HuaxiangError, StoreError
 from huaxiang.serve.doctor.finding import Finding, fine, told, warn
 from huaxiang.serve.doctor.patient import Patient
 from huaxiang.serve.doctor.store import has_table
-from huaxiang.store import open_database
+from huaxiang.store import Database, open_database
 
 LATE_US = 600_000_000  # a request that waits longer to be folded waits for a worker
 MANY, SHARE = 10, 0.01  # of messages in the quarantine
@@ -19,32 +19,50 @@ STATES = "live.db"
 
 def check_states(patient: Patient) -> Iterator[Finding]:
     """The states are whole, and belong to the definitions of the last build."""
-    path = patient.folder / STATES
-    if not path.exists():
+    with _states(patient) as states:
+        if states is None:
+            yield fine("states", "states_none")
+            return
+        if states.kind == "sqlite" and states.rows("PRAGMA quick_check(1)") != [("ok",)]:
+            raise StoreError("store.damaged", path=patient.folder / STATES)
+    if not patient.shop.lake.note("build"):
         yield fine("states", "states_none")
         return
-    with contextlib.closing(open_database(path)) as states:
-        if states.rows("PRAGMA quick_check(1)") != [("ok",)]:
-            raise StoreError("store.damaged", path=path)
-    with patient.shop.live() as live:
-        yield fine("states", "states", states=len(live.sizes()))
+    try:
+        with patient.shop.live() as live:
+            yield fine("states", "states", states=len(live.sizes()))
+    except DefinitionError:
+        yield warn("states", "states_other")
 
 
 def check_worker(patient: Patient) -> Iterator[Finding]:
     """What waits to be folded, and for how long."""
     if patient.log is None or patient.store is None:
         return
-    applied, path = -1, patient.folder / STATES
-    if path.exists():
-        with contextlib.closing(open_database(path)) as states:
-            found = states.rows("SELECT upto FROM applied WHERE source = 'log'")
-            applied = int(found[0][0]) if found else -1
+    applied = -1
+    with _states(patient) as states:
+        if states is not None and (found := states.rows("SELECT upto FROM applied WHERE source = 'log'")):
+            applied = int(found[0][0])
     sql = "SELECT count(*), min(received_at) FROM request WHERE id > ?"
     waiting, oldest = patient.store.rows(sql, (applied,))[0]
     if waiting and patient.now - int(oldest) > LATE_US:
         yield warn("worker", "worker_late", waiting=waiting, minutes=round((patient.now - int(oldest)) / 60e6))
     else:
         yield fine("worker", "worker", waiting=waiting)
+
+
+@contextlib.contextmanager
+def _states(patient: Patient) -> Iterator[Database | None]:
+    """Where the live states are (None: there are none yet)."""
+    where = patient.shop.live_states()
+    if isinstance(where, str):
+        yield patient.store if has_table(patient, "applied") else None
+    elif not where.exists():
+        yield None
+    else:
+        with contextlib.closing(open_database(where)) as states:
+            there = states.rows("SELECT 1 FROM sqlite_master WHERE name = 'applied'")
+            yield states if there else None
 
 
 def check_quarantine(patient: Patient) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 layout     the tables, as migrations
 ids        the index of message ids: a set, and sorted runs on disk
 met        who remembers the ids: that index, or a table of the PostgreSQL that several collectors share
+squeeze    bodies made small before that
 seal       bodies encrypted under the vault's key: personal values are never in clear on disk
 upkeep     old ids and old requests let go of
 request    a batch → a request, with what of it is no good marked

@@ -59,7 +59,8 @@ class Ids:
 
     def find(self, ids: Sequence[bytes]) -> set[int]:
         """The places in `ids` of those met before."""
-        found = {place for place, one in enumerate(ids) if one in self._fresh}
+        fresh = self._fresh
+        found = {place for place, one in enumerate(ids) if one in fresh}
         if self._runs and ids:
             keys = _halves(ids)
             for run in self._runs:

@@ -14,6 +14,7 @@ from huaxiang.serve.log.ids import RUN
 from huaxiang.serve.log.layout import MIGRATIONS, PART
 from huaxiang.serve.log.met import Met, MetOnDisk, MetTogether, NotMet
 from huaxiang.serve.log.seal import Seal
+from huaxiang.serve.log.squeeze import squeeze, unsqueeze
 from huaxiang.serve.wire.message import Refused
 from huaxiang.store import Database, Writer, migrate
 
@@ -97,7 +98,7 @@ class Log:
                 len(request.ids) - len(skipped),
                 _pack(skipped) if skipped else None,
                 b"".join(new),
-                self._seal.close(request.body),
+                self._seal.close(squeeze(request.body)),
             ),
         )
 
@@ -157,7 +158,7 @@ class Log:
             (after, most),
         )
         return [
-            Entry(number, source, received, _unpack(skipped), self._seal.open(body))
+            Entry(number, source, received, _unpack(skipped), unsqueeze(self._seal.open(body)))
             for number, source, received, skipped, body in found
         ]
 

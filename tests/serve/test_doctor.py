@@ -140,6 +140,7 @@ SAID = '{"key": "serve.pull_no_folder", "values": {"folder": "/nowhere"}}'
         (write("live/store.db", b"x" * 9_000), "store", "bad", "is damaged", "restore"),
         (sql("live/store.db", "UPDATE layout SET number = 99 WHERE part = 'log'"), "layout", "bad", "newer", "upgrade"),
         (sql("live/store.db", "UPDATE layout SET number = 0 WHERE part = 'pull'"), "layout", "warn", "pull", "next start"),
+        (sql("live.db", "UPDATE layout SET number = 99 WHERE part = 'states'"), "layout", "bad", "newer", "upgrade"),
         (sql("live/store.db", "UPDATE request SET body = x'0011' WHERE id = 3"), "log", "bad", "damaged", "key"),
         (sql("live/store.db", f"UPDATE request SET received_at = {NOW + HOUR // 2} WHERE id = 2"), "clock", "warn", "30 minutes", "timedatectl"),
         (sql("live/store.db", f"UPDATE request SET received_at = {NOW + 2 * HOUR} WHERE id = 2"), "clock", "bad", "120 minutes", "timedatectl"),

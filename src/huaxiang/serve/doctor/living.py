@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator
 
 from huaxiang.errors import DefinitionError, HuaxiangError, StoreError
 from huaxiang.serve.doctor.finding import Finding, fine, told, warn
-from huaxiang.serve.doctor.patient import Patient
-from huaxiang.serve.doctor.store import has_table
-from huaxiang.store import Database, open_database
+from huaxiang.serve.doctor.patient import Patient, has_table, states_of
 
 LATE_US = 600_000_000  # a request that waits longer to be folded waits for a worker
 MANY, SHARE = 10, 0.01  # of messages in the quarantine
@@ -19,7 +16,7 @@ STATES = "live.db"
 
 def check_states(patient: Patient) -> Iterator[Finding]:
     """The states are whole, and belong to the definitions of the last build."""
-    with _states(patient) as states:
+    with states_of(patient) as states:
         if states is None:
             yield fine("states", "states_none")
             return
@@ -40,7 +37,7 @@ def check_worker(patient: Patient) -> Iterator[Finding]:
     if patient.log is None or patient.store is None:
         return
     applied = -1
-    with _states(patient) as states:
+    with states_of(patient) as states:
         if states is not None and (found := states.rows("SELECT upto FROM applied WHERE source = 'log'")):
             applied = int(found[0][0])
     sql = "SELECT count(*), min(received_at) FROM request WHERE id > ?"
@@ -49,20 +46,6 @@ def check_worker(patient: Patient) -> Iterator[Finding]:
         yield warn("worker", "worker_late", waiting=waiting, minutes=round((patient.now - int(oldest)) / 60e6))
     else:
         yield fine("worker", "worker", waiting=waiting)
-
-
-@contextlib.contextmanager
-def _states(patient: Patient) -> Iterator[Database | None]:
-    """Where the live states are (None: there are none yet)."""
-    where = patient.shop.live_states()
-    if isinstance(where, str):
-        yield patient.store if has_table(patient, "applied") else None
-    elif not where.exists():
-        yield None
-    else:
-        with contextlib.closing(open_database(where)) as states:
-            there = states.rows("SELECT 1 FROM sqlite_master WHERE name = 'applied'")
-            yield states if there else None
 
 
 def check_quarantine(patient: Patient) -> Iterator[Finding]:
@@ -81,7 +64,7 @@ def check_quarantine(patient: Patient) -> Iterator[Finding]:
 
 
 def check_sources(patient: Patient) -> Iterator[Finding]:
-    if not has_table(patient, "source") or patient.store is None:
+    if patient.store is None or not has_table(patient.store, "source"):
         return
     names = [name for (name,) in patient.store.rows("SELECT name FROM source WHERE closed_at IS NULL ORDER BY name")]
     if names or patient.shop.settings.live.pull:
@@ -92,7 +75,7 @@ def check_sources(patient: Patient) -> Iterator[Finding]:
 
 def check_pulls(patient: Patient) -> Iterator[Finding]:
     pulls = patient.shop.settings.live.pull
-    if not pulls or not has_table(patient, "pull_state") or patient.store is None:
+    if not pulls or patient.store is None or not has_table(patient.store, "pull_state"):
         return
     errors = {name: error for name, error in patient.store.rows("SELECT pull, error FROM pull_state") if error}
     for name in sorted(set(pulls) & set(errors)):

@@ -38,7 +38,7 @@ from pathlib import Path
 import numpy as np
 import uvloop
 
-from live_check import check_log
+from live_check import check_log, compare_profiles, copy_for_rebuild
 from live_load import MESSAGES, Load, Sent, make_bodies
 from live_read import Reader, make_key
 from live_servers import LOAD_CORE, Server, running
@@ -60,7 +60,7 @@ def main() -> None:
             measure_ingest(metrics, copy(shop, Path(folder) / f"ingest{number}"), options)
         measure_steady(metrics, copy(shop, Path(folder) / "steady"), options)
         if options.kills:
-            measure_kills(metrics, copy(shop, Path(folder) / "kills"), options)
+            measure_kills(metrics, shop, copy(shop, Path(folder) / "kills"), options)
     for name, found in metrics.items():
         print(f"{name:<28} {found['mean']:14,.1f}  ± {found['sd']:,.1f} (n={found['n']})")
     data = str(options.data or f"a simulated shop of 500 customers, seed {options.seed}")
@@ -91,8 +91,7 @@ def measure_steady(metrics: Metrics, shop: Path, options: argparse.Namespace) ->
         watch = Watch(server, load, 60 * options.minutes)
         begun, cpu = time.perf_counter(), server.cpu_s()
         sent = uvloop.run(load.run())
-        while server.waiting():
-            time.sleep(0.05)
+        server.await_folded()
         seconds, events = time.perf_counter() - begun, len(sent.acknowledged) * MESSAGES
         watch.close()
         note_more(metrics, "steady_events_per_s", events / seconds)
@@ -115,7 +114,7 @@ def measure_steady(metrics: Metrics, shop: Path, options: argparse.Namespace) ->
     shutil.rmtree(shop)
 
 
-def measure_kills(metrics: Metrics, shop: Path, options: argparse.Namespace) -> None:
+def measure_kills(metrics: Metrics, built: Path, shop: Path, options: argparse.Namespace) -> None:
     """kill -9 at random moments under load; the same requests whose answer never came are sent again, as SDKs do."""
     chance, key, total, again = random.Random(options.seed), write_key(shop), Sent(), list[int]()
     bodies, first, restarts = make_bodies(key, options.seed), 0, []
@@ -133,11 +132,17 @@ def measure_kills(metrics: Metrics, shop: Path, options: argparse.Namespace) -> 
             restarts.append(time.perf_counter() - begun)
         load = Load(server.port, bodies, seconds=2, lines=options.lines, first=first, again=again)
         total.acknowledged += uvloop.run(load.run()).acknowledged
-        while server.waiting():
-            time.sleep(0.1)
+        server.await_folded()
     note(metrics, "kills", [options.kills])
     note(metrics, "restart_s", restarts)
     _check(metrics, "kills", shop, total, load.number)
+    again_from = shop.with_name("rebuilt")
+    copy_for_rebuild(built, shop, again_from)
+    with running("shop", again_from) as server:
+        server.await_folded()
+    customers, unlike = compare_profiles(shop, again_from)
+    print(f"kills    {unlike} of {customers} profiles are unlike a rebuild from the log", flush=True)
+    note(metrics, "unlike", [unlike])
 
 
 class Watch(threading.Thread):

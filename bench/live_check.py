@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,13 @@ import msgspec
 import numpy as np
 
 from live_load import MESSAGES
+
+
+FORESEEN = (
+    "embedding",
+    "next_items",
+    "next_item",
+)  # by the behaviour model: a customer's are made anew a while after the last time
 
 
 @dataclass(frozen=True)
@@ -51,3 +60,39 @@ class _Message(msgspec.Struct):
 
 class _Batch(msgspec.Struct):
     batch: list[_Message]
+
+
+def copy_for_rebuild(built: Path, lived: Path, to: Path) -> None:
+    """The shop as its last build left it, with the log of one that lived since: its states are to be made from the start."""
+    shutil.copytree(built, to)
+    shutil.rmtree(to / "live", ignore_errors=True)
+    for state in to.glob("live.db*"):
+        state.unlink()
+    shutil.copytree(lived / "live", to / "live", ignore=shutil.ignore_patterns(".lock"))
+    shutil.copytree(lived / "keys", to / "keys", dirs_exist_ok=True)
+
+
+def compare_profiles(one: Path, other: Path) -> tuple[int, int]:
+    """Customers, and those of them whose profile is not the same in both, but for what follows at a distance (`FORESEEN`)."""
+    left, right = _profiles(one), _profiles(other)
+    return len(left.keys() | right.keys()), sum(
+        left.get(user) != right.get(user) for user in left.keys() | right.keys()
+    )
+
+
+def _profiles(shop: Path) -> dict[str, dict[str, object]]:
+    with sqlite3.connect(shop / "live.db") as file:
+        found = file.execute("SELECT user_id, content FROM profile").fetchall()
+    read = {user: msgspec.json.decode(content) for user, content in found}
+    return {
+        user: {name: _plain(one) for name, one in row.items() if name not in FORESEEN} for user, row in read.items()
+    }
+
+
+def _plain(value: object) -> object:
+    """Without what depends on the order in which equal sums were added up: numbers to nine digits."""
+    if isinstance(value, float):
+        return float(f"{value:.9g}")
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list) else value

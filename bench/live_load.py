@@ -23,7 +23,7 @@ MESSAGES = 100
 USERS, ITEMS = 20_000, 5_000
 SESSION = 10  # events of one, about
 NUMBER, TIME = "N" * 12, "T" * 24  # what is patched: the request's number within each message id, and the time
-BODIES = 256
+BODIES = 1_000
 _CONTEXT = {
     "library": {"name": "analytics-node", "version": "3.1.0"},
     "locale": "zh-CN",

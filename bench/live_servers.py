@@ -114,6 +114,16 @@ class Server:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=60) as answer:
             return int(json.load(answer)["waiting"] or 0)
 
+    def await_folded(self) -> None:
+        """Comes back when nothing waits, neither requests nor profiles."""
+        still = 0
+        while still < 3:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as answer:
+                lines = answer.read().decode().splitlines()
+            waits = [line for line in lines if line.startswith("huaxiang_worker_waiting") and float(line.split()[-1])]
+            still = 0 if waits else still + 1
+            time.sleep(0.1)
+
     def rss_mb(self) -> float:
         return float(self.about.memory_info().rss) / 1e6
 

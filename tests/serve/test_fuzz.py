@@ -243,6 +243,14 @@ def test_odd_lengths_end_the_request(shore: Shore, length: str) -> None:
     assert answer == b"" or int(answer.split()[1]) in FINAL
 
 
+@pytest.mark.parametrize("path", ["/i", "/sa", "/v1/batch"])
+def test_queries_of_many_fields_are_refused(shore: Shore, path: str) -> None:
+    ask = shore.client.post if path == "/v1/batch" else shore.client.get
+    answer = ask(f"{path}?{'&'.join(f'f{n}=1' for n in range(2_000))}")
+    check(answer)
+    assert answer.status_code == 400
+
+
 def test_chunks_that_are_none_end_the_request(shore: Shore) -> None:
     head = shore.head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
     for chunks in (

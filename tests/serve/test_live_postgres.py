@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import msgspec
-from stores import new_url
 from tests.serve.test_live import drain, order, profile, view
 from tests.serve.test_worker import await_true, idle
 
@@ -17,6 +16,7 @@ from huaxiang.serve.open import Running, open_running
 from huaxiang.serve.wire.message import read_batch
 from huaxiang.shop import Shop
 from servers import PostgresServer
+from stores import new_url
 
 
 def put(running: Running, *messages: dict[str, object]) -> None:

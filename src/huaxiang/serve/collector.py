@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 MESSAGES = 10_000  # of one request
+FIELDS = 300  # of a query
 OK = b'{"success": true}'
 PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 SNOWPLOW = "/com.snowplowanalytics.snowplow/tp2"
@@ -89,7 +90,7 @@ class Collector:
         method, path = scope["method"], scope["path"].rstrip("/") or "/"
         if method == "OPTIONS":
             return 200, b"", b"text/plain", []
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=100)) if scope["query_string"] else {}  # fmt: skip
+        query = _query(scope["query_string"])
         if path.startswith("/v1/projects/"):
             return self._settings(method, path)
         if method not in ("POST", "GET") or (method == "GET" and path not in ("/i", "/sa")):
@@ -149,6 +150,14 @@ def _to_batch(path: str, method: str, body: bytes, query: dict[str, str]) -> tup
         return made, [token, query.get("token"), query.get("project")]
     made, key = posthog.read(body)
     return made, [key]
+
+
+def _query(text: bytes) -> dict[str, str]:
+    """The fields of a query, the last of each name; raises WireError for more than FIELDS."""
+    try:
+        return dict(parse_qsl(text.decode("latin-1"), max_num_fields=FIELDS)) if text else {}
+    except ValueError as error:
+        raise WireError("bad_query", f"a query may hold {FIELDS} fields") from error
 
 
 def _basic(header: bytes | None) -> str | None:

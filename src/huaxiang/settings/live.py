@@ -46,6 +46,9 @@ class LiveSettings(Section):
         ge=0,
         description="days for which a message stays in the log once it is folded into its customer's profile (0: for ever): time enough to replay what a wrong mapping did to a season",
     )
+    keep_audit_days: float = Field(
+        default=365, ge=0, description="days for which the audit keeps who looked at whom over the API; 0: for ever"
+    )
     events: dict[str, str] = Field(
         default_factory=dict,
         description='what the shop\'s own event names mean, beside the vocabulary: "PlaceOrder" = "purchase"',
@@ -60,7 +63,7 @@ class LiveSettings(Section):
 
     @field_validator("hooks")
     @classmethod
-    def _are_names(cls, hooks: dict[str, HookSettings]) -> dict[str, HookSettings]:
+    def _are_hook_names(cls, hooks: dict[str, HookSettings]) -> dict[str, HookSettings]:
         for name in hooks:
             if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum() or len(name) > 64:
                 raise ValueError(f"{name!r} is no name of a hook: letters, digits, - and _, at most 64")

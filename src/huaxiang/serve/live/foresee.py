@@ -17,6 +17,7 @@ from typing import Any
 from huaxiang.errors import HuaxiangError
 from huaxiang.features.live.ledger import Ledger
 from huaxiang.features.live.rebuild import only, owned
+from huaxiang.features.live.tables import key_of
 from huaxiang.features.live.tail import events_of, read_tail
 from huaxiang.models.live_history import LiveForesight
 from huaxiang.serve.live.refresh import Queue
@@ -85,7 +86,13 @@ class Foreseer:
         if found is None:
             return
         made = self._make(found, users)
+        if not made:
+            return
         with self._states.transaction() as write:
+            marks = ", ".join("?" * len(made))
+            found_now = write.rows(f"SELECT user_id FROM state WHERE key IN ({marks})", [key_of(user) for user in made])
+            there = {user for (user,) in found_now}  # not who was erased meanwhile, or became another
+            made = {user: foreseen for user, foreseen in made.items() if user in there}
             put_foreseen(write, made)
             put_stale(write, made, now_us())
         self.made += len(made)

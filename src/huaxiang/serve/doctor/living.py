@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from huaxiang.errors import DefinitionError, HuaxiangError, StoreError
 from huaxiang.serve.doctor.finding import Finding, fine, told, warn
 from huaxiang.serve.doctor.patient import Patient, has_table, states_of
+from huaxiang.serve.live.to_lake import written_upto
 
 LATE_US = 600_000_000  # a request that waits longer to be folded waits for a worker
 MANY, SHARE = 10, 0.01  # of messages in the quarantine
@@ -40,12 +41,24 @@ def check_worker(patient: Patient) -> Iterator[Finding]:
     with states_of(patient) as states:
         if states is not None and (found := states.rows("SELECT upto FROM applied WHERE source = 'log'")):
             applied = int(found[0][0])
+    yield _waiting(patient, "worker", applied, LATE_US)
+
+
+def check_to_lake(patient: Patient) -> Iterator[Finding]:
+    """What the next build would not know yet; it stays in the log as long."""
+    if patient.log is not None and patient.shop.lake.note("profile"):
+        late = LATE_US + int(3e6 * patient.shop.settings.live.lake_every_s)
+        yield _waiting(patient, "to_lake", written_upto(patient.shop), late)
+
+
+def _waiting(patient: Patient, check: str, upto: int, late_us: int) -> Finding:
+    """What of the log stands behind an offset, and whether it has for too long."""
+    assert patient.store is not None
     sql = "SELECT count(*), min(received_at) FROM request WHERE id > ?"
-    waiting, oldest = patient.store.rows(sql, (applied,))[0]
-    if waiting and patient.now - int(oldest) > LATE_US:
-        yield warn("worker", "worker_late", waiting=waiting, minutes=round((patient.now - int(oldest)) / 60e6))
-    else:
-        yield fine("worker", "worker", waiting=waiting)
+    waiting, oldest = patient.store.rows(sql, (upto,))[0]
+    if waiting and patient.now - int(oldest) > late_us:
+        return warn(check, f"{check}_late", waiting=waiting, minutes=round((patient.now - int(oldest)) / 60e6))
+    return fine(check, check, waiting=waiting)
 
 
 def check_quarantine(patient: Patient) -> Iterator[Finding]:

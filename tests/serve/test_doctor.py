@@ -61,7 +61,7 @@ def test_a_well_shop_is_told_so(folder: Path) -> None:
     for quick in (True, False):
         found = examine(folder, now=NOW, quick=quick)
         assert not_well(found) == {}
-        assert [one.check for one in found] == ["settings", "keys", "disk", "lake", "models", "vault", "store", "layout", "log", "ids", "clock", "states", "worker", "quarantine", "sources", "pulls"]  # fmt: skip
+        assert [one.check for one in found] == ["settings", "keys", "disk", "lake", "models", "vault", "store", "layout", "log", "ids", "clock", "states", "worker", "to_lake", "quarantine", "sources", "pulls"]  # fmt: skip
         assert all(one.what(lang) for one in found for lang in LANGS)
 
 
@@ -113,6 +113,15 @@ def append(text: str) -> Callable[[Path], None]:
     return change
 
 
+def to_lake_upto(offset: int) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        said = json.loads((folder / "lake" / "manifest.json").read_text())
+        said["steps"].setdefault("live", {})["offset"] = offset
+        (folder / "lake" / "manifest.json").write_text(json.dumps(said))
+
+    return change
+
+
 def full_of_refused(folder: Path) -> None:
     sql(
         "live/store.db",
@@ -140,13 +149,15 @@ SAID = '{"key": "serve.pull_no_folder", "values": {"folder": "/nowhere"}}'
         (write("live/store.db", b"x" * 9_000), "store", "bad", "is damaged", "restore"),
         (sql("live/store.db", "UPDATE layout SET number = 99 WHERE part = 'log'"), "layout", "bad", "newer", "upgrade"),
         (sql("live/store.db", "UPDATE layout SET number = 0 WHERE part = 'pull'"), "layout", "warn", "pull", "next start"),
+        (sql("live.db", "UPDATE layout SET number = 99 WHERE part = 'states'"), "layout", "bad", "newer", "upgrade"),
         (sql("live/store.db", "UPDATE request SET body = x'0011' WHERE id = 3"), "log", "bad", "damaged", "key"),
         (sql("live/store.db", f"UPDATE request SET received_at = {NOW + HOUR // 2} WHERE id = 2"), "clock", "warn", "30 minutes", "timedatectl"),
         (sql("live/store.db", f"UPDATE request SET received_at = {NOW + 2 * HOUR} WHERE id = 2"), "clock", "bad", "120 minutes", "timedatectl"),
         (sql("live/store.db", "DELETE FROM request WHERE id > 1"), "ids", "warn", "another log", "anew"),
         (write("live/ids/1-1-1.ids", b"x"), "ids", "bad", "1-1-1", "anew"),
-        (sql("live.db", "UPDATE about SET value = '1'"), "states", "bad", "", ""),
+        (sql("live.db", "UPDATE about SET value = '1'"), "states", "warn", "other definitions", "huaxiang serve"),
         (sql("live.db", "UPDATE applied SET upto = 1"), "worker", "warn", "4 requests wait", "huaxiang serve"),
+        (to_lake_upto(1), "to_lake", "warn", "4 requests wait", "huaxiang serve"),
         (write("live.db", b"x" * 9_000), "states", "bad", "damaged", "restore"),
         (full_of_refused, "quarantine", "warn", "12 messages: time 12", "replay"),
         (append('[live]\nstore = "postgresql://reader:secret@127.0.0.1:1/x"\n'), "store", "bad", "does not answer", "check that it runs"),
@@ -157,7 +168,7 @@ def test_an_illness_is_found_and_its_mend_said(
     folder: Path, harm: Callable[[Path], None], check: str, status: str, what: str, mend: str
 ) -> None:
     harm(folder)
-    now = NOW + HOUR if check == "worker" else NOW
+    now = NOW + HOUR if check in ("worker", "to_lake") else NOW
     found = not_well(examine(folder, now=now))[check]
     assert (found.status, what in found.what("en"), mend in found.mend("en")) == (status, True, True)
     assert found.what("zh") != found.what("en")

@@ -10,7 +10,14 @@ from pathlib import Path
 from huaxiang.errors import HuaxiangError
 from huaxiang.serve.doctor.finding import Finding, fine, told
 from huaxiang.serve.doctor.folder import check_disk, check_keys, check_lake, check_models, check_vault
-from huaxiang.serve.doctor.living import check_pulls, check_quarantine, check_sources, check_states, check_worker
+from huaxiang.serve.doctor.living import (
+    check_pulls,
+    check_quarantine,
+    check_sources,
+    check_states,
+    check_to_lake,
+    check_worker,
+)
 from huaxiang.serve.doctor.patient import Patient
 from huaxiang.serve.doctor.store import check_clock, check_ids, check_log, check_store
 from huaxiang.shop import Shop
@@ -30,6 +37,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("clock", check_clock),
     ("states", check_states),
     ("worker", check_worker),
+    ("to_lake", check_to_lake),
     ("quarantine", check_quarantine),
     ("sources", check_sources),
     ("pulls", check_pulls),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator
 
-from huaxiang.errors import HuaxiangError, StoreError
+from huaxiang.errors import DefinitionError, HuaxiangError, StoreError
 from huaxiang.serve.doctor.finding import Finding, fine, told, warn
-from huaxiang.serve.doctor.patient import Patient
-from huaxiang.serve.doctor.store import has_table
-from huaxiang.store import open_database
+from huaxiang.serve.doctor.patient import Patient, has_table, states_of
+from huaxiang.serve.live.to_lake import written_upto
 
 LATE_US = 600_000_000  # a request that waits longer to be folded waits for a worker
 MANY, SHARE = 10, 0.01  # of messages in the quarantine
@@ -19,32 +17,48 @@ STATES = "live.db"
 
 def check_states(patient: Patient) -> Iterator[Finding]:
     """The states are whole, and belong to the definitions of the last build."""
-    path = patient.folder / STATES
-    if not path.exists():
+    with states_of(patient) as states:
+        if states is None:
+            yield fine("states", "states_none")
+            return
+        if states.kind == "sqlite" and states.rows("PRAGMA quick_check(1)") != [("ok",)]:
+            raise StoreError("store.damaged", path=patient.folder / STATES)
+    if not patient.shop.lake.note("build"):
         yield fine("states", "states_none")
         return
-    with contextlib.closing(open_database(path)) as states:
-        if states.rows("PRAGMA quick_check(1)") != [("ok",)]:
-            raise StoreError("store.damaged", path=path)
-    with patient.shop.live() as live:
-        yield fine("states", "states", states=len(live.sizes()))
+    try:
+        with patient.shop.live() as live:
+            yield fine("states", "states", states=len(live.sizes()))
+    except DefinitionError:
+        yield warn("states", "states_other")
 
 
 def check_worker(patient: Patient) -> Iterator[Finding]:
     """What waits to be folded, and for how long."""
     if patient.log is None or patient.store is None:
         return
-    applied, path = -1, patient.folder / STATES
-    if path.exists():
-        with contextlib.closing(open_database(path)) as states:
-            found = states.rows("SELECT upto FROM applied WHERE source = 'log'")
-            applied = int(found[0][0]) if found else -1
+    applied = -1
+    with states_of(patient) as states:
+        if states is not None and (found := states.rows("SELECT upto FROM applied WHERE source = 'log'")):
+            applied = int(found[0][0])
+    yield _waiting(patient, "worker", applied, LATE_US)
+
+
+def check_to_lake(patient: Patient) -> Iterator[Finding]:
+    """What the next build would not know yet; it stays in the log as long."""
+    if patient.log is not None and patient.shop.lake.note("profile"):
+        late = LATE_US + int(3e6 * patient.shop.settings.live.lake_every_s)
+        yield _waiting(patient, "to_lake", written_upto(patient.shop), late)
+
+
+def _waiting(patient: Patient, check: str, upto: int, late_us: int) -> Finding:
+    """What of the log stands behind an offset, and whether it has for too long."""
+    assert patient.store is not None
     sql = "SELECT count(*), min(received_at) FROM request WHERE id > ?"
-    waiting, oldest = patient.store.rows(sql, (applied,))[0]
-    if waiting and patient.now - int(oldest) > LATE_US:
-        yield warn("worker", "worker_late", waiting=waiting, minutes=round((patient.now - int(oldest)) / 60e6))
-    else:
-        yield fine("worker", "worker", waiting=waiting)
+    waiting, oldest = patient.store.rows(sql, (upto,))[0]
+    if waiting and patient.now - int(oldest) > late_us:
+        return warn(check, f"{check}_late", waiting=waiting, minutes=round((patient.now - int(oldest)) / 60e6))
+    return fine(check, check, waiting=waiting)
 
 
 def check_quarantine(patient: Patient) -> Iterator[Finding]:
@@ -63,7 +77,7 @@ def check_quarantine(patient: Patient) -> Iterator[Finding]:
 
 
 def check_sources(patient: Patient) -> Iterator[Finding]:
-    if not has_table(patient, "source") or patient.store is None:
+    if patient.store is None or not has_table(patient.store, "source"):
         return
     names = [name for (name,) in patient.store.rows("SELECT name FROM source WHERE closed_at IS NULL ORDER BY name")]
     if names or patient.shop.settings.live.pull:
@@ -74,7 +88,7 @@ def check_sources(patient: Patient) -> Iterator[Finding]:
 
 def check_pulls(patient: Patient) -> Iterator[Finding]:
     pulls = patient.shop.settings.live.pull
-    if not pulls or not has_table(patient, "pull_state") or patient.store is None:
+    if not pulls or patient.store is None or not has_table(patient.store, "pull_state"):
         return
     errors = {name: error for name, error in patient.store.rows("SELECT pull, error FROM pull_state") if error}
     for name in sorted(set(pulls) & set(errors)):

@@ -7,15 +7,22 @@ from collections.abc import Iterator
 import numpy as np
 
 from huaxiang.errors import StoreError, TrustError
+from huaxiang.features.live import tables
 from huaxiang.serve import sources
 from huaxiang.serve.doctor.finding import Finding, bad, fine, told, warn
-from huaxiang.serve.doctor.patient import Patient
+from huaxiang.serve.doctor.patient import Patient, has_table, states_of
+from huaxiang.serve.hooks import layout as hooks
+from huaxiang.serve.live import layout as profiles
 from huaxiang.serve.log import Log, Seal, layout, met
 from huaxiang.serve.pull import positions
-from huaxiang.store import Migration, open_database
+from huaxiang.store import Database, Migration, open_database
 from huaxiang.trust import load_key
 
-PARTS: dict[str, tuple[Migration, ...]] = {one.PART: one.MIGRATIONS for one in (layout, sources, positions, met)}
+PARTS: dict[str, tuple[Migration, ...]] = {
+    **{one.PART: one.MIGRATIONS for one in (layout, sources, positions, met, tables, profiles)},
+    hooks.HOOKS: hooks.HOOK_MIGRATIONS,
+    hooks.MEMBERS: hooks.MEMBER_MIGRATIONS,
+}
 AHEAD_US, FAR_US = 60_000_000, 3_600_000_000  # how far the newest message may lie after the clock
 
 
@@ -33,7 +40,7 @@ def check_store(patient: Patient) -> Iterator[Finding]:
         patient.store = None
         return
     yield from check_layout(patient)
-    if not patient.store.rows(_HAS_TABLE[patient.store.kind], ("request",)):
+    if not has_table(patient.store, "request"):
         return
     try:
         key = load_key(patient.folder / "keys" / "vault.key")
@@ -57,9 +64,9 @@ def check_integrity(patient: Patient) -> Iterator[Finding]:
 
 
 def check_layout(patient: Patient) -> Iterator[Finding]:
-    assert patient.store is not None
-    there = patient.store.rows(_HAS_TABLE[patient.store.kind], ("layout",))
-    found: dict[str, int] = dict(patient.store.rows("SELECT part, number FROM layout")) if there else {}
+    """The numbers of the steps that the store's and the states' tables have taken."""
+    with states_of(patient) as states:
+        found = _layout(patient.store) | _layout(states)
     newest = {part: max(step.number for step in steps) for part, steps in PARTS.items()}
     for part, number in found.items():
         if number > newest.get(part, number):
@@ -67,6 +74,12 @@ def check_layout(patient: Patient) -> Iterator[Finding]:
             return
     old = sorted(part for part, number in found.items() if number < newest.get(part, number))
     yield warn("layout", "layout_old", parts=", ".join(old)) if old else fine("layout", "layout")
+
+
+def _layout(database: Database | None) -> dict[str, int]:
+    if database is None or not has_table(database, "layout"):
+        return {}
+    return dict(database.rows("SELECT part, number FROM layout"))
 
 
 def check_log(patient: Patient) -> Iterator[Finding]:
@@ -113,13 +126,3 @@ def check_clock(patient: Patient) -> Iterator[Finding]:
         yield bad("clock", "clock", **found) if behind > FAR_US else warn("clock", "clock", **found)
     else:
         yield fine("clock", "clock_good")
-
-
-_HAS_TABLE = {
-    "sqlite": "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?",
-    "postgres": "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = ?",
-}
-
-
-def has_table(patient: Patient, name: str) -> bool:
-    return patient.store is not None and bool(patient.store.rows(_HAS_TABLE[patient.store.kind], (name,)))

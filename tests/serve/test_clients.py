@@ -23,9 +23,8 @@ from typing import Any
 import pytest
 
 from huaxiang.serve.log import Log, Seal
-from huaxiang.serve.map import Mapper, Rows
+from huaxiang.serve.map import Mapper, Rows, map_entries
 from huaxiang.serve.open import open_store, vault_key
-from huaxiang.serve.worker import map_entries
 from huaxiang.shop import Shop
 from servers import free_port
 

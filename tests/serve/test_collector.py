@@ -206,7 +206,9 @@ def test_full_disk_is_503_and_the_message_is_new_afterwards(door: Door) -> None:
             return Limited()
 
     whole, door.log.database = door.log.database, Full()  # type: ignore[assignment]
-    large = [GOOD | {"messageId": f"m{n}", "properties": {"t": "x" * 30_000}} for n in range(4)]
+    large = [
+        GOOD | {"messageId": f"m{n}", "properties": {"t": random.Random(n).randbytes(15_000).hex()}} for n in range(4)
+    ]
     answer = door.post(*large)
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) >= 1

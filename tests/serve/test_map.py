@@ -79,7 +79,7 @@ def test_identify_of_both_ids_links_them_and_hides_what_is_personal() -> None:
     }
     rows = mapped({"type": "identify", "userId": "ann", "anonymousId": "v-1", "traits": traits})
     (link,), (person,) = rows.links, rows.people
-    assert (link.anonymous_id, link.user_id, link.rule) == (VISITOR, ANN, "login")
+    assert (link.anonymous_id, link.user_id, link.rule) == (VISITOR, ANN, "identify")
     assert person.declared == {"city": "杭州"}
     assert person.personal == {"email": "ann@example.com", "name": "Ann Li", "address": "杭州 1 Road"}
     assert not rows.events

@@ -38,8 +38,14 @@ def send(running: Running, *messages: dict[str, Any], context: Any = None) -> in
     ids = [None if one.messageId is None else hash_id("web", one.messageId) for one in batch.batch]
     (new,) = running.log.append([Request("web", time.time_ns() // 1000, body, ids, refused)])
     running.committer.written.set()
-    await_true(lambda: running.worker is not None and running.worker.lag() == 0)
+    await_true(lambda: idle(running))
     return new
+
+
+def idle(running: Running) -> bool:
+    """Whether all that was sent is folded and every profile made."""
+    worker = running.worker
+    return worker is not None and worker.ready.is_set() and worker.lag() == 0 and worker.waiting() == 0
 
 
 def await_true(holds: Callable[[], bool]) -> None:
@@ -68,7 +74,6 @@ def test_what_is_sent_is_in_the_state_once_and_after_a_restart_too(shop: Shop) -
         assert send(running, order("m2"), order("m3")) == 1
     assert orders(shop, "new-customer") == 3.0
     with open_running(shop) as running:
-        await_true(lambda: running.worker is not None and running.worker.lag() == 0)
         assert send(running, order("m3"), order("m4")) == 1
     assert orders(shop, "new-customer") == 4.0
 

@@ -143,25 +143,6 @@ def run(shop: Folder, full: Annotated[bool, typer.Option("--full", help=help_of(
         say("wrote", path=path)
 
 
-@app.command(help=WORDS("cli.quarantine"))
-def quarantine(
-    shop: Folder,
-    reason: Annotated[str, typer.Option(help=help_of("reason"))] = "",
-    limit: Annotated[int, typer.Option(help=help_of("limit"))] = 20,
-) -> None:
-    from huaxiang.clean import quarantined, set_aside
-
-    with open_shop(shop) as opened:
-        lines = set_aside(opened.lake, opened.vault().text, reason=reason or None, limit=limit)
-        rows = quarantined(opened.lake, reason=reason or None, limit=limit)
-    lines = lines[: max(limit - len(rows), limit // 2)]
-    shown = lines + rows[: limit - len(lines)]
-    if not shown:
-        say("quarantine_empty")
-    for row in shown:
-        print_json(row)
-
-
 def _show(shop: Shop, step: str, result: Any) -> None:
     """What a step returned, in a few lines."""
     if result is None:

@@ -17,8 +17,10 @@ import typer
 
 import huaxiang.cli.brought
 import huaxiang.cli.campaign
+import huaxiang.cli.care
 import huaxiang.cli.demo
 import huaxiang.cli.guard
+import huaxiang.cli.hooks
 import huaxiang.cli.journey
 import huaxiang.cli.keys
 import huaxiang.cli.look

@@ -29,9 +29,11 @@ def serve(
         say("serving", url=f"http://{host}:{port}")
         for name, key in running.sources.all():
             out.print(f"  {name}  {key}", highlight=False)
+        for name, pull in sorted(opened.settings.live.pull.items()):
+            say("serving_pull", name=name, kind=pull.kind)
         if not Keys(running.store).all():
             say("no_keys", folder=shop)
-        if running.worker is None:
+        if not opened.lake.note("profile"):
             say("serving_no_build", folder=shop)
 
     with open_shop(shop) as opened:

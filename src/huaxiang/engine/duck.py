@@ -107,6 +107,15 @@ class Engine:
         with self._cursor() as cursor:
             return cursor.sql(self.sql(query)).to_arrow_table()
 
+    def over(self, name: str, table: pa.Table, sql: str) -> pa.Table:
+        """The result of `sql`, in which Arrow data goes by `name`, without a table being made: for small parts, many times."""
+        with self._cursor() as cursor:
+            cursor.register(name, table)
+            try:
+                return cursor.sql(sql).to_arrow_table()
+            finally:
+                cursor.unregister(name)
+
     def rows(self, query: Query) -> list[dict[str, Any]]:
         """The result as Python dicts: for a handful of rows."""
         return self.arrow(query).to_pylist()

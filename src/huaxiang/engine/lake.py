@@ -22,7 +22,7 @@ from typing import Any
 import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import DeltaTable, Schema
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
@@ -228,15 +228,18 @@ class Step:
         """Make `data` the whole content of table `name`; gives its rows."""
         return self._write(name, data, keep=False)
 
-    def append(self, name: str, data: Query | pa.Table) -> int:
-        """Add `data` to table `name` (made if new); gives the rows added."""
-        return self._write(name, data, keep=True)
+    def append(self, name: str, data: Query | pa.Table, *, once: tuple[str, int] | None = None) -> int:
+        """Add `data` to table `name` (made if new); gives the rows added.
+
+        once: who writes and the number of what is written, kept with it as Delta's application transaction
+        """
+        return self._write(name, data, keep=True, once=once)
 
     def drop(self, name: str) -> None:
         self.dropped.add(name)
         self.written.pop(name, None)
 
-    def _write(self, name: str, data: Query | pa.Table, *, keep: bool) -> int:
+    def _write(self, name: str, data: Query | pa.Table, *, keep: bool, once: tuple[str, int] | None = None) -> int:
         engine, folder = self.lake.engine, self.lake._folder(name)
         loaded = engine.load(data) if isinstance(data, pa.Table) else None
         query: Query = loaded if loaded is not None else data
@@ -244,7 +247,7 @@ class Step:
         files = engine.write(query, folder)
         if loaded is not None:
             engine.drop(loaded)
-        return self._commit(name, files, schema, keep=keep)
+        return self._commit(name, files, schema, keep=keep, once=once)
 
     def adopt(self, name: str, folder: Path) -> int:
         """Make the Parquet files in `folder`, which must lie on the lake's file system, the content of table `name`; gives its rows."""
@@ -260,7 +263,15 @@ class Step:
             raise ShopError("lake.nothing_written", name=name, folder=folder)
         return self._commit(name, files, schema, keep=False)
 
-    def _commit(self, name: str, files: list[tuple[Path, int]], schema: pa.Schema, *, keep: bool) -> int:
+    def _commit(
+        self,
+        name: str,
+        files: list[tuple[Path, int]],
+        schema: pa.Schema,
+        *,
+        keep: bool,
+        once: tuple[str, int] | None = None,
+    ) -> int:
         folder = self.lake._folder(name)
         rows = sum(count for _, count in files)
         entry = self.written.get(name) or self._before.tables.get(name)
@@ -278,7 +289,8 @@ class Step:
         ]
         if keep:
             if actions:
-                delta.create_write_transaction(actions, "append", delta.schema())
+                named = CommitProperties(app_transactions=[Transaction(*once)]) if once else None
+                delta.create_write_transaction(actions, "append", delta.schema(), commit_properties=named)
         else:
             delta.create_write_transaction(actions, "overwrite", Schema.from_arrow(schema))
         total = rows + (entry.rows if keep and entry else 0)

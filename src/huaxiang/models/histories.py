@@ -86,16 +86,16 @@ class HistoryReader:
             known = engine.arrow(f"SELECT place, user_no FROM {people.get_name()}")
             numbers[_ints(known, "place")] = _ints(known, "user_no")
             user = numbers[np.asarray(coded.indices, dtype=np.int64)]
-            parts: list[_Part] = []
+            parts: list[Part] = []
             seen: list[tuple[Ints, Floats]] = []
             unseen = np.where(at < 0, user, -1)
             for events in self._chunks(people.get_name()):
-                parts += [] if self.vectors_only else _cut(events, user, day, length)
+                parts += [] if self.vectors_only else cut_rows(events, user, day, length)
                 seen += self._vectors(events, unseen, day)
         finally:
             engine.drop(people)
             engine.drop(asked)
-        found = self._joined(parts, day)
+        found = self.joined(parts, day)
         if self.embed is None:
             return found
         if (at >= 0).any():
@@ -110,7 +110,7 @@ class HistoryReader:
             return
         of_items = events["item"] > 0
         taken = {name: values[of_items] for name, values in events.items()}
-        for part in _cut(taken, user, day, self.embedded):
+        for part in cut_rows(taken, user, day, self.embedded):
             starts = np.concatenate([[0], np.cumsum(part.count)]).astype(np.int64)
             ts, kind, price = (part.events[name] for name in ("ts", "kind", "price"))
             yield part.rows, self.embed(Sequences(starts, part.events["item"], ts, kind, price.astype(float)))
@@ -142,7 +142,7 @@ class HistoryReader:
             price = found.column("price").to_numpy(zero_copy_only=False).astype(float)
             yield {name: price if name == "price" else _ints(found, name) for name in COLUMNS}
 
-    def _joined(self, parts: list[_Part], day: Ints) -> Histories:
+    def joined(self, parts: list[Part], day: Ints) -> Histories:
         """All parts as one; rows that none of them holds have no events."""
         none = np.zeros(0, dtype=np.int64)
         order = np.concatenate([none, *(part.rows for part in parts)])
@@ -187,7 +187,7 @@ def _keys(users: pa.Array | pa.ChunkedArray, day: Ints) -> pa.Array:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """Rows (places among those asked for), how many events each has, and the columns of these, one row after another."""
 
     rows: Ints
@@ -195,7 +195,7 @@ class _Part:
     events: dict[str, NDArray[Any]]
 
 
-def _cut(events: dict[str, NDArray[Any]], user: Ints, day: Ints, length: int) -> Iterator[_Part]:
+def cut_rows(events: dict[str, NDArray[Any]], user: Ints, day: Ints, length: int) -> Iterator[Part]:
     """The rows of `user` (N,) before `day` (N,) that have events among these, a date at a time."""
     for one in np.unique(day):
         seen = np.flatnonzero((events["day"] < one) & (events["known"] < one))
@@ -205,7 +205,7 @@ def _cut(events: dict[str, NDArray[Any]], user: Ints, day: Ints, length: int) ->
         count = np.minimum(last - first, length)
         rows, last, count = rows[count > 0], last[count > 0], count[count > 0]
         at = seen[np.arange(count.sum()) + np.repeat(last - np.cumsum(count), count)]
-        yield _Part(rows, count, {name: values[at] for name, values in events.items()})
+        yield Part(rows, count, {name: values[at] for name, values in events.items()})
 
 
 def _ints(table: pa.Table, name: str) -> Ints:

@@ -73,7 +73,7 @@ def build_profiles(step: Step, settings: Settings, *, progress: Progress = SILEN
     start = time.perf_counter()
     if not step.has("features"):
         raise ShopError("lake.no_table", name="features", have=", ".join(step.lake.names()) or "-")
-    parts = _find_parts(step, settings)
+    parts = find_parts(step, settings)
     engine, known = step.lake.engine, set(step.table("features").columns)
     basis = find_basis(engine, parts.features, known, settings.profile)
     levels = find_levels(engine, parts.features, usable_tags(known))
@@ -139,7 +139,7 @@ def declared_columns(users: Sequence[str], columns: Sequence[str]) -> tuple[str,
     return tuple(name for name in (*DECLARED, "extra") if name in users and name not in columns)
 
 
-def _find_parts(step: Step, settings: Settings) -> Parts:
+def find_parts(step: Step, settings: Settings) -> Parts:
     engine, table = step.lake.engine, step.table("features")
     features, known = engine.sql(table), table.columns
     ties = step.rows("clean.relations") > 0
@@ -167,7 +167,16 @@ def used_outcomes(
 
 def _wide_sql(step: Step, parts: Parts, basis: Basis, levels: dict[str, float], settings: Settings) -> str:
     """SQL of the whole table."""
-    profile, as_of = settings.profile, f"TIMESTAMP '{parts.as_of.isoformat(sep=' ')}'"
+    known = step.table("features").columns
+    lines = thresholds(step.lake, parts.predictions) if parts.outcomes else {}
+    base = base_sql(step, parts, settings, buys=basis.buys)
+    made = finish_sql(step.lake.engine, base, known, parts, basis, levels, lines, settings)
+    return f"{made}{' ORDER BY user_no' if parts.numbered else ''}"
+
+
+def base_sql(step: Step, parts: Parts, settings: Settings, *, buys: bool) -> str:
+    """SQL of one row a customer with all that is known of them: what `finish_sql` reads."""
+    as_of = f"TIMESTAMP '{parts.as_of.isoformat(sep=' ')}'"
     known = step.table("features").columns
     joins, picked = [], [f"f.{name_sql(name)}" for name in known if name not in ("user_id", "as_of", "user_no")]
     user_id, numbered = "f.user_id", ("user_no",) if parts.numbered else ()
@@ -180,7 +189,9 @@ def _wide_sql(step: Step, parts: Parts, basis: Basis, levels: dict[str, float], 
     comeback = step.has("ready.events") and {"event", "ts", "user_id"} <= set(step.table("ready.events").columns)
     if comeback:
         events = step.lake.engine.sql(step.table("ready.events"))
-        joins.append(f"LEFT JOIN ({comeback_sql(events, profile, as_of, buys=basis.buys)}) c ON c.user_id = f.user_id")
+        joins.append(
+            f"LEFT JOIN ({comeback_sql(events, settings.profile, as_of, buys=buys)}) c ON c.user_id = f.user_id"
+        )
     picked.append("c.comeback_days" if comeback else "NULL::BIGINT AS comeback_days")
     if parts.ties:
         joins.append(f"LEFT JOIN ({_ties_sql(step)}) t ON t.user_id = {user_id}")
@@ -193,10 +204,7 @@ def _wide_sql(step: Step, parts: Parts, basis: Basis, levels: dict[str, float], 
         join, more = behaviour_join(parts.behaviour, user_id)
         joins.append(join)
         picked += more
-    base = f"SELECT {user_id} AS user_id, {as_of} AS as_of, {', '.join(picked)} FROM ({parts.features}) f {' '.join(joins)}"
-    lines = thresholds(step.lake, parts.predictions) if parts.outcomes else {}
-    made = finish_sql(step.lake.engine, base, known, parts, basis, levels, lines, settings)
-    return f"{made}{' ORDER BY user_no' if numbered else ''}"
+    return f"SELECT {user_id} AS user_id, {as_of} AS as_of, {', '.join(picked)} FROM ({parts.features}) f {' '.join(joins)}"
 
 
 def finish_sql(

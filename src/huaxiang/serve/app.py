@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from huaxiang.serve.collector import Collector, Receive, Scope, Send
+from huaxiang.serve.bodies import Receive
+from huaxiang.serve.collector import Collector, Scope, Send
 
 
 class App:

@@ -12,27 +12,27 @@ back. One message that is no good does not stop its batch: it goes to the quaran
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
+import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 from huaxiang.errors import StoreError
-from huaxiang.serve.log import Committer, OverloadedError, Request
-from huaxiang.serve.log.ids import hash_id
+from huaxiang.serve.bodies import Bodies, Receive
+from huaxiang.serve.log import Committer, OverloadedError, make_request
 from huaxiang.serve.sources import Sources
 from huaxiang.serve.wire import posthog, segment, sensors, snowplow
-from huaxiang.serve.wire.message import Batch, Refused, WireError, encode, find_faults, read_batch
-from huaxiang.serve.wire.squeezed import LARGEST, unzip
+from huaxiang.serve.wire.message import Batch, LaterError, Refused, WireError, encode, read_batch
+
+log = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-BODY_S = 30.0  # a body that takes longer is given up
 MESSAGES = 10_000  # of one request
+FIELDS = 300  # of a query
 OK = b'{"success": true}'
 PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 SNOWPLOW = "/com.snowplowanalytics.snowplow/tp2"
@@ -51,6 +51,7 @@ class Collector:
     def __init__(self, sources: Sources, committer: Committer) -> None:
         self._sources = sources
         self._committer = committer
+        self.bodies = Bodies()
         self.answers: dict[int, int] = {}
         self.refused: dict[str, int] = {}
 
@@ -69,7 +70,7 @@ class Collector:
         except WireError as error:
             status, body, kind = error.status, _error(error.code, error.detail), b"application/json"
             extra = (
-                [(b"retry-after", str(max(1, round(error.seconds))).encode())] if isinstance(error, _LaterError) else []
+                [(b"retry-after", str(max(1, round(error.seconds))).encode())] if isinstance(error, LaterError) else []
             )
         except OverloadedError:
             status, body, kind = 503, _error("overloaded", "more is waiting to be written than may wait"), b"application/json"  # fmt: skip
@@ -77,6 +78,9 @@ class Collector:
         except StoreError as error:
             status, body, kind = 503, _error(error.key, error.what()), b"application/json"
             extra = [(b"retry-after", b"5")]
+        except Exception as error:  # noqa: BLE001 - what we did not foresee; its text might be personal
+            log.error("a request could not be taken: %s", type(error).__name__)
+            status, body, kind, extra = 500, _error("unexpected", "the request could not be taken"), b"application/json", []  # fmt: skip
         self.answers[status] = self.answers.get(status, 0) + 1
         headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *_CORS, *extra]
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -86,13 +90,13 @@ class Collector:
         method, path = scope["method"], scope["path"].rstrip("/") or "/"
         if method == "OPTIONS":
             return 200, b"", b"text/plain", []
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=100)) if scope["query_string"] else {}  # fmt: skip
+        query = _query(scope["query_string"])
         if path.startswith("/v1/projects/"):
             return self._settings(method, path)
         if method not in ("POST", "GET") or (method == "GET" and path not in ("/i", "/sa")):
             raise WireError("method_not_allowed", f"{path} takes POST", 405)
         headers = dict(scope["headers"])
-        body = await _read(receive, headers) if method == "POST" else b""
+        body = await self.bodies.read(receive, headers) if method == "POST" else b""
         batch_body, keys = _to_batch(path, method, body, query)
         batch, refused = read_batch(batch_body)
         source = self._who(headers, batch, query, keys)
@@ -103,21 +107,15 @@ class Collector:
 
     async def _take(self, source: str, body: bytes, batch: Batch, refused: list[Refused]) -> None:
         """On disk when it returns."""
-        messages = batch.batch
-        count = len(messages) + len(refused)
+        count = len(batch.batch) + len(refused)
         if count > MESSAGES:
             raise WireError("too_many", f"a batch may hold {MESSAGES} messages; this one holds {count}", 413)
         if wait := self._sources.wait(source, count):
-            raise _LaterError(wait)
-        faults = find_faults(batch)
-        skipped = {at for at, _ in faults}
-        bad = [*refused, *(Refused(at, why, encode(messages[at])) for at, why in faults)]
-        for one in bad:
+            raise LaterError("too_fast", "this source sends faster than it may", 429, seconds=wait)
+        request = make_request(source, time.time_ns() // 1000, body, batch, refused)
+        for one in request.refused:
             self.refused[one.reason] = self.refused.get(one.reason, 0) + 1
-        ids = [None if one.messageId is None else hash_id(source, one.messageId) for one in messages]
-        now = time.time_ns() // 1000
-        request = Request(source, now, body, ids, bad, skipped)
-        if messages or bad:
+        if count:
             await self._committer.append(request)
 
     def _who(self, headers: dict[bytes, bytes], batch: Batch, query: dict[str, str], keys: list[str | None]) -> str:
@@ -134,12 +132,6 @@ class Collector:
             raise WireError("unknown_key", "no source has this write key", 404)
         content = {"integrations": {"Segment.io": {"apiKey": key}}, "plan": {"track": {}}}
         return 200, encode(content), b"application/json", []
-
-
-class _LaterError(WireError):
-    def __init__(self, seconds: float) -> None:
-        super().__init__("too_fast", "this source sends faster than it may", 429)
-        self.seconds = seconds
 
 
 def _to_batch(path: str, method: str, body: bytes, query: dict[str, str]) -> tuple[bytes, list[str | None]]:
@@ -160,33 +152,12 @@ def _to_batch(path: str, method: str, body: bytes, query: dict[str, str]) -> tup
     return made, [key]
 
 
-async def _read(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
-    """The body, unpacked; raises WireError for one that is too large, too slow or broken."""
-    said = headers.get(b"content-length", b"")
-    if said.isdigit() and int(said) > LARGEST:
-        raise WireError("too_large", f"a body may hold {LARGEST} bytes", 413)
-    parts: list[bytes] = []
-    size, more = 0, True
+def _query(text: bytes) -> dict[str, str]:
+    """The fields of a query, the last of each name; raises WireError for more than FIELDS."""
     try:
-        async with asyncio.timeout(BODY_S):
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise WireError("gone", "the client went away", 400)
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                more = message.get("more_body", False)
-                if size > LARGEST:
-                    raise WireError("too_large", f"a body may hold {LARGEST} bytes", 413)
-    except TimeoutError as error:
-        raise WireError("too_slow", f"the body took longer than {BODY_S:.0f} s", 408) from error
-    body = parts[0] if len(parts) == 1 else b"".join(parts)
-    coding = headers.get(b"content-encoding", b"").strip().lower()
-    if coding in (b"gzip", b"deflate") or body[:2] == b"\x1f\x8b":
-        return unzip(body)
-    if coding not in (b"", b"identity"):
-        raise WireError("bad_encoding", "Content-Encoding may be gzip or deflate", 415)
-    return body
+        return dict(parse_qsl(text.decode("latin-1"), max_num_fields=FIELDS)) if text else {}
+    except ValueError as error:
+        raise WireError("bad_query", f"a query may hold {FIELDS} fields") from error
 
 
 def _basic(header: bytes | None) -> str | None:

@@ -19,7 +19,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from huaxiang.serve.wire.message import EMPTY, Batch, Message, encode
+from huaxiang.serve.log import Entry
+from huaxiang.serve.wire.message import EMPTY, Batch, Message, encode, read_batch
 from huaxiang.settings import LiveSettings
 from huaxiang.tables import EVENTS, USERS, arrow_schema, event_vocabulary
 from huaxiang.trust import Pseudonyms
@@ -28,6 +29,7 @@ from huaxiang.trust.scrub import mask_text
 log = logging.getLogger(__name__)
 
 SCHEMA = arrow_schema(EVENTS.stored)
+NAMES = tuple(SCHEMA.names)
 ORDERS = frozenset({"purchase", "refund", "cancel", "checkout"})
 # Column of events → the properties that may hold it, first found first.
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -78,11 +80,12 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A visitor who turned out to be a user (or a user's earlier id). Both pseudonyms"""
+    """A visitor who turned out to be a user (or a user's earlier id). Both pseudonyms; rule: login (an event carries both), identify or alias"""
 
     anonymous_id: str
     user_id: str
     at: datetime
+    known_at: datetime
     rule: str
 
 
@@ -121,8 +124,12 @@ class Mapper:
         self._known: dict[str, str] = {}
         self._names = event_vocabulary() | {name.lower(): event for name, event in settings.events.items()}
         own = {column: (name, *FIELDS.get(column, ())) for column, name in settings.fields.items()}
-        self._fields = {name: values for name, values in (FIELDS | own).items() if name not in NUMBERS}
-        self._numbers = {name: (FIELDS | own)[name] for name in NUMBERS}
+        self._places: dict[
+            str, list[tuple[str, int]]
+        ] = {}  # property → the columns it may fill, and how soon it is asked for
+        for column, keys in (FIELDS | own).items():
+            for rank, key in enumerate(keys):
+                self._places.setdefault(key, []).append((column, rank))
 
     def add(
         self, rows: Rows, batch: Batch, *, source: str, offset: int, received_at: int, skipped: frozenset[int]
@@ -158,10 +165,12 @@ class Mapper:
         if message.type in ("alias", "merge"):
             earlier, now = self._who(message.previousId) or visitor, user
             if earlier and now and earlier != now:
-                rows.links.append(Link(earlier, now, at, "alias"))
+                rows.links.append(Link(earlier, now, at, received, "alias"))
             return
         if user and visitor and user != visitor:
-            rows.links.append(Link(visitor, user, at, "login"))
+            rows.links.append(
+                Link(visitor, user, at, received, "identify" if message.type in ("identify", "group") else "login")
+            )
         if message.type == "identify":
             of_context = context.get("traits")  # RudderStack's Python client puts them there alone
             self._add_person(
@@ -200,33 +209,46 @@ class Mapper:
         *,
         alone: bool,
     ) -> tuple[Any, ...]:
-        texts = {name: _text(properties, keys) for name, keys in self._fields.items()}
-        numbers = {name: _number(properties, keys, name) for name, keys in self._numbers.items()}
-        quantity, price, amount = numbers["quantity"], numbers["price"], numbers["amount"]
+        found = self._read(properties)
+        quantity, price, amount = found.get("quantity"), found.get("price"), found.get("amount")
         if alone and amount is None and event in ORDERS:
             amount = _number(properties, TOTALS, "amount")
         if amount is None and price is not None:
             amount = price * (1.0 if quantity is None else quantity)
         elif price is None and amount is not None and quantity:
             price = amount / quantity
-        text = texts["text"]
-        device = texts["device"] or _inner(context, "device", "type")
-        values = {
-            **texts,
-            **numbers,
-            "price": price,
-            "amount": amount,
-            "event_id": number,
-            "user_id": user,
-            "anonymous_id": visitor,
-            "event": event,
-            "text": mask_text(text) if text else None,
-            "channel": texts["channel"] or _plain(context.get("channel")),
-            "device": device,
-            "ts": at,
-            "received_at": received,
-        }
-        return tuple(values.get(column.name) for column in SCHEMA)
+        text = found.get("text")
+        found["price"], found["amount"] = price, amount
+        found["event_id"], found["event"] = number, event
+        found["user_id"], found["anonymous_id"] = user, visitor
+        found["text"] = mask_text(text) if text else None
+        found["channel"] = found.get("channel") or _plain(context.get("channel"))
+        found["device"] = found.get("device") or _inner(context, "device", "type")
+        found["ts"], found["received_at"] = at, received
+        return tuple(map(found.get, NAMES))
+
+    def _read(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        """The columns that the properties fill: each by the first of its properties that says something; raises _UnfitError."""
+        found: dict[str, Any] = {}
+        ranks: dict[str, int] = {}
+        places = self._places
+        for key, value in properties.items():
+            for column, rank in places.get(key, ()):
+                if rank >= ranks.get(column, rank + 1):
+                    continue
+                if column in NUMBERS:
+                    if value is None or value == "" or value is True or value is False:
+                        continue
+                    found[column] = value
+                elif (text := _plain(value)) is not None:
+                    found[column] = text
+                else:
+                    continue
+                ranks[column] = rank
+        for column in NUMBERS:
+            if column in found:
+                found[column] = _number(found, (column,), column)
+        return found
 
     def _add_person(self, rows: Rows, user: str | None, traits: dict[str, Any], at: datetime) -> None:
         if user is None or not traits:
@@ -255,6 +277,22 @@ class Mapper:
                 self._known.clear()
             found = self._known[text] = self._pseudonyms.of(text)
         return found
+
+
+def map_entries(mapper: Mapper, entries: Sequence[Entry]) -> Rows:
+    """What the messages of some requests come to, in their order."""
+    rows = Rows()
+    for entry in entries:
+        batch, _ = read_batch(entry.body)
+        mapper.add(
+            rows,
+            batch,
+            source=entry.source,
+            offset=entry.offset,
+            received_at=entry.received_at,
+            skipped=entry.skipped,
+        )
+    return rows
 
 
 class _UnfitError(Exception):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Protocol
 
+import ibis
 import msgspec
 
 from huaxiang.apply.market.language import Reader
@@ -52,9 +53,13 @@ class Profiles(Protocol):
 
 
 class BatchProfiles:
-    """The profiles of the last build, read from the lake by an engine of its own: one question at a time."""
+    """The profiles of the last build, read from the lake by an engine of its own: one question at a time.
 
-    def __init__(self, shop: Shop) -> None:
+    table: what conditions are asked of (default: the lake's table)
+    """
+
+    def __init__(self, shop: Shop, *, table: Callable[[Shop], ibis.Table] | None = None) -> None:
+        self._table = table
         self._folder = shop.folder
         self._shop: Shop | None = None
         self._settings_at: tuple[int, ...] = ()
@@ -127,9 +132,11 @@ class BatchProfiles:
 
     def _reader(self) -> Reader:
         shop = self._open()
-        return Reader(
-            shop.lake, {name: one.when for name, one in shop.settings.audiences.items()}, shop.settings.profile
-        )
+        others = {name: one.when for name, one in shop.settings.audiences.items()}
+        reader = Reader(shop.lake, others, shop.settings.profile)
+        if self._table is not None:
+            reader.profiles = self._table(shop)
+        return reader
 
     def _open(self) -> Shop:
         """The shop by its settings of now."""

@@ -13,7 +13,7 @@ import uvicorn
 from huaxiang.serve.api.app import make_api
 from huaxiang.serve.api.rooms import Rooms, open_rooms
 from huaxiang.serve.app import App
-from huaxiang.serve.cork import CorkedProtocol
+from huaxiang.serve.lines import Line
 from huaxiang.serve.open import Running, open_running
 from huaxiang.shop import Shop
 
@@ -21,12 +21,19 @@ SWITCH_S = 0.001  # while the worker folds, a request waits for Python's lock no
 STOP_S = 10  # how long requests in hand may take when the process ends
 
 
-def serve(shop: Shop, *, host: str, port: int, started: Callable[[Running], None] = lambda running: None) -> None:
+def serve(
+    shop: Shop,
+    *,
+    host: str,
+    port: int,
+    work: bool = True,
+    started: Callable[[Running], None] = lambda running: None,
+) -> None:
     """Serves `shop` until the process is asked to end (Ctrl-C, SIGTERM); what was acknowledged is on disk by then.
 
-    started: called before the first request
+    work: fold what is collected (else it waits in the log); started: called before the first request
     """
-    with open_running(shop) as running, open_rooms(running, running.profiles) as rooms:
+    with open_running(shop, work=work) as running, open_rooms(running, running.profiles) as rooms:
         started(running)
         sys.setswitchinterval(SWITCH_S)
         _Server(config_of(rooms, host=host, port=port)).run()
@@ -36,9 +43,9 @@ def config_of(rooms: Rooms, *, host: str, port: int) -> uvicorn.Config:
     """How the server runs: the collector and the API in one process."""
     return uvicorn.Config(
         App(rooms.running.collector, make_api(rooms)),
-        http=CorkedProtocol,
         host=host,
         port=port,
+        http=Line,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=STOP_S,

@@ -26,6 +26,7 @@ from huaxiang.settings.live import LiveSettings
 from huaxiang.settings.market import AudienceSettings
 from huaxiang.settings.models import ModelSettings
 from huaxiang.settings.profile import ProfileSettings
+from huaxiang.settings.pull import PullSettings
 from huaxiang.settings.recommend import RecommendSettings
 from huaxiang.settings.shop import ShopSettings
 from huaxiang.settings.spark import SparkSettings, SparkTables
@@ -45,6 +46,7 @@ __all__ = [
     "ModelSettings",
     "OutcomeSettings",
     "ProfileSettings",
+    "PullSettings",
     "RecommendSettings",
     "RuleSettings",
     "Settings",

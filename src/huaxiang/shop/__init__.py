@@ -102,6 +102,7 @@ class Shop(Decisions, Declarations):
         if not self.lake.has("raw.events") and not self.lake.has("raw.users"):
             self.lake.table("raw.events")  # raises: nothing is collected yet
         with self._step("clean") as step:
+            step.note["live_offset"] = self.lake.note("live").get("offset", 0)  # how far the lake knows the live log
             report = clean_tables(step, self.settings, now=now or _now(), progress=self.progress)
         self._save("quality.json", report.to_json())
         return report
@@ -118,8 +119,10 @@ class Shop(Decisions, Declarations):
             from huaxiang.features.spark_build import build_on_spark
 
             with self._step_on_spark("build") as places:
+                places.step.note["live_offset"] = self.lake.note("clean").get("live_offset", 0)
                 return build_on_spark(places, self.settings, as_of=as_of, progress=self.progress)
         with self._step("build") as step:
+            step.note["live_offset"] = self.lake.note("clean").get("live_offset", 0)
             link_users(step, self.settings, progress=self.progress)
             return build_features(
                 step, self.settings, as_of=as_of, now=now or _now(), full=full, progress=self.progress
@@ -288,11 +291,15 @@ class Shop(Decisions, Declarations):
         """
         from huaxiang.features.live.open import fill, open_live
 
-        path = self.folder / "live.db"
+        where = self.live_states()
         if refill:
             with self.progress.task("live", "states", 1024) as advance:
-                fill(self.lake, self.settings, path, advance=advance)
-        return open_live(self.lake, self.settings, path)
+                fill(self.lake, self.settings, where, advance=advance)
+        return open_live(self.lake, self.settings, where)
+
+    def live_states(self) -> Path | str:
+        """Where the live states are kept: a SQLite file of the shop's folder, or the PostgreSQL that [live] store names."""
+        return store if "://" in (store := self.settings.live.store) else self.folder / "live.db"
 
     def stream(
         self,

@@ -8,5 +8,6 @@ migrate   migrate: brings a database to the layout of this version, one numbered
 
 from huaxiang.store.database import Database, Writer, open_database
 from huaxiang.store.migrate import Migration, migrate
+from huaxiang.store.sqlite import copy_sqlite, is_sqlite
 
-__all__ = ["Database", "Migration", "Writer", "migrate", "open_database"]
+__all__ = ["Database", "Migration", "Writer", "copy_sqlite", "is_sqlite", "migrate", "open_database"]

@@ -39,6 +39,13 @@ class Database(Protocol):
     def transaction(self) -> AbstractContextManager[Writer]:
         """A transaction that holds the write lock from its start, durable when it ends; raises StoreError."""
 
+    def lead(self, part: int) -> bool:
+        """Whether this thread is the one that does `part`, of all threads and processes on this database that ask; it stays so until its
+        connection ends. A SQLite file has one process, and one thread that asks."""
+
+    def let_lead(self, part: int) -> None:
+        """Lets another do `part`, which this thread did."""
+
     def close(self) -> None: ...
 
 

@@ -53,6 +53,13 @@ class Postgres:
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         with self._told():
+            connection = self._connection()
+            try:
+                return connection.execute(_marks(sql), values).fetchall()
+            except (self._psycopg.OperationalError, self._psycopg.InterfaceError):
+                if not connection.broken:
+                    raise
+            # The server was restarted since this thread last asked: nothing was in flight, so a new connection answers.
             return self._connection().execute(_marks(sql), values).fetchall()
 
     @contextlib.contextmanager
@@ -61,6 +68,24 @@ class Postgres:
             connection = self._connection()
             with connection.transaction():
                 yield _Writer(connection)
+
+    def lead(self, part: int) -> bool:
+        with self._told():
+            connection = self._connection()
+            if getattr(self._here, "leads", None) == (connection, part):
+                connection.execute("SELECT 1")  # it may be gone, and the lock with it
+                return True
+            found = connection.execute("SELECT pg_try_advisory_lock(%s)", (part,)).fetchone()
+            if found is not None and found[0]:
+                self._here.leads = (connection, part)
+                return True
+            return False
+
+    def let_lead(self, part: int) -> None:
+        if getattr(self._here, "leads", None) is not None:
+            self._here.leads = None
+            with self._told():
+                self._connection().execute("SELECT pg_advisory_unlock(%s)", (part,))
 
     def close(self) -> None:
         with self._guard:

@@ -16,6 +16,24 @@ WAIT_S = 30.0
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+def is_sqlite(path: Path) -> bool:
+    """Whether the file says that it is a SQLite database."""
+    with path.open("rb") as content:
+        return content.read(16) == b"SQLite format 3\0"
+
+
+def copy_sqlite(path: Path, to: Path) -> None:
+    """Writes a copy of the database at `path` as it is at one moment, while others write on; raises StoreError where it is damaged."""
+    to.touch(mode=0o600)
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=WAIT_S)) as source, contextlib.closing(sqlite3.connect(to)) as copy:  # fmt: skip
+            source.backup(copy)
+    except sqlite3.OperationalError as error:
+        raise StoreError("store.unreachable", path=path, detail=error) from error
+    except sqlite3.DatabaseError as error:
+        raise StoreError("store.damaged", path=path) from error
+
+
 class _Writer:
     def __init__(self, file: sqlite3.Connection) -> None:
         self._file = file
@@ -66,6 +84,12 @@ class Sqlite:
                     file.execute("ROLLBACK")
                 raise
 
+    def lead(self, part: int) -> bool:
+        return True
+
+    def let_lead(self, part: int) -> None:
+        pass
+
     def close(self) -> None:
         with self._guard:
             for file in self._open:
@@ -81,6 +105,7 @@ class Sqlite:
             found.execute("PRAGMA journal_mode = WAL")
             found.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             found.execute("PRAGMA cache_size = -65536")  # KiB
+            found.execute("PRAGMA wal_autocheckpoint = 8000")  # pages, 32 MB: a checkpoint waits for the disk
             self._here.file = found
             with self._guard:
                 self._open.append(found)

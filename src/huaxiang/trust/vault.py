@@ -69,6 +69,17 @@ class Vault:
                 found |= {who: self._unseal(nonce, value, f"{who}|{field}") for who, nonce, value in rows}
         return found
 
+    def check(self) -> int:
+        """The values kept, after one of them was opened; raises TrustError where the file is damaged or was sealed under another key."""
+        with self._open() as vault:
+            if (said := vault.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                raise TrustError("trust.vault_damaged", path=self.path, detail=said)
+            first = vault.execute("SELECT pseudonym FROM value LIMIT 1").fetchone()
+            count = int(vault.execute("SELECT count(*) FROM value").fetchone()[0])
+        if first is not None:
+            self.get(first[0])
+        return count
+
     def erase(self, pseudonym: str) -> int:
         """Forget one user; gives the values erased."""
         return self.erase_many([pseudonym])

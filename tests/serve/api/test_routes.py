@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -178,13 +179,16 @@ def test_unknown_customers_are_404_everywhere(served: Served) -> None:
         assert (answer.status_code, answer.json()["type"]) == (404, "urn:huaxiang:profile.unknown_user"), path
 
 
-def test_a_new_build_is_seen_at_once(bare: Served) -> None:
+def test_a_new_build_is_seen_within_seconds(bare: Served) -> None:
     before = bare.get(f"/profiles/{USER}").json()
     with Shop.open(bare.folder) as shop:
         shop.build(as_of=date(2024, 8, 1))
         shop.profiles()
-    after = bare.get(f"/profiles/{USER}").json()
-    assert before["as_of"] != after["as_of"] == "2024-08-01T00:00:00Z"
+    end = time.monotonic() + 60
+    while (after := bare.get(f"/profiles/{USER}").json())["as_of"] == before["as_of"]:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert after["as_of"] == "2024-08-01T00:00:00Z"
 
 
 def test_intent_follows_the_running_session(bare: Served) -> None:

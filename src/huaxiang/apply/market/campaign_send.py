@@ -18,18 +18,14 @@ A refused connection, a timeout, 429 and 5xx are tried again after 1, 2, 4 … s
 from __future__ import annotations
 
 import csv
-import hashlib
-import hmac
-import http.client
 import json
 import os
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote as percent
@@ -38,6 +34,7 @@ from urllib.parse import urlsplit
 from huaxiang.apply.market.campaign_terms import Campaign
 from huaxiang.apply.market.consent import ASSIGNED
 from huaxiang.apply.market.offers import offers_of
+from huaxiang.apply.market.webhook import Answer, check_url, post_signed
 from huaxiang.engine import Lake
 from huaxiang.engine.duck import quote
 from huaxiang.errors import ShopError
@@ -45,7 +42,6 @@ from huaxiang.trust import Vault
 
 BATCH = 500
 TRIES = 5
-TIMEOUT_S = 10.0
 ASKED_AGAIN = (
     "suppressed",
     "refused",
@@ -119,54 +115,23 @@ def post_batches(
             content["offers"] = [offers for _, offers in told]
         body = json.dumps(content, ensure_ascii=False).encode()
         stamp = int(at.replace(tzinfo=UTC).timestamp())
-        headers = {
-            "Content-Type": "application/json; charset=utf-8",
-            "X-Huaxiang-Id": f"{percent(campaign.name)}.{number}",
-            "X-Huaxiang-Signature": f"t={stamp},v1={sign(secret, stamp, body)}",
-        }
-        _post(url, body, headers, number, tries, wait)
+        name = f"{percent(campaign.name)}.{number}"
+        _post(partial(post_signed, url, body, number=name, secret=secret, stamp=stamp), url, number, tries, wait)
         count += len(told)
     return Sent(count, dict(dropped))
 
 
-def check_url(url: str) -> None:
-    """raises: ShopError for what is no address of a webhook"""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ShopError("market.url", scheme=parts.scheme or "-")
-
-
-def sign(secret: bytes, stamp: int, body: bytes) -> str:
-    """What the receiver computes as well, and compares."""
-    return hmac.new(secret, f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the customers to somewhere nobody named."""
-
-    def redirect_request(self, *given: Any, **more: Any) -> None:
-        return None
-
-
-def _post(
-    url: str, body: bytes, headers: dict[str, str], number: int, tries: int, wait: Callable[[float], None]
-) -> None:
-    opener = urllib.request.build_opener(_NoRedirects)
-    detail = "-"
+def _post(send: Callable[[], Answer], url: str, number: int, tries: int, wait: Callable[[float], None]) -> None:
     for attempt in range(tries):
         if attempt:
             wait(2.0 ** (attempt - 1))
-        try:
-            with opener.open(urllib.request.Request(url, body, headers, method="POST"), timeout=TIMEOUT_S):
-                return
-        except urllib.error.HTTPError as error:
-            detail = f"HTTP {error.code}"
-            error.close()
-            if error.code != 429 and error.code < 500:
-                break
-        except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
-            detail = type(getattr(error, "reason", error)).__name__
-    raise ShopError("market.not_taken", host=urlsplit(url).hostname, batch=number, detail=detail, tries=attempt + 1)
+        answer = send()
+        if answer.taken:
+            return
+        if answer.status not in (0, 429) and answer.status < 500:
+            break
+    host = urlsplit(url).hostname
+    raise ShopError("market.not_taken", host=host, batch=number, detail=answer.detail, tries=attempt + 1)
 
 
 def _batches(

@@ -289,7 +289,8 @@ class Campaigns:
         """POST whom to send to, in signed batches, without who may no longer be reached. raises: ShopError in the quiet hours, or where
         the receiver does not take a batch (what was taken before is not sent again: batches carry their own id)."""
         from huaxiang.apply.market.campaign_out import leaving
-        from huaxiang.apply.market.campaign_send import check_url, post_batches
+        from huaxiang.apply.market.campaign_send import post_batches
+        from huaxiang.apply.market.webhook import check_url
 
         zone = self.settings.shop.timezone
         opens = next_open(at, self.settings.contact, zone)

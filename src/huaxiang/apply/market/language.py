@@ -192,12 +192,16 @@ class Reader:
         """The rows of `profiles` for which the condition holds, as an Ibis expression."""
         if condition.node is None:
             return self.profiles
-        sets = {place: self._holds(call, within) for place, call in condition.sets.items()}
-        return self.profiles.filter(
-            to_ibis(condition.node, lambda name: sets[name] if name in sets else self.profiles[name])
-        )
+        return self.profiles.filter(self.over(condition, lambda call: self.holds(call, within)))
 
-    def _holds(self, call: Call, within: tuple[str, ...]) -> Any:
+    def over(self, condition: Condition, holds: Callable[[Call], Any]) -> Any:
+        """Whether the condition holds, as a boolean column over `profiles`; unknown where what it compares is. holds: of each call"""
+        if condition.node is None:
+            return ibis.literal(True)
+        sets = {place: holds(call) for place, call in condition.sets.items()}
+        return to_ibis(condition.node, lambda name: sets[name] if name in sets else self.profiles[name])
+
+    def holds(self, call: Call, within: tuple[str, ...] = ()) -> Any:
         """Whether a call holds, as a boolean column over `profiles`, never unknown."""
         named = dict(call.named)
         if call.function == "tagged":

@@ -44,8 +44,10 @@ class Arrivals:
         rows = [pa.array(list(column), kind) for column, kind in zip(columns, _HELD.types, strict=True)]
         self._held = self._engine.load(pa.table(rows, schema=_HELD)).get_name() if fakes else ""
 
-    def rows(self, events: pa.Table) -> tuple[list[str], list[list[Any]]]:
+    def rows(self, events: pa.Table, *, learn: bool = True) -> tuple[list[str], list[list[Any]]]:
         """The user of each event, and its row; in the order of `events`, without those of orders held fake.
+
+        learn: whether their prices are new
 
         events: columns of the contract's events (what is left out is unknown); user_id, else anonymous_id, says whose it is
         raises: DefinitionError for an event without user, event, id or time
@@ -61,7 +63,7 @@ class Arrivals:
         users = found.column(0).to_pylist()
         rows = list(map(list, zip(*(column.to_pylist() for column in found.columns[2:]), strict=True)))
         if "price_ratio" in self._fold.columns:
-            self._add_ratios(rows, found.column(1).to_pylist())
+            self._add_ratios(rows, found.column(1).to_pylist(), learn=learn)
         return users, rows
 
     def _check(self, table: str) -> None:
@@ -106,11 +108,11 @@ class Arrivals:
             f"FROM ({timed}) AS e LEFT JOIN {self._items} AS i ON e.item_id = i.item_id{real} ORDER BY e.place"
         )
 
-    def _add_ratios(self, rows: list[list[Any]], categories: list[str | None]) -> None:
+    def _add_ratios(self, rows: list[list[Any]], categories: list[str | None], *, learn: bool) -> None:
         """Fills price_ratio; purchases count for later days only, so the order within a batch does not matter."""
         day, price, ratio = (self._fold.columns.index(name) for name in ("day_no", "price", "price_ratio"))
         bought = [(row, category) for row, category in zip(rows, categories, strict=True) if category is not None]
-        for row, category in bought:
+        for row, category in bought if learn else ():
             self._prices.add(category, row[KNOWN], row[price])
         for row, category in bought:
             mean = self._prices.mean(category, row[day])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from itertools import groupby
 from pathlib import Path
@@ -13,60 +13,73 @@ from huaxiang.engine.duck import quote
 from huaxiang.errors import ShopError
 from huaxiang.features.fakes import kept_out
 from huaxiang.features.live.fold import Fold, live_features
+from huaxiang.features.live.ledger import Fact
 from huaxiang.features.live.past import past_rows, past_sql
+from huaxiang.features.live.rebuild import Past
 from huaxiang.features.live.store import LiveStore
 from huaxiang.features.mine import declared_features
 from huaxiang.features.text import day_number
 from huaxiang.features.users import BUCKETS
 from huaxiang.settings import Settings
+from huaxiang.store import Database, Writer
 
 log = logging.getLogger(__name__)
 
 _BUCKETS_AT_ONCE = 16
 
 
-def open_live(lake: Lake, settings: Settings, path: Path) -> LiveStore:
-    """The states at `path` of the features that fold exactly, as the last build declared them.
+SOURCE = "log"  # the name under which states keep how far they know the log of a running shop
+
+
+def open_live(
+    lake: Lake, settings: Settings, at: Path | str | Database, *, past: Past | None = None, renew: bool = False
+) -> LiveStore:
+    """The states at `at` of the features that fold exactly, as the last build declared them.
 
     States that were filled when other orders were held fake stand as they are until they are refilled; a warning says so.
 
+    renew: whether they are about to be refilled
     raises: ShopError before the first build; DefinitionError where the states were kept for other definitions
     """
-    store = _open(lake, settings, path)
-    if set(store.kept_out()) != set(kept_out(lake)):
-        log.warning("live: the last build kept out other orders held fake than the states do; refill them")
-    return store
-
-
-def _open(lake: Lake, settings: Settings, path: Path) -> LiveStore:
     note = lake.note("build")
     if not note:
         raise ShopError("lake.no_table", name="features", have=", ".join(lake.names()) or "-")
     features = declared_features(settings.features, note["categories"], sells=note.get("sells", True))
     fold = Fold(live_features(features), session_gap_min=settings.features.session_gap_min)
     items = lake.engine.sql(lake.table("ready.items"))
-    return LiveStore(path, fold, lake.engine, zone=settings.shop.timezone, items=items)
+    store = LiveStore(at, fold, lake.engine, zone=settings.shop.timezone, items=items, past=past, renew=renew)
+    if not renew and set(store.kept_out()) != set(kept_out(lake)):
+        log.warning("live: the last build kept out other orders held fake than the states do; refill them")
+    return store
 
 
-def fill(lake: Lake, settings: Settings, path: Path, *, advance: Callable[[int], None] = lambda done: None) -> int:
-    """The states at `path` made anew from the last build, in a file of their own that takes its place when all are there."""
-    made = path.with_name(f"{path.name}.new")
-    for left in (made, *_beside(made)):
-        left.unlink(missing_ok=True)
-    with _open(lake, settings, made) as store:
-        users = refill(store, lake, settings.shop.timezone, advance=advance)
-    for left in _beside(path):  # of the old file; not fit for the new
-        left.unlink(missing_ok=True)
-    made.replace(path)
-    return users
+def fill(
+    lake: Lake, settings: Settings, path: Path | str, *, advance: Callable[[int], None] = lambda done: None
+) -> int:
+    """The states at `path` made anew from the last build, in one transaction; gives the users."""
+    with open_live(lake, settings, path, renew=True) as store:
+        return refill(store, lake, settings.shop.timezone, advance=advance)
 
 
-def refill(store: LiveStore, lake: Lake, zone: str, *, advance: Callable[[int], None] = lambda done: None) -> int:
-    """Makes the states anew from what the last build knew; gives the users.
+def refill(
+    store: LiveStore,
+    lake: Lake,
+    zone: str,
+    *,
+    whole: bool = False,
+    links: Iterable[Fact] = (),
+    also: Callable[[Writer], None] = lambda write: None,
+    advance: Callable[[int], None] = lambda done: None,
+) -> int:
+    """Makes the states anew from what the last build knew; gives the users. The log of a running shop is read on from where the build
+    knew it.
 
     A few buckets of users at a time, each user whole: memory is set by the buckets, not by the shop.
+
+    whole: with events known after the build's as-of, too; links: of visitors to users; also: writes more in the same transaction
     """
-    engine, as_of = lake.engine, date.fromisoformat(lake.note("build")["as_of"])
+    engine, note = lake.engine, lake.note("build")
+    as_of = date.max if whole else date.fromisoformat(note["as_of"])
     events = engine.sql(lake.table("ready.events"))
     prices = engine.rows(
         f"SELECT category, {day_number('known_day')} AS day, sum(price) AS total, count(*) AS n FROM ({events}) "
@@ -81,6 +94,9 @@ def refill(store: LiveStore, lake: Lake, zone: str, *, advance: Callable[[int], 
         [(row["category"], row["day"], row["total"], row["n"]) for row in prices],
         ((row["user_id"], row["day"]) for row in people),
         kept_out(lake),
+        links=links,
+        applied=(SOURCE, int(note.get("live_offset", 0))),
+        also=also,
     ) as write:
         for low in range(0, BUCKETS, _BUCKETS_AT_ONCE):
             inside = f"bucket >= {low} AND bucket < {low + _BUCKETS_AT_ONCE}"
@@ -93,9 +109,5 @@ def refill(store: LiveStore, lake: Lake, zone: str, *, advance: Callable[[int], 
             write(states)
             users += len(states)
             advance(_BUCKETS_AT_ONCE)
+    store.rebuild(store.erased())  # without what was received before they were erased
     return users
-
-
-def _beside(path: Path) -> tuple[Path, ...]:
-    """What SQLite keeps beside a file of its own."""
-    return tuple(path.with_name(f"{path.name}-{kind}") for kind in ("wal", "shm"))

@@ -1,21 +1,23 @@
-"""The states of all customers in one SQLite file; each batch of events is applied once, whole or not at all.
+"""The states of all customers in a live store; each batch of events is applied once, whole or not at all.
 
-    with LiveStore(path, fold, arrivals, prices) as store:
+    with LiveStore(path, fold, engine) as store:
         changed = store.apply(events, offset=17)          # the users whose state changed
         store.values("u1", as_of)                         # {feature: value}
 
-A batch carries its offset in the log it comes from: state, prices and offset change in one transaction, so a batch that is
+A batch carries its offset in the log it comes from: states, links, prices and offset change in one transaction, so a batch that is
 applied again after a crash changes nothing. With `flush=False` several batches are written together (`flush`, or when many
 states wait): a crash then takes back to the last flush, and the log is read on from `applied()`.
+
+A visitor's events are the visitor's own until a link says whose they are: then the visitor's state is merged into the user's. A link
+that says so too late for that (ledger.py: disputed) makes the states of its users anew from all their events (rebuild.py).
 """
 
 from __future__ import annotations
 
 import gc
-import hashlib
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -27,18 +29,15 @@ from huaxiang.engine import Engine
 from huaxiang.errors import DefinitionError, ShopError
 from huaxiang.features.live.arrive import Arrivals
 from huaxiang.features.live.fold import Fold
+from huaxiang.features.live.ledger import BEGINNING, Dispute, Fact, Ledger
 from huaxiang.features.live.prices import Prices
+from huaxiang.features.live.rebuild import NoPast, Past, gather, join_events, only, owned, without
 from huaxiang.features.live.state import State
+from huaxiang.features.live.tables import MIGRATIONS, PART, key_of
+from huaxiang.features.live.tail import Tail, happened_at, read_tail
 from huaxiang.features.text import EPOCH
+from huaxiang.store import Database, Writer, migrate, open_database
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS state (key INTEGER PRIMARY KEY, user_id TEXT NOT NULL, content BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS price_days (category TEXT, day INTEGER, total REAL NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (category, day)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS applied (source TEXT PRIMARY KEY, upto INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS registered (user_id TEXT PRIMARY KEY, day INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS fake (order_id TEXT, order_key INTEGER NOT NULL, user_id TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"""
 AT_ONCE = 500  # parameters of one SELECT
 HELD = 10_000  # states of the users met last that stay in memory: about 200 MB
 
@@ -50,23 +49,45 @@ class LiveValues(dict[str, Any]):
         raise DefinitionError("features.not_kept_live", name=name)
 
 
+@dataclass
+class Changed:
+    """What a batch changed. users: whose state is another; gone: visitors that became users"""
+
+    users: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+
+
 class LiveStore:
-    """The states of a fold. zone: the shop's; items: SQL of ready.items in `engine` (None: nothing is known of items)."""
+    """The states of a fold. at: a SQLite file, or a store that is open already; zone: the shop's; items: SQL of ready.items in `engine`
+    (None: nothing is known of items); past: the events before the tail, of some owners; renew: states of other definitions are about to be
+    made anew, so they may be there"""
 
     def __init__(
-        self, path: Path | str, fold: Fold, engine: Engine, *, zone: str = "UTC", items: str | None = None
+        self,
+        at: Path | str | Database,
+        fold: Fold,
+        engine: Engine,
+        *,
+        zone: str = "UTC",
+        items: str | None = None,
+        past: Past | None = None,
+        renew: bool = False,
     ) -> None:
         self.fold = fold
-        self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._file.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + _TABLES)
-        self._check_plan()
-        prices = Prices(self._file.execute("SELECT category, day, total, n FROM price_days"))
-        self._prices = prices
+        self._own = isinstance(at, Path | str)
+        self.database = open_database(at, durable=False) if isinstance(at, Path | str) else at
+        migrate(self.database, PART, MIGRATIONS)
+        self._past = past or NoPast()
+        self._turn = self._check_plan(renew=renew)
+        self._prices = Prices(self._known_prices())
+        self.ledger = Ledger(self.database)
+        self._tail = Tail()
         self._states: dict[str, State] = {}  # of the users met last
         self._dirty: set[str] = set()  # of them, those that are not written yet
+        self._gone: set[str] = set()  # visitors whose state is to be deleted
         self._pending: dict[str, int] = {}  # source -> offset that goes with them
-        self._version = -1
-        self._arrivals = Arrivals(engine, fold, prices, zone=zone, items=items)
+        self._erased = dict[str, int](self.database.rows("SELECT user_id, upto FROM erased"))
+        self._arrivals = Arrivals(engine, fold, self._prices, zone=zone, items=items)
         self._arrivals.keep_out(self.kept_out())
 
     def __enter__(self) -> LiveStore:
@@ -80,9 +101,12 @@ class LiveStore:
         self.close()
 
     def close(self) -> None:
-        """Writes what waits, and lets go of the file."""
+        """Writes what waits, and lets go of a file of its own."""
         self.flush()
-        self._file.close()
+        if self._own:
+            self.database.close()
+
+    # ---- events in ------------------------------------------------------------------------------------------------
 
     def apply(
         self,
@@ -101,45 +125,172 @@ class LiveStore:
         """
         if offset is not None and offset <= self.applied(source):
             return []
-        with _no_collector():
-            try:
-                changed = self._apply(events, today)
-            except BaseException:
-                self._discard()  # a batch half folded must not be found again
-                raise
+        with _no_collector(), self._whole():
+            changed = self._apply(events, today)
             if offset is not None:
                 self._pending[source] = offset
             if flush or len(self._dirty) > HELD:
                 self.flush()
-            for user in list(self._states)[: max(0, len(self._states) - max(HELD, len(self._dirty)))]:
-                if user not in self._dirty:
-                    del self._states[user]
+            self._let_go()
+        return sorted(changed)
+
+    def take(
+        self,
+        events: pa.Table,
+        facts: Sequence[Fact],
+        *,
+        source: str,
+        offset: int,
+        also: Callable[[Writer, Changed], None] = lambda write, changed: None,
+    ) -> Changed:
+        """Folds a batch of the log in, with the links it brings, and keeps its events; written at once, with what `also` writes.
+
+        offset: of the batch's last request; rising. Where it was applied before, nothing changes
+        """
+        if offset <= self.applied(source):
+            return Changed()
+        with _no_collector(), self._whole():
+            self._notice_others()
+            events = self._without_erased(events)
+            self._tail.add(events, facts)
+            learned = self.ledger.learn(facts)
+            if "visitor" in self.fold.columns:  # what a visitor did reads otherwise once it is a user's
+                for visitor, user in learned.joined.items():
+                    learned.disputed[visitor] = Dispute({user}, BEGINNING)
+                learned.joined.clear()
+            again = self._settle(learned.disputed)
+            joined = self._join(learned.joined)
+            mine = owned(events, self.ledger)
+            if again:
+                mine = without(mine, again)
+            users = self._apply(mine, None) | joined | again
+            self._rebuild(sorted(again))
+            gone = sorted({*learned.joined, *learned.disputed})
+            self._gone.update(gone)
+            self._pending[source] = offset
+            made = Changed(sorted(users - self._gone), gone)
+
+            def beside(write: Writer) -> None:
+                self._tail.flush(write, offset)
+                also(write, made)
+
+            self.flush(beside)
+            self._let_go()
+        return made
+
+    def _join(self, joined: dict[str, str]) -> set[str]:
+        """The users whose state grew by a visitor's."""
+        states = self._read([*joined, *joined.values()])
+        changed = set[str]()
+        for visitor, user in joined.items():
+            if states[visitor].newest:
+                states[user] = self._states[user] = self.fold.merge(states[user], states[visitor])
+                changed.add(user)
+            self._states.pop(visitor, None)
+            self._dirty.discard(visitor)
+        self._dirty |= changed
         return changed
 
-    def flush(self) -> None:
-        """Writes what was applied and not written yet."""
-        if not self._dirty and not self._pending:
+    def _settle(self, disputed: dict[str, Dispute]) -> set[str]:
+        """Finds the links of disputed visitors anew from all that is known; gives the users whose states must be made anew."""
+        users = set[str]()
+        for visitor, dispute in disputed.items():
+            facts = self._past.read([visitor])[1] if dispute.since <= self._past.until else []
+            held = gather(self.database, self._tail, [visitor])[visitor]
+            facts += [Fact(visitor, user, since, known) for since, user, known in held.seen]
+            self.ledger.replace(visitor, [*self.ledger.turns([visitor])[visitor], *facts])
+            before = read_tail(self.database, [visitor])[visitor].events  # those of the batch in hand are nobody's yet
+            late = dispute.since <= self._past.until or any(happened_at(one) >= dispute.since for one in before)
+            if late:
+                users |= dispute.users | {turn.user_id for turn in self.ledger.turns([visitor])[visitor]}
+        return users
+
+    def _rebuild(self, users: Sequence[str]) -> None:
+        """Makes states anew from all events that are known."""
+        if not users:
+            return
+        visitors = [visitor for user in users for visitor in self.ledger.visitors_of(user)]
+        owners = sorted({*users, *visitors})
+        held = gather(self.database, self._tail, owners)
+        events = self._without_erased(join_events(self._past.read(owners)[0], held.values()))
+        whose, rows = self._arrivals.rows(only(owned(events, self.ledger), users), learn=False)
+        for user in users:
+            self._states[user] = self.fold.empty()
+        for user, row in zip(whose, rows, strict=True):
+            self.fold.add(self._states[user], row)
+        self._dirty.update(users)
+
+    def rebuild(self, users: Sequence[str]) -> None:
+        """Makes the states of users anew from the past and the tail, and writes them."""
+        with self._whole():
+            self._rebuild(users)
+            self.flush()
+
+    def erase(self, user: str, *, upto: int) -> Changed:
+        """Forgets a user: state, events of the tail, links; what was received until `upto` (µs) counts no more, whenever it is read."""
+        with self._whole():
+            self.flush()
+            visitors = self.ledger.visitors_of(user)
+            self._erased |= dict.fromkeys([user, *visitors], upto)
+            with self.database.transaction() as write:
+                for name in (user, *visitors):
+                    write.run("DELETE FROM tail WHERE key = ?", (key_of(name),))
+                    write.run("DELETE FROM state WHERE key = ?", (key_of(name),))
+                    write.run("DELETE FROM registered WHERE user_id = ?", (name,))
+                    write.run(
+                        "INSERT INTO erased (user_id, upto) VALUES (?, ?) ON CONFLICT (user_id) DO UPDATE SET upto = excluded.upto",
+                        (name, upto),
+                    )
+                write.run("DELETE FROM link WHERE user_id = ?", (user,))
+                self._pass_turn(write)
+            self._states.clear()
+            self.ledger.discard()
+        return Changed([user], visitors)
+
+    def erased(self) -> list[str]:
+        """Who was erased."""
+        return sorted(self._erased)
+
+    def _without_erased(self, events: pa.Table) -> pa.Table:
+        if not self._erased:
+            return events
+        names = zip(*(events.column(name).to_pylist() for name in ("user_id", "anonymous_id")), strict=True)
+        received = events.column("received_at").cast(pa.int64()).to_pylist()
+        keep = [
+            all(at is not None and at > self._erased.get(name, -1) for name in both if name in self._erased)
+            for both, at in zip(names, received, strict=True)
+        ]
+        return events.filter(pa.array(keep, pa.bool_()))
+
+    def flush(self, also: Callable[[Writer], None] = lambda write: None) -> None:
+        """Writes what was applied and not written yet. also: writes more in the same transaction"""
+        if not self._dirty and not self._pending and not self._gone:
             return
         try:
-            with self._transaction():
-                self._notice_others()
-                self._write({user: self._states[user] for user in self._dirty})
-                self._file.executemany("INSERT OR REPLACE INTO price_days VALUES (?, ?, ?, ?)", self._prices.changed())
-                self._file.executemany("INSERT OR REPLACE INTO applied VALUES (?, ?)", list(self._pending.items()))
+            with self.database.transaction() as write:
+                self._pass_turn(write)
+                self._write(write, {user: self._states[user] for user in self._dirty})
+                write.run_many("DELETE FROM state WHERE key = ?", [(key_of(user),) for user in sorted(self._gone)])
+                write.run_many(_PRICE, self._prices.changed())
+                write.run_many(_APPLIED, list(self._pending.items()))
+                self.ledger.flush(write)
+                also(write)
         except BaseException:
-            self._discard()  # the file is as it was at the last flush
+            self._discard()  # the store is as it was at the last flush
             raise
+        self.ledger.written()
         self._dirty.clear()
+        self._gone.clear()
         self._pending.clear()
 
     def applied(self, source: str = "") -> int:
         """The offset of the last batch applied from `source` (−1: none)."""
         if source in self._pending:
             return self._pending[source]
-        found = self._file.execute("SELECT upto FROM applied WHERE source = ?", (source,)).fetchone()
-        return int(found[0]) if found else -1
+        found = self.database.rows("SELECT upto FROM applied WHERE source = ?", (source,))
+        return int(found[0][0]) if found else -1
 
-    def _apply(self, events: pa.Table, today: int | None) -> list[str]:
+    def _apply(self, events: pa.Table, today: int | None) -> set[str]:
         users, rows = self._arrivals.rows(events)
         add, changed = self.fold.add, set[str]()
         states = self._read(users)
@@ -150,54 +301,53 @@ class LiveStore:
             self._states.pop(user, None)
             self._states[user] = state
         self._dirty |= changed
-        return sorted(changed)
+        return changed
 
-    def _notice_others(self) -> None:
-        """Lets go of states that another process may have written since; raises ShopError where some of ours wait to be written."""
-        version = self._file.execute("PRAGMA data_version").fetchone()[0]
-        if version == self._version:
-            return
-        self._version = version
-        if self._dirty:
-            self._discard()
-            raise ShopError("features.live_busy")
-        self._states.clear()
-
-    def _discard(self) -> None:
-        """Forgets what is not written."""
-        self._states.clear()
-        self._dirty.clear()
-        self._pending.clear()
-        self._prices.replace(self._file.execute("SELECT category, day, total, n FROM price_days"))
+    # ---- values out -----------------------------------------------------------------------------------------------
 
     def state(self, user: str) -> State:
         """The state of one user; empty where nothing is known."""
         return self._read([user])[user]
+
+    def states(self, users: Iterable[str]) -> dict[str, State]:
+        """The states of users; empty where nothing is known."""
+        return self._read(users)
 
     def values(self, user: str, as_of: date, *, registered: date | None = None) -> dict[str, Any]:
         """Every feature of one user as of the local midnight `as_of`. registered: default what `register` said of the user.
 
         A name that is not among them raises DefinitionError when it is asked for.
         """
-        day = registered or self._registered(user)
+        day = registered or self.registered([user]).get(user)
         return LiveValues(self.fold.finish(self.state(user), as_of, registered=day))
 
     def register(self, days: Iterable[tuple[str, date]]) -> None:
         """Keeps the local days on which users registered; a refill does so for all that the last build knew."""
-        with self._transaction():
-            self._register(days)
+        with self.database.transaction() as write:
+            self.put_registered(write, days)
 
-    def _register(self, days: Iterable[tuple[str, date]]) -> None:
-        rows = ((user, (day - EPOCH).days) for user, day in days)
-        self._file.executemany("INSERT OR REPLACE INTO registered VALUES (?, ?)", rows)
+    @staticmethod
+    def put_registered(write: Writer, days: Iterable[tuple[str, date]]) -> None:
+        """As `register`, in the caller's transaction."""
+        sql = (
+            "INSERT INTO registered (user_id, day) VALUES (?, ?) ON CONFLICT (user_id) DO UPDATE SET day = excluded.day"
+        )
+        write.run_many(sql, ((user, (day - EPOCH).days) for user, day in days))
 
-    def _registered(self, user: str) -> date | None:
-        found = self._file.execute("SELECT day FROM registered WHERE user_id = ?", (user,)).fetchone()
-        return EPOCH + timedelta(days=found[0]) if found else None
+    def registered(self, users: Sequence[str]) -> dict[str, date]:
+        """The local day on which users registered, of those of whom it is known."""
+        found: dict[str, date] = {}
+        for start in range(0, len(users), AT_ONCE):
+            some = users[start : start + AT_ONCE]
+            sql = f"SELECT user_id, day FROM registered WHERE user_id IN ({','.join('?' * len(some))})"
+            found |= {user: EPOCH + timedelta(days=day) for user, day in self.database.rows(sql, some)}
+        return found
 
     def kept_out(self) -> list[tuple[str | None, int, str]]:
         """order_id, order_key, user_id of the orders held fake at the last refill: their events change no state."""
-        return list(self._file.execute("SELECT order_id, order_key, user_id FROM fake"))
+        return self.database.rows("SELECT order_id, order_key, user_id FROM fake")
+
+    # ---- all anew -------------------------------------------------------------------------------------------------
 
     @contextmanager
     def replacing(
@@ -205,61 +355,123 @@ class LiveStore:
         prices: Iterable[tuple[str, int, float, int]],
         registered: Iterable[tuple[str, date]],
         fakes: Iterable[tuple[str | None, int, str]] = (),
+        *,
+        links: Iterable[Fact] = (),
+        applied: tuple[str, int] | None = None,
+        also: Callable[[Writer], None] = lambda write: None,
     ) -> Iterator[Callable[[dict[str, State]], None]]:
         """Every state made anew, in one transaction: gives the function that writes some. What was applied is forgotten.
 
         prices: (category, day, total, n): the daily sums of the prices paid; registered: (user, local day);
-        fakes: order_id, order_key, user_id of the orders held fake
+        fakes: order_id, order_key, user_id of the orders held fake; links: the ledger; applied: source and offset that the new states
+        know
         """
         self._discard()
         known = list(prices)
-        with self._transaction():
-            for table in ("state", "price_days", "applied", "registered", "fake"):
-                self._file.execute(f"DELETE FROM {table}")
-            self._file.execute("UPDATE about SET value = ? WHERE name = 'plan'", (str(self.fold.plan_hash),))
-            self._file.executemany("INSERT INTO price_days VALUES (?, ?, ?, ?)", known)
-            self._file.executemany("INSERT INTO fake VALUES (?, ?, ?)", fakes)
-            self._register(registered)
-            yield self._write
+        with self.database.transaction() as write:
+            for table in ("state", "price_days", "applied", "registered", "fake", "link"):
+                write.run(f"DELETE FROM {table}")
+            write.run("UPDATE about SET value = ? WHERE name = 'plan'", (str(self.fold.plan_hash),))
+            write.run_many(_PRICE, known)
+            write.run_many("INSERT INTO fake (order_id, order_key, user_id) VALUES (?, ?, ?)", fakes)
+            self.put_registered(write, registered)
+            self.ledger.restart(links)
+            self.ledger.flush(write)
+            if applied is not None:
+                write.run(_APPLIED, applied)
+                write.run("DELETE FROM tail")  # the log is read on from there, and fills it again
+            self._pass_turn(write)
+            also(write)
+            yield lambda states: self._write(write, states)
+        self.ledger.written()
         self._prices.replace(known)
         self._arrivals.keep_out(self.kept_out())
 
     def sizes(self) -> list[int]:
         """Bytes of each state."""
-        return [int(size) for (size,) in self._file.execute("SELECT length(content) FROM state")]
+        return [int(size) for (size,) in self.database.rows("SELECT length(content) FROM state")]
 
-    def _check_plan(self) -> None:
+    # ---- how ------------------------------------------------------------------------------------------------------
+
+    def _check_plan(self, *, renew: bool) -> int:
+        """The turn of writing that the store is at."""
         plan = str(self.fold.plan_hash)
-        self._file.execute("INSERT OR IGNORE INTO about VALUES ('plan', ?)", (plan,))
-        if self._file.execute("SELECT value FROM about WHERE name = 'plan'").fetchone()[0] != plan:
-            self._file.close()
+        with self.database.transaction() as write:
+            for name, value in (("plan", plan), ("turn", "0")):
+                write.run("INSERT INTO about (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (name, value))
+            found = dict[str, str](write.rows("SELECT name, value FROM about"))
+        if found["plan"] != plan and not renew:
+            if self._own:
+                self.database.close()
             raise DefinitionError("features.other_state")
+        return int(found["turn"])
+
+    def _pass_turn(self, write: Writer) -> None:
+        """Whoever writes takes the next turn; raises ShopError where another process has taken it."""
+        sql = "UPDATE about SET value = ? WHERE name = 'turn' AND value = ?"
+        if not write.run(sql, (str(self._turn + 1), str(self._turn))):
+            raise ShopError("features.live_busy")
+        self._turn += 1
+
+    def _notice_others(self) -> None:
+        """Lets go of states that another process may have written since; raises ShopError where some of ours wait to be written."""
+        turn = int(self.database.rows("SELECT value FROM about WHERE name = 'turn'")[0][0])
+        if turn == self._turn:
+            return
+        self._turn = turn
+        waiting = bool(self._dirty)
+        self._discard()
+        if waiting:
+            raise ShopError("features.live_busy")
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """A batch half folded must not be found again."""
+        try:
+            yield
+        except BaseException:
+            self._discard()
+            raise
+
+    def _let_go(self) -> None:
+        for user in list(self._states)[: max(0, len(self._states) - max(HELD, len(self._dirty)))]:
+            if user not in self._dirty:
+                del self._states[user]
+
+    def _discard(self) -> None:
+        """Forgets what is not written."""
+        self._states.clear()
+        self._dirty.clear()
+        self._gone.clear()
+        self._pending.clear()
+        self._tail = Tail()
+        self.ledger.discard()
+        self._prices.replace(self._known_prices())
+        self._turn = int(self.database.rows("SELECT value FROM about WHERE name = 'turn'")[0][0])
+
+    def _known_prices(self) -> list[tuple[str, int, float, int]]:
+        return self.database.rows("SELECT category, day, total, n FROM price_days")
 
     def _read(self, users: Iterable[str]) -> dict[str, State]:
         self._notice_others()
         wanted = dict.fromkeys(users)
         found = {user: self._states[user] for user in wanted if user in self._states}
-        keys = [_key(user) for user in wanted if user not in found]
+        keys = [key_of(user) for user in wanted if user not in found]
         for start in range(0, len(keys), AT_ONCE):
             some = keys[start : start + AT_ONCE]
             marks = ",".join("?" * len(some))
-            for user, content in self._file.execute(f"SELECT user_id, content FROM state WHERE key IN ({marks})", some):
+            for user, content in self.database.rows(f"SELECT user_id, content FROM state WHERE key IN ({marks})", some):
                 found[user] = self.fold.decode(content)
         return {user: found[user] if user in found else self.fold.empty() for user in wanted}
 
-    def _write(self, states: dict[str, State]) -> None:
-        rows = sorted((_key(user), user, self.fold.encode(state)) for user, state in states.items())
-        self._file.executemany("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", rows)
+    def _write(self, write: Writer, states: dict[str, State]) -> None:
+        rows = sorted((key_of(user), user, self.fold.encode(state)) for user, state in states.items())
+        write.run_many(_STATE, rows)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._file.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._file.execute("ROLLBACK")
-            raise
-        self._file.execute("COMMIT")
+
+_STATE = "INSERT INTO state (key, user_id, content) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET user_id = excluded.user_id, content = excluded.content"
+_PRICE = "INSERT INTO price_days (category, day, total, n) VALUES (?, ?, ?, ?) ON CONFLICT (category, day) DO UPDATE SET total = excluded.total, n = excluded.n"
+_APPLIED = "INSERT INTO applied (source, upto) VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET upto = excluded.upto"
 
 
 @contextmanager
@@ -272,8 +484,3 @@ def _no_collector() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
-
-
-def _key(user: str) -> int:
-    """Two users have one key in less than one of 10^7 shops of a million; SQLite then says so rather than mix them."""
-    return int.from_bytes(hashlib.blake2b(user.encode(), digest_size=8).digest(), "big") >> 1

@@ -20,7 +20,7 @@ import msgspec
 from huaxiang.errors import HuaxiangError
 from huaxiang.serve.api.problems import ApiError, lang_of, write_problem
 from huaxiang.serve.api.rooms import Caller, Rooms
-from huaxiang.serve.worker import place_of
+from huaxiang.serve.live.worker import place_of
 
 log = logging.getLogger(__name__)
 

@@ -66,7 +66,42 @@ def _collected(page: _Page, rooms: Rooms) -> None:
             "worker_stuck_total", "counter", "Times a batch could not be folded; it is tried again.", {"": worker.stuck}
         )
         page.say("worker_events_total", "counter", "Events folded into profiles.", {"": worker.events})
+        page.say("worker_profiles_total", "counter", "Profiles made anew.", {"": worker.profiles})
+        page.say("worker_waiting_profiles", "gauge", "Profiles that wait to be made anew.", {"": worker.waiting()})
         page.say("worker_waiting_requests", "gauge", "Requests that wait to be folded.", {"": worker.lag()})
+        if worker.checked is not None:
+            differing = {"": float(len(worker.checked.differing))}
+            page.say(
+                "check_differing_features",
+                "gauge",
+                "Features in which live and batch differed at the last build.",
+                differing,
+            )
+    if running.lake is not None:
+        page.say(
+            "lake_waiting_requests",
+            "gauge",
+            "Requests that are not in the lake yet.",
+            {"": running.log.last() - running.lake.written},
+        )
+        page.say(
+            "lake_stuck_total",
+            "counter",
+            "Times the log could not be written into the lake; it is tried again.",
+            {"": running.lake.stuck},
+        )
+    if (deliverer := running.deliverer) is not None:
+        hooks = {name: f'{{hook="{name}"}}' for name in deliverer.outbox.hooks}
+        waiting = {one: deliverer.outbox.waiting(one) for one in hooks}
+        for name, kind, help, counts in (
+            ("delivered_total", "counter", "Changes of audiences that a hook took.", deliverer.delivered),
+            ("failed_total", "counter", "Requests that a hook did not take.", deliverer.failed),
+            ("dead_total", "counter", "Changes that were given up.", deliverer.dead),
+            ("waiting", "gauge", "Changes that wait to be delivered.", waiting),
+        ):
+            page.say(f"hooks_{name}", kind, help, {hooks[one]: float(n) for one, n in counts.items()})
+    for name, kind, help, values in running.pullers.metrics():
+        page.say(name, kind, help, values)
 
 
 def _asked(page: _Page, rooms: Rooms) -> None:

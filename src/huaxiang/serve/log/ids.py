@@ -46,8 +46,8 @@ class Ids:
         folder.mkdir(parents=True, exist_ok=True)
         self._fresh: set[bytes] = set()
         self._first = 0  # the offset from which on ids are in `_fresh`
-        self._newest = 0
-        self._runs = _covering(_open_run(path) for path in folder.glob("*.ids"))
+        self._runs = self._open_runs()
+        self._newest = max((run.newest for run in self._runs), default=0)  # a clock that falls back makes no id old
 
     @property
     def upto(self) -> int:
@@ -59,7 +59,8 @@ class Ids:
 
     def find(self, ids: Sequence[bytes]) -> set[int]:
         """The places in `ids` of those met before."""
-        found = {place for place, one in enumerate(ids) if one in self._fresh}
+        fresh = self._fresh
+        found = {place for place, one in enumerate(ids) if one in fresh}
         if self._runs and ids:
             keys = _halves(ids)
             for run in self._runs:
@@ -91,6 +92,17 @@ class Ids:
         for run in old:
             run.path.unlink(missing_ok=True)
         return sum(run.ids.shape[1] for run in old)
+
+    def _open_runs(self) -> list[Run]:
+        """Those on disk; none, and none left there, where one is damaged: the log brings all of them back."""
+        paths = list(self._folder.glob("*.ids"))
+        try:
+            return _covering([_open_run(path) for path in paths])
+        except (ValueError, EOFError) as error:
+            log.warning("the index of message ids is damaged (%s); it is made anew from the log", type(error).__name__)
+            for path in paths:
+                path.unlink(missing_ok=True)
+            return []
 
     def _seal(self, offset: int) -> None:
         self._runs.append(self._write(_halves(self._fresh), self._first, offset, self._newest))

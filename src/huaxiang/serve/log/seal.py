@@ -30,5 +30,5 @@ class Seal:
         sealed = bytes(sealed)
         try:
             return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], None)
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:  # ValueError: shorter than anything sealed
             raise TrustError("serve.log_sealed") from error

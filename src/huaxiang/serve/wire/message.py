@@ -65,13 +65,22 @@ class WireError(Exception):
         self.code, self.detail, self.status = code, detail, status
 
 
+class LaterError(WireError):
+    """What may come again after `seconds`."""
+
+    def __init__(self, code: str, detail: str, status: int, *, seconds: float) -> None:
+        super().__init__(code, detail, status)
+        self.seconds = seconds
+
+
 @dataclass(frozen=True)
 class Refused:
-    """A message that is no good. index: its place in the request; content: as it came"""
+    """A message that is no good. index: its place in the request; content: as it came; stage: see Log.refuse"""
 
     index: int
     reason: str
     content: bytes
+    stage: str = "collect"
 
 
 batch_decoder = msgspec.json.Decoder(Batch)
@@ -79,7 +88,7 @@ _message = msgspec.json.Decoder(Message)
 _envelope = msgspec.json.Decoder(_Envelope)
 _object = msgspec.json.Decoder(dict[str, Any])
 encode = msgspec.json.encode
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([Tt ]\d{2}:\d{2}|$)")
+_is_time = re.compile(r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}|$)").match
 
 
 def read_batch(body: bytes) -> tuple[Batch, list[Refused]]:
@@ -99,24 +108,34 @@ def find_faults(batch: Batch) -> list[tuple[int, str]]:
 
 
 def _fault(message: Message) -> str:
-    if message.type not in TYPES:
+    """Asked of every message, so in as few steps as may be."""
+    type, user, visitor, before = message.type, message.userId, message.anonymousId, message.previousId
+    if type not in TYPES:
         return "type"
-    if message.userId is None and message.anonymousId is None and message.previousId is None:
+    if not visitor and (user == "" or (user is None and (before is None and visitor is None))):
         return "no_user"
-    if message.userId == "" and not message.anonymousId:
-        return "no_user"
-    if message.type == "track" and not message.event:
+    name = message.event
+    if name is None:
+        if type == "track":
+            return "no_event"
+    elif len(name) > LONGEST_NAME:
+        return "long_name"
+    elif not name and type == "track":
         return "no_event"
     if len(message.properties) + len(message.traits) + len(message.context) > EVENT_BYTES:
         return "too_large"
-    for one in (message.userId, message.anonymousId, message.messageId, message.previousId):
-        if one.__class__ is str and len(one) > LONGEST_ID:
-            return "long_id"
-    if message.event is not None and len(message.event) > LONGEST_NAME:
-        return "long_name"
-    for time in (message.timestamp, message.originalTimestamp):
-        if time is not None and _TIME.match(time) is None:
-            return "time"
+    number = message.messageId
+    if (
+        (user.__class__ is str and len(user) > LONGEST_ID)
+        or (visitor.__class__ is str and len(visitor) > LONGEST_ID)
+        or (number.__class__ is str and len(number) > LONGEST_ID)
+        or (before.__class__ is str and len(before) > LONGEST_ID)
+    ):
+        return "long_id"
+    if (time := message.timestamp) is not None and _is_time(time) is None:
+        return "time"
+    if (time := message.originalTimestamp) is not None and _is_time(time) is None:
+        return "time"
     return ""
 
 

@@ -17,11 +17,12 @@ def read(body: bytes) -> tuple[bytes, str | None]:
         raise WireError("bad_batch", "batch must be a list")
     key = found.get("api_key") or found.get("token")
     sent = found.get("sent_at")
-    messages = [_message(event) if isinstance(event, dict) else {"type": event} for event in events]
+    messages = [to_message(event) if isinstance(event, dict) else {"type": event} for event in events]
     return make_batch(messages, sent if isinstance(sent, str) else None), key if isinstance(key, str) else None
 
 
-def _message(event: dict[str, Any]) -> dict[str, Any]:
+def to_message(event: dict[str, Any]) -> dict[str, Any]:
+    """One of PostHog's events in our shape."""
     properties = event.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     name, who = event.get("event"), event.get("distinct_id", properties.get("distinct_id"))

@@ -42,10 +42,13 @@ def read(body: bytes, query: Mapping[str, str]) -> tuple[bytes, str | None]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError("bad_json", "data is no JSON") from error
     found = found if isinstance(found, list) else [found]
-    return make_batch([_message(one) if isinstance(one, dict) else {"type": one} for one in found]), given.get("token")
+    return make_batch([to_message(one) if isinstance(one, dict) else {"type": one} for one in found]), given.get(
+        "token"
+    )
 
 
-def _message(one: dict[str, Any]) -> dict[str, Any]:
+def to_message(one: dict[str, Any]) -> dict[str, Any]:
+    """One of its events in our shape."""
     kind, properties = one.get("type"), one.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     known = properties.get("$is_login_id", True) is not False

@@ -1,0 +1,106 @@
+"""From an event that a client sends to the webhook of the audience that its customer enters."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from huaxiang.serve.hooks import Follower, Members, Outbox
+from huaxiang.serve.log import Request
+from huaxiang.serve.open import Running, open_running
+from huaxiang.serve.wire.message import read_batch
+from huaxiang.shop import Shop
+from huaxiang.store import open_database
+from receivers import Receiver, receiver
+
+__all__ = ["receiver"]
+
+DECLARED = """
+[audiences.buyers]
+when = "orders_30d >= 2"
+
+[audiences.lookers]
+when = "not in_audience('buyers')"
+
+[audiences.coffee]
+when = "bought('coffee', days=60)"
+
+[live.hooks.crm]
+url = "{url}"
+"""
+
+
+@pytest.fixture
+def shop(small_shop: Path, tmp_path: Path, receiver: Receiver) -> Iterator[Shop]:
+    folder = tmp_path / "shop"
+    shutil.copytree(small_shop, folder)
+    toml = folder / "huaxiang.toml"
+    toml.write_text(toml.read_text() + DECLARED.format(url=receiver.url))
+    with Shop.open(folder) as opened:
+        yield opened
+
+
+def send(running: Running, *messages: dict[str, Any]) -> None:
+    body = msgspec.json.encode({"batch": messages})
+    batch, refused = read_batch(body)
+    running.log.append([Request("web", time.time_ns() // 1000, body, [None] * len(batch.batch), refused)])
+    running.committer.written.set()
+
+
+def await_true(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def order(number: str, **who: str) -> dict[str, Any]:
+    return {"type": "track", **who, "event": "Order Completed", "properties": {"order_id": number, "product_id": "sku-1", "price": 2}}  # fmt: skip
+
+
+def test_an_order_makes_a_buyer_and_the_receiver_hears_of_it(shop: Shop, receiver: Receiver) -> None:
+    of = shop.pseudonyms().of
+    with open_running(shop) as running:
+        assert running.worker is not None
+        await_true(running.worker.ready.is_set)
+        send(running, order("a1", userId="1006"), order("a2", userId="1006"))
+        await_true(lambda: len(receiver.got) >= 2)
+        assert [(one["user_id"], one["audience"], one["change"]) for one in receiver.got] == [
+            ("1006", "lookers", "left"),
+            ("1006", "buyers", "entered"),
+        ]
+        send(running, order("v1", anonymousId="visitor"), order("v2", anonymousId="visitor"))
+        await_true(lambda: len(receiver.got) >= 3)
+        assert (receiver.got[2]["user_id"], receiver.got[2]["audience"]) == (of("visitor"), "buyers")
+        send(running, {"type": "identify", "anonymousId": "visitor", "userId": "someone-new"})
+        await_true(lambda: len(receiver.got) >= 5)
+        told = {(one["user_id"], one["audience"], one["change"]) for one in receiver.got[3:5]}
+        assert {(audience, change) for _, audience, change in told} == {("buyers", "left"), ("buyers", "entered")}
+        assert (of("visitor"), "buyers", "left") in told
+        assert running.worker.stuck == 0
+        assert running.worker.erase(of("1006"), upto=running.log.last())
+        members = Members(running.outbox.database, {"buyers": "", "lookers": ""})
+        assert members.of(of("1006")) == {}
+        assert running.outbox.database.rows("SELECT 1 FROM outbox WHERE user_id = ?", (of("1006"),)) == []
+    count = len(receiver.got)
+    with open_running(shop) as running:  # a restart tells nothing anew
+        assert running.worker is not None
+        await_true(running.worker.ready.is_set)
+        time.sleep(0.6)
+    assert len(receiver.got) == count
+
+
+def test_members_of_a_build_are_where_it_begins(shop: Shop, tmp_path: Path) -> None:
+    database = open_database(tmp_path / "own.db")
+    follower = Follower(Outbox(database, []))
+    follower.open(shop)
+    profiles = shop.lake.engine.arrow("SELECT user_id, orders_30d FROM (" + shop.lake.engine.sql(shop.lake.table("profiles")) + ")")  # fmt: skip
+    for row in profiles.to_pylist():
+        assert list(follower.of(row["user_id"])) == (["buyers"] if (row["orders_30d"] or 0) >= 2 else ["lookers"])
+    database.close()

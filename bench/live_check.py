@@ -13,6 +13,7 @@ import numpy as np
 
 from live_load import MESSAGES
 
+
 FORESEEN = (
     "embedding",
     "next_items",

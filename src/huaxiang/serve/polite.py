@@ -13,4 +13,5 @@ def step_back() -> None:
     """Gives the thread that calls it, and those that it starts (DuckDB's), less weight than the one that answers requests; on Linux alone,
     where threads have a weight of their own."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, min(os.getpriority(os.PRIO_PROCESS, thread) + NICE, 19))

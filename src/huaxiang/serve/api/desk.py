@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from huaxiang.serve.api.problems import ApiError
+from huaxiang.serve.polite import step_back
 from huaxiang.serve.profiles import stamp_of
 from huaxiang.shop import Shop
 from huaxiang.shop.opened import SETTINGS
@@ -29,7 +30,7 @@ class Desk:
         self._here = threading.local()
         self._open: list[Shop] = []
         self._guard = threading.Lock()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="huaxiang-desk")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="huaxiang-desk", initializer=step_back)
 
     async def ask(self, work: Callable[[Shop], T]) -> T:
         """What `work` gives of the shop, as its settings are now; raises ApiError where too many wait."""

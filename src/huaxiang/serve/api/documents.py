@@ -124,6 +124,7 @@ class Catalogue:
             "as_of": as_of,
             "updated_at": row.get("updated_at") or None,
             "sections": sections,
+            "personal": None,
         }
 
     def _dated(self, groups: frozenset[Group], as_of: str) -> tuple[tuple[Described, str | None, bool], ...]:

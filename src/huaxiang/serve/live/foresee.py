@@ -22,6 +22,7 @@ from huaxiang.features.live.tail import events_of, read_tail
 from huaxiang.models.live_history import LiveForesight
 from huaxiang.serve.live.refresh import Queue
 from huaxiang.serve.live.rows import now_us, put_foreseen, put_stale
+from huaxiang.serve.polite import step_back
 from huaxiang.shop import Shop
 from huaxiang.store import Database
 
@@ -65,6 +66,7 @@ class Foreseer:
         self.queue.add(users, now=time.monotonic())
 
     def _run(self) -> None:
+        step_back()
         with Shop.open(self._folder) as shop:
             while not self._closing.wait(0.2):
                 try:

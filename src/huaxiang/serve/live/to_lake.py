@@ -21,6 +21,7 @@ from huaxiang.collect.raw import renew_raw
 from huaxiang.errors import HuaxiangError, ShopError
 from huaxiang.serve.log import Entry, Log
 from huaxiang.serve.map import Link, Mapper, Person, Rows, map_entries
+from huaxiang.serve.polite import step_back
 from huaxiang.shop import Shop
 from huaxiang.tables import arrow_schema, raw_columns
 
@@ -182,6 +183,7 @@ class LakeWriter:
         return done
 
     def _run(self) -> None:
+        step_back()
         with Shop.open(self._folder) as shop:
             self.written = written_upto(shop)
             while not self._closing.wait(self._every):

@@ -27,6 +27,7 @@ from huaxiang.serve.live.rows import drop_users, now_us, put_declared, put_stale
 from huaxiang.serve.live.to_lake import declared_of
 from huaxiang.serve.log import Committer, Entry, Log
 from huaxiang.serve.map import SCHEMA, Mapper, Person, Rows, map_entries
+from huaxiang.serve.polite import step_back
 from huaxiang.serve.sessions import Sessions
 from huaxiang.shop import Shop
 from huaxiang.store import Database, Writer
@@ -127,6 +128,7 @@ class Worker:
         return done or self._sweep(core)
 
     def _run(self) -> None:
+        step_back()
         with Shop.open(self._folder) as shop:  # an engine serves one thread
             self._shop = shop
             while not self._closing.is_set():

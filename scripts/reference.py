@@ -136,13 +136,22 @@ print(json.dumps(found))
 
 
 def python() -> str:
-    """The calls of Shop, from their docstrings."""
+    """The calls of Shop and of the client, from their docstrings."""
     from huaxiang import Shop
+    from huaxiang.client import Client
 
-    parts = ["# From Python", "", "```text", inspect.cleandoc(inspect.getmodule(Shop).__doc__ or ""), "```", ""]
-    calls = {name: call for part in Shop.__mro__[:-1] for name, call in vars(part).items()}
+    shop = inspect.cleandoc(inspect.getmodule(Shop).__doc__ or "")
+    client = inspect.cleandoc(inspect.getmodule(sys.modules["huaxiang.client"]).__doc__ or "")
+    parts = ["# From Python", "", "```text", shop, "```", "", *calls_of(Shop), "# Of a shop that runs elsewhere", ""]
+    return "\n".join([*parts, "```text", client, "```", "", *calls_of(Client)])
+
+
+def calls_of(kind: type) -> list[str]:
+    """A heading and the docstring of each public method."""
+    parts = []
+    calls = {name: call for part in kind.__mro__[:-1] for name, call in vars(part).items()}
     for name, call in calls.items():
-        bound = inspect.unwrap(getattr(Shop, name))
+        bound = inspect.unwrap(getattr(kind, name))
         if name.startswith("_") or not callable(bound) or not bound.__doc__:
             continue
         made = " (makes a shop)" if isinstance(call, classmethod) else ""
@@ -152,8 +161,15 @@ def python() -> str:
             .replace("(self, ", "(")
             .replace("(self)", "()")
         )
-        parts += [f"## `Shop.{name}{signature}`{made}", "", "```text", inspect.cleandoc(bound.__doc__), "```", ""]
-    return "\n".join(parts)
+        parts += [
+            f"## `{kind.__name__}.{name}{signature}`{made}",
+            "",
+            "```text",
+            inspect.cleandoc(bound.__doc__),
+            "```",
+            "",
+        ]
+    return parts
 
 
 def settings() -> str:

@@ -134,3 +134,10 @@ def test_nine_days_of_clicks_still_give_an_exam_for_one_day_ahead_and_not_for_th
 def test_window_and_midnight_are_local() -> None:
     assert Window.parse("30d", name="f").sql() == "day >= :as_of - 30"
     assert utc_midnight(date(2024, 3, 1), "Asia/Shanghai").isoformat() == "2024-02-29T16:00:00"
+
+
+@pytest.mark.parametrize("text", [f"price > {2**63}", f"price > {'9' * 400}", f"price in (1, {10**30})"])
+def test_a_whole_number_that_no_column_can_hold_is_refused(text: str) -> None:
+    with pytest.raises(DefinitionError):
+        compile_filter(text, {"price": "float"}, name="x")
+    assert compile_filter(f"price > {2**63 - 1}", {"price": "float"}, name="x").node is not None

@@ -19,6 +19,7 @@ from conftest import run_huaxiang
 from huaxiang.errors import ShopError, StoreError
 from huaxiang.serve.archive import MANIFEST
 from huaxiang.serve.backup import back_up, restore
+from huaxiang.serve.doctor import examine
 from huaxiang.serve.log import make_request
 from huaxiang.serve.open import Running, open_running
 from huaxiang.serve.wire.message import encode, read_batch
@@ -84,6 +85,7 @@ def test_what_was_acknowledged_before_a_backup_began_is_in_it(shop: Shop, tmp_pa
         own = again.live()
         orders = sum(own.values(again.pseudonyms().of(f"u{n}"), _tomorrow())["orders_7d"] for n in range(7))
         own.close()
+    assert {one.check: one.what("en") for one in examine(tmp_path / "again", now=time.time_ns() // 1000) if one.status != "ok"} == {}  # fmt: skip
     assert orders == len(kept)  # those after the backup's states were folded on
 
 

@@ -288,6 +288,8 @@ def test_ids_that_came_while_the_clock_had_fallen_back_are_remembered(
     log.append([request("c", at=now - 10 * DAY_US)])
     again = Log(database, Seal(KEY), tmp_path / "ids", run=run)
     again.append([request("d", at=now - 10 * DAY_US)])
+    again.append([request("x", at=now)])
+    again.append([request("y", at=now)])  # one run more: the newest always stays
     again.forget_ids(now)
     assert again.append([request("a", "b", "c", "d", "e", at=now)]) == [1]
     assert [entry.offset for entry in again.read(0)] == sorted(entry.offset for entry in again.read(0))

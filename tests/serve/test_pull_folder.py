@@ -127,6 +127,22 @@ def test_a_file_that_cannot_be_read_is_one_entry_until_it_changes(
         assert place.messages()[-1].userId == "2"
 
 
+def test_a_parquet_file_damaged_within_holds_up_no_other(place: Place, pull: Pull) -> None:
+    rows = pa.table({"member": [str(n) for n in range(40_000)], "event": ["x"] * 40_000})
+    path = place.folder / "in" / "a.parquet"
+    pq.write_table(rows, path, row_group_size=10_000, compression="zstd", use_dictionary=False)
+    at = pq.read_metadata(path).row_group(3).column(0).data_page_offset
+    content = bytearray(path.read_bytes())
+    content[at : at + 5_000] = b"\xff" * 5_000
+    path.write_bytes(content)
+    write(place, "b.csv", "member,event\nlast,x\n")
+    look(pull)
+    found = [one.userId for one in place.messages()]
+    assert found[-1] == "last"
+    assert found[:-1] == [str(n) for n in range(len(found) - 1)]  # what was read before the damage, if anything
+    assert place.log.refusals() == {("till", "file", "no_parquet"): 1}
+
+
 def test_a_file_that_is_still_written_is_not_taken(place: Place, pull: Pull) -> None:
     for size in range(1, 4):
         write(place, "a.csv", "member,event\n" + "1,x\n" * size)
@@ -210,6 +226,21 @@ def test_a_missing_folder_is_said_and_tried_again_until_it_is_there(tmp_path: Pa
     assert "pull_no_folder" in told["till"]
     place.pullers.close()
     place.close()
+
+
+def test_a_file_that_may_not_be_read_is_named_once_and_taken_when_it_may(
+    place: Place, pull: Pull, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(place, "a.csv", "member,event\n1,x\n")
+    write(place, "b.csv", "member,event\n2,x\n")
+    with monkeypatch.context() as patched:  # root may read everything
+        patched.setattr(os, "access", lambda path, _: Path(path).name != "a.csv")
+        look(pull)
+        look(pull)
+        assert [one.userId for one in place.messages()] == ["2"]
+        assert place.log.refusals() == {("till", "file", "denied"): 1}
+    look(pull)
+    assert [one.userId for one in place.messages()] == ["2", "1"]
 
 
 def test_positions_are_sealed(place: Place, pull: Pull) -> None:

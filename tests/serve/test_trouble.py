@@ -160,9 +160,11 @@ def test_a_full_disk_refuses_with_retry_after_and_goes_on_by_itself(small_shop: 
     with server.running():
         for number in range(20):
             assert server.send(f"before-{number}") == 200
-        with (small_disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
-            while filler.write(b"x" * 4096):
-                pass
+        with (small_disk / "filler").open("wb", buffering=0) as filler:
+            for size in (1 << 20, 4096):
+                with contextlib.suppress(OSError):
+                    while filler.write(b"x" * size):
+                        pass
         number = 0
         while server.send(f"full-{number}", more="y" * 20_000) == 200:
             number += 1
@@ -198,6 +200,8 @@ def test_a_clock_that_jumps_back_loses_nothing_and_counts_nothing_twice(
                 entries = running.log.read(0)
                 assert [entry.offset for entry in entries] == sorted(entry.offset for entry in entries)
                 assert entries[1].received_at < entries[0].received_at
+                upkeep, worker = running.committer.upkeep, running.worker
+                assert upkeep is not None and worker is not None and upkeep.safe_upto() == worker.applied
     assert numbers_in(folder) == ["0", "1", "2", "3"]
     assert orders_of(folder) == 4.0
 

@@ -22,6 +22,7 @@ import huaxiang.cli.demo
 import huaxiang.cli.guard
 import huaxiang.cli.hooks
 import huaxiang.cli.journey
+import huaxiang.cli.keys
 import huaxiang.cli.look
 import huaxiang.cli.market
 import huaxiang.cli.predict

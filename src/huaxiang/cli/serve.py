@@ -22,12 +22,17 @@ def serve(
     host: Annotated[str, typer.Option(help=help_of("host"))] = "127.0.0.1",
     port: Annotated[int, typer.Option(help=help_of("port"), min=1, max=65535)] = 8888,
 ) -> None:
+    from huaxiang.serve.api.keys import Keys
     from huaxiang.serve.run import serve as run
 
     def started(running: Running) -> None:
         say("serving", url=f"http://{host}:{port}")
         for name, key in running.sources.all():
             out.print(f"  {name}  {key}", highlight=False)
+        for name, pull in sorted(opened.settings.live.pull.items()):
+            say("serving_pull", name=name, kind=pull.kind)
+        if not Keys(running.store).all():
+            say("no_keys", folder=shop)
         if not opened.lake.note("profile"):
             say("serving_no_build", folder=shop)
 

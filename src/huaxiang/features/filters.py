@@ -268,13 +268,13 @@ class _Compiler:
         match value:
             case bool():
                 return const(value), "bool"
-            case int():
+            case int() if abs(value) < 2**63:  # what a column of whole numbers can hold
                 return const(value), "int"
             case float() if math.isfinite(value):
                 return const(value), "float"
             case str():
                 return const(value), "string"
-        raise DefinitionError("features.not_allowed", name=self.name, text=self.text, part=repr(value))
+        raise DefinitionError("features.not_allowed", name=self.name, text=self.text, part=repr(value)[:80])
 
 
 def named_by(text: str, called: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ Placed = Iterator[tuple[SectionName, Row]]
 HUAXIANG = "huaxiang"
 REASONS = 5
 # A profile of someone who never bought does not list what they did not buy.
-_KEPT = frozenset({"lifecycle", "value_tier"})
+KEPT_UNBOUGHT = frozenset({"lifecycle", "value_tier"})
 
 
 def computed_traits(context: Context, row: Row, past: Past, mine: Mapping[str, Behind]) -> Placed:
@@ -27,7 +27,7 @@ def computed_traits(context: Context, row: Row, past: Past, mine: Mapping[str, B
     never_bought = not row.get("orders_total")
     for trait in context.traits:
         value = row.get(trait.name)
-        if value is None or value == [] or (never_bought and trait.name in BUYING and trait.name not in _KEPT):
+        if value is None or value == [] or (never_bought and trait.name in BUYING and trait.name not in KEPT_UNBOUGHT):
             continue
         if trait.least and (row.get(trait.orders) or 0) < trait.least:
             continue

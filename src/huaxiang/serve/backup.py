@@ -68,6 +68,7 @@ def restore(file: Path, folder: Path) -> Contents:
     """Brings a backup back into `folder`, which must be empty or absent: all of it is there at once, or nothing; raises ShopError."""
     if not file.is_file():
         raise ShopError("serve.no_backup", path=file)
+    folder = folder.expanduser().absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ShopError("serve.restore_not_empty", folder=folder)
     folder.parent.mkdir(parents=True, exist_ok=True)

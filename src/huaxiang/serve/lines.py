@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from huaxiang.serve.cork import CorkedProtocol
 
 HEAD_S = 10.0
 HEAD_BYTES = 64 * 1024
 
 
-class Line(HttpToolsProtocol):
+class Line(CorkedProtocol):
     """One connection. A client has HEAD_S seconds, and HEAD_BYTES bytes, from its first byte to the end of the head."""
 
     _timer: asyncio.TimerHandle | None = None

@@ -20,13 +20,16 @@ from huaxiang.serve.hooks import Deliverer, Follower, Outbox, open_hooks
 from huaxiang.serve.live.foresee import Foreseer
 from huaxiang.serve.live.layout import MIGRATIONS as PROFILE_TABLES
 from huaxiang.serve.live.layout import PART as PROFILES
-from huaxiang.serve.live.rows import Profiles
+from huaxiang.serve.live.overlay import Overlay
+from huaxiang.serve.live.reading import LiveProfiles
 from huaxiang.serve.live.to_lake import LakeWriter
 from huaxiang.serve.live.worker import Worker
 from huaxiang.serve.log import Committer, Log, Seal, Upkeep
 from huaxiang.serve.map import Mapper
+from huaxiang.serve.profiles import BatchProfiles
 from huaxiang.serve.pull.run import Pullers, shapes_of
 from huaxiang.serve.quarantine import Quarantine
+from huaxiang.serve.sessions import Sessions
 from huaxiang.serve.sources import Sources
 from huaxiang.shop import Shop
 from huaxiang.store import Database, migrate, open_database
@@ -46,10 +49,11 @@ class Running:
     collector: Collector
     worker: Worker | None
     lake: LakeWriter | None
-    profiles: Profiles
+    profiles: LiveProfiles
     pullers: Pullers
     outbox: Outbox
     deliverer: Deliverer | None
+    sessions: Sessions
 
 
 def open_store(shop: Shop) -> Database:
@@ -80,19 +84,20 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
         sources = open_sources(shop, store)
         if not sources.all():
             sources.add("web", now=time.time_ns() // 1000)
-        committer = Committer(to)
+        upkeep = Upkeep(to, keep_days=shop.settings.live.keep_log_days)
+        committer = Committer(to, upkeep=upkeep)
         closing.callback(committer.close)
         states = open_states(shop, store)
         if states is not store:
             closing.callback(states.close)
         outbox = Outbox(states, open_hooks(shop.folder, shop.settings))
         deliverer = _open_deliverer(shop, outbox, closing) if work and outbox.hooks else None
-        worker, lake = _open_worker(shop, to, committer, states, outbox, closing) if work else (None, None)
-        # Only what is folded and in the lake may go: without a worker here, nothing.
-        keep_days = shop.settings.live.keep_log_days
-        committer.upkeep = Upkeep(
-            to, keep_days=keep_days, safe_upto=lambda: min(worker.applied, lake.written) if worker and lake else 0
-        )
+        sessions = Sessions()
+        worker, lake = _open_worker(shop, to, committer, states, outbox, sessions, closing) if work else (None, None)
+        batch = BatchProfiles(shop, table=Overlay(states).profiles)
+        closing.callback(batch.close)
+        if worker is not None and lake is not None:  # only what is folded and in the lake may go
+            upkeep.safe_upto = lambda: min(worker.applied, lake.written)
         pullers = Pullers(shop.settings, shop.folder, os.environ, store, seal, committer)
         if work:
             pullers.start()
@@ -106,10 +111,11 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
             collector=Collector(sources, committer),
             worker=worker,
             lake=lake,
-            profiles=Profiles(states),
+            profiles=LiveProfiles(states, batch, worker),
             pullers=pullers,
             outbox=outbox,
             deliverer=deliverer,
+            sessions=sessions,
         )
 
 
@@ -157,7 +163,7 @@ def open_quarantine(shop: Shop, *, write: bool = False) -> Iterator[Quarantine]:
 
 
 def _open_worker(
-    shop: Shop, to: Log, committer: Committer, states: Database, outbox: Outbox, closing: ExitStack
+    shop: Shop, to: Log, committer: Committer, states: Database, outbox: Outbox, sessions: Sessions, closing: ExitStack
 ) -> tuple[Worker, LakeWriter]:
     def mapper() -> Mapper:
         return Mapper(shop.pseudonyms(create=True), shop.settings.live)
@@ -181,6 +187,7 @@ def _open_worker(
         changed=foreseer.add if shop.settings.live.foresee_s else lambda users: None,
         also=follower,
         opened=follower.open,
+        sessions=sessions,
     )
     worker.start()
     closing.callback(worker.close)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
 
-from huaxiang.serve.api import make_api
+from huaxiang.serve.api.app import make_api
+from huaxiang.serve.api.rooms import Rooms, open_rooms
 from huaxiang.serve.app import App
 from huaxiang.serve.lines import Line
 from huaxiang.serve.open import Running, open_running
 from huaxiang.shop import Shop
 
+SWITCH_S = 0.001  # while the worker folds, a request waits for Python's lock no longer than this (Python's own: 5 ms)
 STOP_S = 10  # how long requests in hand may take when the process ends
 
 
@@ -30,15 +33,16 @@ def serve(
 
     work: fold what is collected (else it waits in the log); started: called before the first request
     """
-    with open_running(shop, work=work) as running:
+    with open_running(shop, work=work) as running, open_rooms(running, running.profiles) as rooms:
         started(running)
-        _Server(make_config(running, host=host, port=port)).run()
+        sys.setswitchinterval(SWITCH_S)
+        _Server(config_of(rooms, host=host, port=port)).run()
 
 
-def make_config(running: Running, *, host: str, port: int) -> uvicorn.Config:
-    """How a running shop is served over HTTP."""
+def config_of(rooms: Rooms, *, host: str, port: int) -> uvicorn.Config:
+    """How the server runs: the collector and the API in one process."""
     return uvicorn.Config(
-        App(running.collector, make_api(running)),
+        App(rooms.running.collector, make_api(rooms)),
         host=host,
         port=port,
         http=Line,

@@ -46,6 +46,9 @@ class LiveSettings(Section):
         ge=0,
         description="days for which a message stays in the log once it is folded into its customer's profile (0: for ever): time enough to replay what a wrong mapping did to a season",
     )
+    keep_audit_days: float = Field(
+        default=365, ge=0, description="days for which the audit keeps who looked at whom over the API; 0: for ever"
+    )
     events: dict[str, str] = Field(
         default_factory=dict,
         description='what the shop\'s own event names mean, beside the vocabulary: "PlaceOrder" = "purchase"',

@@ -48,6 +48,7 @@ class PullSettings(Section):
     settle_s: float = Field(
         default=60,
         ge=0,
+        le=10_800,
         description="postgresql: rows that became visible up to this many seconds after rows with a higher cursor are found too",
     )
     brokers: str = Field(default="", description="kafka: host:port, several with commas")

@@ -19,6 +19,8 @@ from huaxiang.store import Database, Writer
 
 log = logging.getLogger(__name__)
 
+MADE = "INSERT INTO made (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+
 
 @dataclass(frozen=True)
 class Core:
@@ -71,10 +73,8 @@ def _refill(shop: Shop, live: LiveStore, rows: LiveRows, mark: str) -> None:
         at = int(time.time() * 1e6)
         for some in _profiles(shop):
             write.run_many(PROFILE, [pack_profile(row, (row["as_of"].date()).toordinal() - 719163, at) for row in some])
-        write.run(
-            "INSERT INTO made (name, value) VALUES ('build', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            (mark,),
-        )
+        about = {"build": mark, "at": str(at), "profiles": str(shop.lake.manifest().tables["profiles"].version)}
+        write.run_many(MADE, list(about.items()))
 
     users = refill(live, shop.lake, shop.settings.shop.timezone, whole=True, links=read_links(shop.lake), also=also)
     log.info("live: states of %d customers made anew from the last build, %.1f s", users, time.perf_counter() - start)

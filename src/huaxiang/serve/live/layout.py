@@ -11,6 +11,8 @@ MIGRATIONS = (
         (
             # as_of: the local day (days since 1970); at: when it was made (µs); content: JSON, a row of `profiles`
             "CREATE TABLE profile (key {integer} PRIMARY KEY, user_id TEXT NOT NULL, as_of {integer} NOT NULL, at {integer} NOT NULL, content {blob} NOT NULL)",
+            "CREATE INDEX profile_at ON profile (at, key)",
+            "CREATE INDEX profile_as_of ON profile (as_of)",
             # What the last build knew and no event changes, as MessagePack; declared: what `identify` said since
             "CREATE TABLE kept (key {integer} PRIMARY KEY, user_id TEXT NOT NULL, content {blob})",
             "CREATE TABLE declared (key {integer} NOT NULL, at {integer} NOT NULL, user_id TEXT NOT NULL, content {blob} NOT NULL, PRIMARY KEY (key, at)){by_key}",

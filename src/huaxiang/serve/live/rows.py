@@ -1,4 +1,4 @@
-"""The live profiles in the store: what is kept of each customer from the last build, and the profile that is read."""
+"""The live profiles in the store: what is kept of each customer from the last build, and the profile that is made of it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 
 from huaxiang.features.live.tables import key_of
+from huaxiang.profile.because import write_time
 from huaxiang.store import Database, Writer
 
 AT_ONCE = 500
+LEFT_OUT = frozenset({"embedding", "user_no"})
 STALE = "INSERT INTO stale (key, user_id, since) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING"
 PROFILE = (
     "INSERT INTO profile (key, user_id, as_of, at, content) VALUES (?, ?, ?, ?, ?) "
@@ -24,7 +26,6 @@ FORESEEN = "INSERT INTO foreseen (key, user_id, content) VALUES (?, ?, ?) ON CON
 to_json = msgspec.json.Encoder(decimal_format="number").encode
 _encode = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
-_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def read_kept(database: Database, users: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -78,39 +79,14 @@ def drop_users(write: Writer, users: Iterable[str]) -> None:
 
 
 def pack_profile(row: Mapping[str, Any], as_of: int, at: int) -> tuple[int, str, int, int, bytes]:
+    """embedding stands in the table of the behaviour model; values as JSON has them"""
     user = row["user_id"]
-    return key_of(user), user, as_of, at, to_json(row)
-
-
-class Profiles:
-    """The live profiles as they are read: rows of the table `profiles`, JSON-ready. ask: called with users whose profile is not of now"""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def content(self, user: str) -> bytes | None:
-        """The row as JSON."""
-        found = self._database.rows("SELECT user_id, content FROM profile WHERE key = ?", (key_of(user),))
-        return bytes(found[0][1]) if found and found[0][0] == user else None
-
-    def one(self, user: str) -> dict[str, Any] | None:
-        content = self.content(user)
-        return None if content is None else _object(content)
-
-    def many(self, users: Sequence[str]) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
-        for some, marks in _chunks(users):
-            sql = f"SELECT user_id, content FROM profile WHERE key IN ({marks})"
-            found |= {user: _object(content) for user, content in self._database.rows(sql, some)}
-        return {user: found[user] for user in users if user in found}
-
-    def made_at(self, user: str) -> datetime | None:
-        """When the profile was made."""
-        found = self._database.rows("SELECT at FROM profile WHERE key = ?", (key_of(user),))
-        return datetime.fromtimestamp(found[0][0] / 1e6).astimezone() if found else None
-
-    def count(self) -> int:
-        return int(self._database.rows("SELECT count(*) FROM profile")[0][0])
+    told = {
+        name: write_time(value) if isinstance(value, datetime) else value
+        for name, value in row.items()
+        if name not in LEFT_OUT
+    }
+    return key_of(user), user, as_of, at, to_json(told)
 
 
 def _plain(value: Any) -> Any:

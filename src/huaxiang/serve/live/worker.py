@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from huaxiang.errors import HuaxiangError, StoreError
@@ -26,7 +26,8 @@ from huaxiang.serve.live.refresh import BESIDE, MOST, Also, Queue
 from huaxiang.serve.live.rows import drop_users, now_us, put_declared, put_stale
 from huaxiang.serve.live.to_lake import declared_of
 from huaxiang.serve.log import Committer, Entry, Log
-from huaxiang.serve.map import Mapper, Person, Rows, map_entries
+from huaxiang.serve.map import SCHEMA, Mapper, Person, Rows, map_entries
+from huaxiang.serve.sessions import Sessions
 from huaxiang.shop import Shop
 from huaxiang.store import Database, Writer
 from huaxiang.trust import Vault
@@ -44,7 +45,7 @@ class Worker:
     """Works in a thread of its own, on a shop opened there.
 
     database: of the states; also: written with the profiles; changed: told whose events are new; opened: called with the shop once a build is
-    opened
+    opened; sessions: what runs now
     """
 
     def __init__(
@@ -59,7 +60,9 @@ class Worker:
         also: Also = lambda write, rows: None,
         changed: Callable[[list[str]], None] = lambda users: None,
         opened: Callable[[Shop], None] = lambda shop: None,
+        sessions: Sessions | None = None,
     ) -> None:
+        self._sessions = sessions or Sessions()
         self._when_opened = opened
         self._folder, self._log, self._committer, self._database = folder, log, committer, database
         self._mapper, self._vault, self._also, self._changed = mapper, vault, also, changed
@@ -72,6 +75,7 @@ class Worker:
         self.ready = threading.Event()  # the states are there
         self._looked = 0.0
         self._making = 0
+        self._swept: date | None = None  # the day up to which every profile is
         self._erase: list[tuple[str, int, threading.Event]] = []
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="huaxiang-worker", daemon=True)
@@ -119,7 +123,8 @@ class Worker:
         entries = self._next()
         if entries:
             self._fold(core, entries)
-        return len(entries) + self._make(core, BESIDE if entries and self.lag() else MOST)
+        done = len(entries) + self._make(core, BESIDE if entries and self.lag() else MOST)
+        return done or self._sweep(core)
 
     def _run(self) -> None:
         with Shop.open(self._folder) as shop:  # an engine serves one thread
@@ -184,6 +189,7 @@ class Worker:
             self.core = open_core(self._shop, self._database, self.queue, also=self._also)
             self._when_opened(self._shop)
             self.applied = max(self.core.live.applied(SOURCE), 0)
+            self._swept = None
             self.ready.set()
         return self.core
 
@@ -219,6 +225,7 @@ class Worker:
         self.queue.add(said.union(changed.users), now=time.monotonic())
         self.applied = offset
         self._changed(changed.users)
+        self._sessions.add(rows.events, SCHEMA.names)
         self.events += len(rows.events)
         self.refused += len(rows.refused)
         for name, count in rows.unknown.items():
@@ -236,6 +243,18 @@ class Worker:
         finally:
             self._making = 0
         self.profiles += made
+        return len(users)
+
+    def _sweep(self, core: Core) -> int:
+        """Where nothing else is to be done: brings profiles of an earlier day up to today; of a shop that never had a live event, none."""
+        as_of = core.refresher.tomorrow()
+        if not self.applied or self._swept == as_of:
+            return 0
+        sql = "SELECT user_id FROM profile WHERE as_of < ? LIMIT ?"
+        users = [user for (user,) in self._database.rows(sql, (as_of.toordinal() - 719163, BESIDE))]
+        if not users:
+            self._swept = as_of
+        self.profiles += core.refresher.refresh(users, as_of=as_of)
         return len(users)
 
     def _forget(self, core: Core, user: str, upto: int, done: threading.Event) -> None:

@@ -20,21 +20,21 @@ JUMP_S = 600.0  # a clock that goes this far astray from the time that passed is
 
 class Upkeep:
     """Used by the thread that writes the log. keep_days: of requests (0: for ever); safe_upto: the offset up to which a request's content
-    is safe elsewhere"""
+    is safe elsewhere (none, until who folds them says so)"""
 
     def __init__(
         self,
         of: Log,
         *,
         keep_days: float,
-        safe_upto: Callable[[], int],
+        safe_upto: Callable[[], int] = lambda: 0,
         clock: Callable[[], float] = time.time,
-        ticks: Callable[[], float] = time.monotonic,
+        ticks: Callable[[], float] | None = None,
     ) -> None:
         self._log, self._keep_days, self.safe_upto = of, keep_days, safe_upto
-        self._clock, self._ticks = clock, ticks
-        self._due = ticks() + FIRST_S
-        self._ahead = clock() - ticks()  # stays as it is while the clock only goes on
+        self._clock, self._ticks = clock, ticks or _passed
+        self._due = self._ticks() + FIRST_S
+        self._ahead = clock() - self._ticks()  # stays as it is while the clock only goes on
         self.purged = self.forgotten = 0
 
     def rest(self) -> float:
@@ -59,3 +59,9 @@ class Upkeep:
             log.warning("old requests could not be deleted: %s", error.what())
         except Exception as error:  # noqa: BLE001 - the thread that writes must outlive it
             log.warning("old requests could not be deleted: %s", type(error).__name__)
+
+
+def _passed() -> float:
+    """Seconds that went by, those too in which the machine slept."""
+    slept = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if slept is None else time.clock_gettime(slept)

@@ -6,7 +6,9 @@ grown only what was added. Any other change makes it a new file.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,7 @@ class Folder:
         self._every_s = settings.every_s
         self._engine, self._sender, self._ended = engine, sender, ended
         self._before: dict[str, Seen] = {}
+        self._denied: set[str] = set()
         engine.run("SET threads = 1")
         engine.run("SET preserve_insertion_order = true")  # a file is gone on with at a row
 
@@ -48,8 +51,7 @@ class Folder:
         """Reads what is whole and new; gives the seconds to rest."""
         if not self._folder.is_dir():
             raise ShopError("serve.pull_no_folder", folder=self._folder)
-        positions = self._sender.positions()
-        found = {path.name: _seen(path) for path in sorted(self._folder.iterdir()) if kind_of(path) and path.is_file()}
+        positions, found = self._sender.positions(), self._look()
         waiting = [name for name, seen in found.items() if _is_new(seen, positions.get(name))]
         self._sender.counts.behind = len(waiting)
         for name in waiting:
@@ -58,6 +60,21 @@ class Folder:
                 self._sender.counts.behind -= 1
         self._before = found
         return self._every_s
+
+    def _look(self) -> dict[str, Seen]:
+        """The files that may be read. One that may not is named in the quarantine, and taken once it may."""
+        found: dict[str, Seen] = {}
+        for path in sorted(self._folder.iterdir()):
+            if not kind_of(path) or not path.is_file():
+                continue
+            if os.access(path, os.R_OK):
+                self._denied.discard(path.name)
+                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                    found[path.name] = _seen(path)
+            elif path.name not in self._denied:
+                self._denied.add(path.name)
+                self._sender.send([], {}, failed=Refused(0, "denied", encode({"file": path.name}), "file"))
+        return found
 
     def reset(self) -> None:
         pass  # positions are read at each step

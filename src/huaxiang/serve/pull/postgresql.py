@@ -19,7 +19,9 @@ from huaxiang.settings import PullSettings
 if TYPE_CHECKING:
     import psycopg
 
-AGAIN_S = 86_400  # after a longer rest it goes on at the highest cursor: the log may have forgotten the ids of what it would meet again
+AGAIN_S = (
+    72_000  # within the day for which the log knows ids at least; after a longer rest it goes on at the highest cursor
+)
 CURSOR, KEY, ABOVE = "huaxiang_cursor", "huaxiang_key", "huaxiang_above"
 OURS = (CURSOR, KEY, ABOVE)
 

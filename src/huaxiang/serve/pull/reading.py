@@ -13,6 +13,7 @@ import msgspec
 
 from huaxiang.engine import Engine
 from huaxiang.engine.duck import quote
+from huaxiang.errors import HuaxiangError
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 JSON_BYTES = 256 * 1024 * 1024  # of one JSON value that is a whole file; JSON lines may be of any size
@@ -56,8 +57,17 @@ def _read_parquet(path: Path, engine: Engine, after: int) -> Iterator[tuple[Cont
     sql = f"SELECT * FROM read_parquet({quote(str(path))}) OFFSET {after}"
     if engine.attempt(f"SELECT 1 FROM ({sql}) LIMIT 1") is not None:
         raise FileError("no_parquet")
-    for batch in engine.batches(sql, 10_000):
-        for row in batch.to_pylist():
+    batches = engine.batches(sql, 10_000)
+    while True:
+        try:
+            rows = next(batches, None)
+        except HuaxiangError:
+            raise
+        except Exception as error:  # damaged within; DuckDB's own kinds are known to the engine alone
+            raise FileError("no_parquet") from error
+        if rows is None:
+            return
+        for row in rows.to_pylist():
             yield row, ""
 
 

@@ -39,7 +39,7 @@ import numpy as np
 import uvloop
 
 from live_check import check_log, compare_profiles, copy_for_rebuild
-from live_load import MESSAGES, Load, Sent, make_bodies
+from live_load import MESSAGES, Load, Sent, make_bodies, users_of
 from live_read import Reader, make_key
 from live_servers import LOAD_CORE, Server, running
 from measure import Metrics, note, write_report
@@ -98,7 +98,7 @@ def measure_steady(metrics: Metrics, shop: Path, options: argparse.Namespace) ->
         note_more(metrics, "steady_events_per_core_s", events / (server.cpu_s() - cpu))
         note_more(metrics, "rss_mb_10", watch.early)
         note_more(metrics, "rss_mb_100", server.rss_mb())
-        reader = Reader(server.port, key, write_key(shop))
+        reader = Reader(server.port, key, write_key(shop), users_of(bodies))
         if key and reader.answers():
             rate = events / seconds / 2
             for name, ask in (("freshness", reader.freshness), ("read", reader.reads)):

@@ -13,7 +13,6 @@ import numpy as np
 
 from live_load import MESSAGES
 
-
 FORESEEN = (
     "embedding",
     "next_items",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import time
 from base64 import b64encode
 from collections.abc import Sequence
@@ -114,6 +115,12 @@ def make_bodies(key: str, seed: int, *, count: int = BODIES, users: str = "u", p
         whole = head.encode() + body
         made.append(Body(np.frombuffer(bytearray(whole), np.uint8), _places(whole, NUMBER), _places(whole, TIME)))
     return made
+
+
+def users_of(bodies: Sequence[Body]) -> list[str]:
+    """The customers that the requests are about."""
+    found = {user.decode() for body in bodies for user in re.findall(rb'"userId":"([^"]+)"', body.content.tobytes())}
+    return sorted(found)
 
 
 def _places(content: bytes, what: str) -> Any:

@@ -10,13 +10,14 @@ import urllib.error
 import urllib.request
 import uuid
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import httptools
 import numpy as np
 
-from live_load import USERS, say_now
+from live_load import say_now
 
 EVERY_S, LONGEST_S = 0.2, 30.0
 
@@ -36,14 +37,14 @@ def make_key(shop: Path) -> str:
 
 
 class Reader:
-    """Asks a server for profiles. key: of the API; write_key: of a source"""
+    """Asks a server for profiles. key: of the API; write_key: of a source; users: whose profiles there are"""
 
-    def __init__(self, port: int, key: str, write_key: str) -> None:
-        self._port, self._key, self._write_key = port, key, write_key
+    def __init__(self, port: int, key: str, write_key: str, users: Sequence[str]) -> None:
+        self._port, self._key, self._write_key, self._users = port, key, write_key, users
 
     def answers(self) -> bool:
         """Whether there are profiles over HTTP."""
-        asked = urllib.request.Request(f"http://127.0.0.1:{self._port}/api/v1/profiles/u1", headers={"Authorization": f"Bearer {self._key}"})  # fmt: skip
+        asked = urllib.request.Request(f"http://127.0.0.1:{self._port}/api/v1/profiles/{self._users[0]}", headers={"Authorization": f"Bearer {self._key}"})  # fmt: skip
         try:
             with urllib.request.urlopen(asked, timeout=30) as answer:
                 return bool(answer.status == 200)
@@ -58,7 +59,7 @@ class Reader:
             line = await Line.open(self._port)
             while time.perf_counter() < end:
                 begun = time.perf_counter()
-                status, _ = await line.ask(self._get(f"u{chance.randrange(USERS)}"))
+                status, _ = await line.ask(self._get(chance.choice(self._users)))
                 if status == 200:
                     waits.append(time.perf_counter() - begun)
             line.close()

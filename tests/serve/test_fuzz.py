@@ -21,9 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from huaxiang.serve import bodies, lines
+from huaxiang.serve.api.rooms import Rooms, open_rooms
 from huaxiang.serve.bodies import Bodies
-from huaxiang.serve.open import Running, open_running
-from huaxiang.serve.run import make_config
+from huaxiang.serve.open import open_running
+from huaxiang.serve.run import config_of
 from huaxiang.shop import Shop
 
 FINAL = {200, 400, 401, 405, 408, 413, 415, 429, 503}
@@ -34,10 +35,10 @@ PATHS = [*(f"/v1/{name}" for name in SEGMENT), "/beacon/v1/batch", "/batch/", "/
 class Shore:
     """A shop that is served on a port of its own."""
 
-    def __init__(self, running: Running) -> None:
-        self.running = running
+    def __init__(self, rooms: Rooms) -> None:
+        self.running = running = rooms.running
         ((_, self.key),) = running.sources.all()
-        self.server = uvicorn.Server(make_config(running, host="127.0.0.1", port=0))
+        self.server = uvicorn.Server(config_of(rooms, host="127.0.0.1", port=0))
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
         await_true(lambda: self.server.started)
@@ -84,8 +85,8 @@ def await_true(holds: Callable[[], bool]) -> None:
 def shore(small_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shore]:
     folder = tmp_path_factory.mktemp("fuzz") / "shop"
     shutil.copytree(small_shop, folder)
-    with Shop.open(folder) as shop, open_running(shop) as running:
-        made = Shore(running)
+    with Shop.open(folder) as shop, open_running(shop) as running, open_rooms(running, running.profiles) as rooms:
+        made = Shore(rooms)
         yield made
         made.close()
 

@@ -102,13 +102,14 @@ class Misfit:
 
 @dataclass
 class Rows:
-    """What messages came to. events: tuples in the order of SCHEMA"""
+    """What messages came to. events: tuples in the order of SCHEMA; ids: the shop's own ids of users met, by pseudonym"""
 
     events: list[tuple[Any, ...]] = field(default_factory=list)
     people: list[Person] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
     refused: list[Misfit] = field(default_factory=list)
     unknown: dict[str, int] = field(default_factory=dict)  # names that are not in the vocabulary
+    ids: dict[str, str] = field(default_factory=dict)
 
     def table(self) -> pa.Table:
         columns = list(zip(*self.events, strict=True)) if self.events else [()] * len(SCHEMA)
@@ -156,6 +157,8 @@ class Mapper:
     ) -> None:
         user, visitor = self._who(message.userId), self._who(message.anonymousId)
         at = _moment(message, sent, received)
+        if user is not None:
+            rows.ids[user] = str(message.userId)
         try:
             context = outer | _object.decode(message.context) if message.context != EMPTY else outer
             properties = _object.decode(message.properties) if message.properties != EMPTY else {}

@@ -13,7 +13,8 @@ import pytest
 
 from conftest import run_huaxiang
 from huaxiang.errors import ShopError, TrustError
-from huaxiang.serve.api import write_metrics
+from huaxiang.serve.api.metrics import write_metrics
+from huaxiang.serve.api.rooms import open_rooms
 from huaxiang.serve.hooks import Change, open_hooks
 from huaxiang.serve.open import open_running
 from huaxiang.settings import load_settings
@@ -42,7 +43,7 @@ def folder(small_shop: Path, tmp_path: Path, receiver: Receiver) -> Iterator[Pat
 
 
 def test_a_running_shop_delivers_and_counts_and_the_command_line_tells(folder: Path, receiver: Receiver) -> None:
-    with Shop.open(folder) as shop, open_running(shop) as running:
+    with Shop.open(folder) as shop, open_running(shop) as running, open_rooms(running, running.profiles) as rooms:
         pseudonym = shop.pseudonyms().of("1001")
         receiver.answers = [(500, {}), (410, {})]
         with running.outbox.database.transaction() as write:
@@ -50,7 +51,7 @@ def test_a_running_shop_delivers_and_counts_and_the_command_line_tells(folder: P
         end = time.monotonic() + 30
         while not running.outbox.dead() and time.monotonic() < end:
             time.sleep(0.05)
-        metrics = write_metrics(running)
+        metrics = write_metrics(rooms)
     assert 'huaxiang_hooks_failed_total{hook="crm"} 2' in metrics
     assert 'huaxiang_hooks_dead_total{hook="crm"} 1' in metrics
     assert 'huaxiang_hooks_waiting{hook="crm"} 0' in metrics

@@ -323,6 +323,11 @@ def test_kills_between_put_and_delivery_lose_nothing_and_keep_the_order(tmp_path
     assert all(len(bodies) == 1 for bodies in by_number.values()), "a delivery that comes again is the same"
 
 
+def test_an_address_that_cannot_be_asked_fails_as_one_that_does_not_answer() -> None:
+    for url in ("http://127.0.0.1:9/\u7528\u6237", "http://127.0.0.1:9/a b", "http://a:b@127.0.0.1:9/"):
+        assert webhook.post_signed(url, b"{}", number="1", secret=SECRET, stamp=1).status == 0
+
+
 def test_addresses_that_are_none_are_refused() -> None:
     from huaxiang.errors import ShopError
 

@@ -65,7 +65,12 @@ def post_signed(url: str, body: bytes, *, number: str, secret: bytes, stamp: int
     except urllib.error.HTTPError as error:
         error.close()
         return Answer(error.code, f"HTTP {error.code}", error.headers.get("Retry-After") or "")
-    except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
+    except (
+        urllib.error.URLError,
+        OSError,
+        http.client.HTTPException,
+        ValueError,
+    ) as error:  # ValueError: an address that is not ASCII
         return Answer(0, type(getattr(error, "reason", error)).__name__)
 
 

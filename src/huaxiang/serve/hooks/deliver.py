@@ -25,7 +25,7 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
-from huaxiang.apply.market.webhook import Answer, post_signed
+from huaxiang.apply.market.webhook import TIMEOUT_S, Answer, post_signed
 from huaxiang.errors import HuaxiangError
 from huaxiang.serve.hooks.declared import Hook
 from huaxiang.serve.hooks.outbox import SECOND_US, Delivery, Outbox
@@ -76,12 +76,12 @@ class Deliverer:
             event.set()
 
     def close(self) -> None:
-        """Ends after the requests in hand; what waits stays in the outbox."""
+        """Ends after the requests in hand; what waits stays in the outbox. A receiver that answers byte by byte is not waited for."""
         self._closing.set()
         self.wake()
         for thread in self._threads:
             if thread.is_alive():
-                thread.join()
+                thread.join(TIMEOUT_S + 5)
 
     def step(self, name: str) -> bool:
         """Posts the batch of a hook that is due; False where there is none."""

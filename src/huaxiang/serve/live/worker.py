@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -32,6 +32,7 @@ from huaxiang.serve.sessions import Sessions
 from huaxiang.shop import Shop
 from huaxiang.store import Database, Writer
 from huaxiang.trust import Vault
+from huaxiang.trust.pseudonyms import canonical_text
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ REST_S = 0.5  # how long it sleeps at most when nothing comes
 AGAIN_S = 2.0  # after an error
 LOOK_S = 5.0  # how often it looks for a new build
 LEAD = 7312  # of the processes on one PostgreSQL one folds; another takes over when it ends
+AT_ONCE = 500  # users of one SELECT
 EVENTS = 2_000  # folded in one transaction, about
 
 
@@ -73,6 +75,7 @@ class Worker:
         self.core: Core | None = None
         self.checked: Check | None = None  # live against batch, at the last build
         self.unknown: dict[str, int] = {}
+        self._met: set[str] = set()  # users whose id is in the vault
         self.ready = threading.Event()  # the states are there
         self._looked = 0.0
         self._making = 0
@@ -208,6 +211,7 @@ class Worker:
     def _fold(self, core: Core, entries: Sequence[Entry]) -> None:
         rows = map_entries(self._mapper, entries)
         self._keep_personal(rows.people)
+        self._keep_ids(rows.ids, entries[-1].received_at)
         if rows.refused:
             with self._log.database.transaction() as write:
                 for one in rows.refused:
@@ -265,6 +269,7 @@ class Worker:
             drop_users(write, [*changed.users, *changed.gone])
             self._also(write, [{"user_id": one, "erased": True} for one in (*changed.users, *changed.gone)])
         self._vault.erase(user)
+        self._met.discard(user)
         done.set()
 
     def _keep_personal(self, people: Sequence[Person]) -> None:
@@ -272,6 +277,18 @@ class Worker:
         for name in fields:
             having = [(person.user_id, person.personal[name]) for person in people if name in person.personal]
             self._vault.put_many([user for user, _ in having], name, [value for _, value in having])
+
+    def _keep_ids(self, ids: Mapping[str, str], received_at: int) -> None:
+        """The shop's own ids of users met for the first time go to the vault: what is told of them outside is told by these."""
+        new = [user for user in ids if user not in self._met]
+        for start in range(0, len(new), AT_ONCE):
+            some = new[start : start + AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            sql = f"SELECT user_id FROM erased WHERE upto >= ? AND user_id IN ({marks})"
+            gone = {user for (user,) in self._database.rows(sql, (received_at, *some))}
+            kept = [user for user in some if user not in gone]
+            self._vault.put_many(kept, "shop_id", [canonical_text(ids[user]) for user in kept], replace=False)
+            self._met.update(kept)
 
 
 def facts_of(rows: Rows) -> list[Fact]:

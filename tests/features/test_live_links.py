@@ -246,3 +246,17 @@ def test_an_earlier_id_of_a_user_brings_its_events_and_its_visitors_along(new_st
     assert counts(store, "new", "old") == {"new": 3.0, "old": 0.0}
     take(store, 3, login("v", None, 8), login("v", "old", 9, "late"))
     assert counts(new_store(), "new", "old", "v") == {"new": 5.0, "old": 0.0, "v": 0.0}
+
+
+def test_a_file_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    fold = Fold([Feature("n", Count())])
+    at = [{"event_id": "e1", "user_id": "u", "event": "view", "ts": datetime(2024, 1, 1)}]
+    with Engine(memory_gb=0.5, temp=tmp_path / "tmp") as engine:
+        with LiveStore(tmp_path / "live.db", fold, engine) as store:
+            store.apply(pa.Table.from_pylist(at))
+            with store.database.transaction() as write:
+                for table in ("layout", "link", "tail", "erased"):  # it had no others
+                    write.run(f"DROP TABLE {table}")
+                write.run("DELETE FROM about WHERE name = 'turn'")
+        with LiveStore(tmp_path / "live.db", fold, engine) as store:
+            assert store.values("u", date(2024, 1, 2)) == {"n": 1.0}

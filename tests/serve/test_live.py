@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.serve.test_worker import await_true, idle, order, send
 
 from huaxiang.engine import Lake
 from huaxiang.serve.live.check import check_live, read_check, same
+from huaxiang.serve.live.core import build_mark
 from huaxiang.serve.live.to_lake import write_some, written_upto
 from huaxiang.serve.map import Mapper
 from huaxiang.serve.open import Running, open_running
@@ -125,6 +127,22 @@ def test_an_erased_customer_is_gone_from_profile_vault_and_lake(shop: Shop) -> N
         drain(running, shop)
     events = shop.engine.rows(shop.lake.table("raw.events")) if shop.lake.has("raw.events") else []
     assert not [row for row in events if row["user_id"] == ann]
+
+
+def test_a_customer_of_the_build_who_was_erased_does_not_come_back_with_the_next(shop: Shop) -> None:
+    gone, other = shop.examples(2)
+    with open_running(shop) as running:
+        await_true(lambda: idle(running))
+        worker = running.worker
+        assert worker is not None
+        assert worker.erase(gone, upto=time.time_ns() // 1000)
+        assert running.profiles.one(gone) is None
+        shop.build(full=True)
+        shop.profiles()
+        await_true(lambda: worker.core is not None and worker.core.build == build_mark(shop) and idle(running))
+        assert running.profiles.one(gone) is None
+        assert running.profiles.one(other) is not None
+        assert gone not in [row["user_id"] for row in running.profiles.find("", columns=[], limit=1000)]
 
 
 def drain(running: Running, shop: Shop) -> int:

@@ -153,6 +153,10 @@ class Client:
         found: list[Case] = self._wire.get("/guard/queue", {"limit": limit})["cases"]
         return found
 
+    def erase(self, user: str) -> None:
+        """Forgets a customer (scope admin)."""
+        self._wire.delete(f"/profiles/{_part(user)}")
+
     def verdict(self, case: str, verdict: Literal["fraud", "fine"]) -> Case:
         """Closes a case."""
         found: Case = self._wire.post(f"/guard/cases/{_part(case)}/verdict", {"verdict": verdict})

@@ -56,6 +56,9 @@ class Wire:
     def post(self, path: str, body: Any) -> Any:
         return self._ask("POST", path, json.dumps(body, allow_nan=False).encode())
 
+    def delete(self, path: str) -> Any:
+        return self._ask("DELETE", path, None)
+
     def close(self) -> None:
         """This thread's connection."""
         if (found := getattr(self._here, "connection", None)) is not None:

@@ -11,6 +11,7 @@ from huaxiang.serve.api.roles import FIELDS, GROUPS, SCOPES, group_of
 from served import Served
 
 USER = "1007"
+NOBODY = "nobody-of-ours"
 # route → the scopes that may
 MAY: dict[tuple[str, str], set[str]] = {
     ("GET", f"/profiles/{USER}"): {"profiling", "marketing", "service"},
@@ -30,6 +31,7 @@ MAY: dict[tuple[str, str], set[str]] = {
     ("GET", "/traits"): {"profiling", "marketing", "service", "admin"},
     ("GET", "/guard/queue"): {"admin"},
     ("POST", "/guard/cases/none/verdict"): {"admin"},
+    ("DELETE", f"/profiles/{NOBODY}"): {"admin"},
     ("GET", "/quality"): {"admin"},
     ("GET", "/models"): {"admin"},
     ("GET", "/models/leaderboard"): {"admin"},
@@ -62,7 +64,8 @@ def test_without_a_key_every_route_is_401(served: Served, route: tuple[str, str]
 def test_every_route_of_openapi_stands_in_the_table_above(served: Served) -> None:
     told = served.ask("GET", "/api/openapi.json", key=None).json()["paths"]
     bare = {
-        (method, re.sub(r"/(1007|city|none|active_ones)(?=/|$)", "/{}", path.partition("?")[0])) for method, path in MAY
+        (method, re.sub(r"/(1007|nobody-of-ours|city|none|active_ones)(?=/|$)", "/{}", path.partition("?")[0]))
+        for method, path in MAY
     }
     listed = {
         (method.upper(), re.sub(r"\{\w+\}", "{}", path.removeprefix("/api/v1")))
@@ -81,7 +84,7 @@ def test_the_docs_tell_the_same(served: Served) -> None:
     scopes = ("profiling", "marketing", "service", "admin")
     for (method, path), may in MAY.items():
         route = (
-            re.sub(r"/1007", "/{user}", path.partition("?")[0])
+            re.sub(r"/(1007|nobody-of-ours)", "/{user}", path.partition("?")[0])
             .replace("/city", "/{trait}")
             .replace("/none", "/{case_id}")
         )

@@ -11,12 +11,13 @@ MIGRATIONS = (
     Migration(
         1,
         (
-            "CREATE TABLE state (key {integer} PRIMARY KEY, user_id TEXT NOT NULL, content {blob} NOT NULL)",
-            "CREATE TABLE price_days (category TEXT NOT NULL, day {integer} NOT NULL, total DOUBLE PRECISION NOT NULL, n {integer} NOT NULL, PRIMARY KEY (category, day)){by_key}",
-            "CREATE TABLE applied (source TEXT PRIMARY KEY, upto {integer} NOT NULL){by_key}",
-            "CREATE TABLE registered (user_id TEXT PRIMARY KEY, day {integer} NOT NULL){by_key}",
-            "CREATE TABLE fake (order_id TEXT, order_key {integer} NOT NULL, user_id TEXT NOT NULL)",
-            "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL){by_key}",
+            # The first six may be there, in a file that an earlier version kept without numbers.
+            "CREATE TABLE IF NOT EXISTS state (key {integer} PRIMARY KEY, user_id TEXT NOT NULL, content {blob} NOT NULL)",
+            "CREATE TABLE IF NOT EXISTS price_days (category TEXT NOT NULL, day {integer} NOT NULL, total DOUBLE PRECISION NOT NULL, n {integer} NOT NULL, PRIMARY KEY (category, day)){by_key}",
+            "CREATE TABLE IF NOT EXISTS applied (source TEXT PRIMARY KEY, upto {integer} NOT NULL){by_key}",
+            "CREATE TABLE IF NOT EXISTS registered (user_id TEXT PRIMARY KEY, day {integer} NOT NULL){by_key}",
+            "CREATE TABLE IF NOT EXISTS fake (order_id TEXT, order_key {integer} NOT NULL, user_id TEXT NOT NULL)",
+            "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL){by_key}",
             # Who a visitor turned out to be: from each `since` (µs) on until the next, the first also for all time before.
             "CREATE TABLE link (anonymous_id TEXT NOT NULL, since {integer} NOT NULL, user_id TEXT NOT NULL, known_at {integer} NOT NULL, rule TEXT NOT NULL, PRIMARY KEY (anonymous_id, since, user_id)){by_key}",
             "CREATE INDEX link_user ON link (user_id)",

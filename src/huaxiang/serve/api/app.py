@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from huaxiang import __version__
 from huaxiang.errors import HuaxiangError
-from huaxiang.serve.api import about, foresee, guard, market, people
+from huaxiang.serve.api import about, erase, foresee, guard, market, people
 from huaxiang.serve.api.door import CALLER, Door
 from huaxiang.serve.api.metrics import write_metrics
 from huaxiang.serve.api.problems import ApiError, places_of, write_problem
@@ -32,7 +32,7 @@ def make_api(rooms: Rooms) -> Door:
         redirect_slashes=False,
     )
     api.state.rooms = rooms
-    for part in (people, foresee, market, guard, about):
+    for part in (people, foresee, market, guard, erase, about):
         api.include_router(part.router, prefix="/api/v1")
     _add_errors(api)
 

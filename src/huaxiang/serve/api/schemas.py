@@ -207,6 +207,11 @@ class Queue(_Said):
     cases: list[CaseOf] = Field(description="the riskiest first")
 
 
+class Erased(BaseModel):
+    user_id: str
+    erased: bool
+
+
 class Verdict(_Said):
     verdict: Literal["fraud", "fine"]
 

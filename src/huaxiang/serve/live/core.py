@@ -13,7 +13,7 @@ from huaxiang.features.live.store import LiveStore
 from huaxiang.profile.live import LiveRows
 from huaxiang.serve.live.past import LakePast, read_links
 from huaxiang.serve.live.refresh import Also, Queue, Refresher
-from huaxiang.serve.live.rows import KEPT, PROFILE, pack_kept, pack_profile
+from huaxiang.serve.live.rows import KEPT, PROFILE, pack_kept, pack_profile, put_stale
 from huaxiang.shop import Shop
 from huaxiang.store import Database, Writer
 
@@ -63,20 +63,25 @@ def open_core(shop: Shop, database: Database, queue: Queue, *, also: Also) -> Co
 
 def _refill(shop: Shop, live: LiveStore, rows: LiveRows, mark: str) -> None:
     """States, what is kept and the profiles, all in one transaction."""
-    start = time.perf_counter()
+    start, erased = time.perf_counter(), set(live.erased())
 
     def also(write: Writer) -> None:
         for table in ("kept", "profile", "foreseen", "declared"):
             write.run(f"DELETE FROM {table}")
         for users, values in rows.kept_rows():
-            write.run_many(KEPT, [pack_kept(user, row) for user, row in zip(users, values, strict=True)])
+            both = zip(users, values, strict=True)
+            write.run_many(KEPT, [pack_kept(user, row) for user, row in both if user not in erased])
         at = int(time.time() * 1e6)
         for some in _profiles(shop):
-            write.run_many(PROFILE, [pack_profile(row, (row["as_of"].date()).toordinal() - 719163, at) for row in some])
+            made = [row for row in some if row["user_id"] not in erased]
+            write.run_many(PROFILE, [pack_profile(row, (row["as_of"].date()).toordinal() - 719163, at) for row in made])
         about = {"build": mark, "at": str(at), "profiles": str(shop.lake.manifest().tables["profiles"].version)}
         write.run_many(MADE, list(about.items()))
 
     users = refill(live, shop.lake, shop.settings.shop.timezone, whole=True, links=read_links(shop.lake), also=also)
+    back = [user for user, state in live.states(sorted(erased)).items() if state.newest]  # they came back
+    with live.database.transaction() as write:
+        put_stale(write, back, int(time.time() * 1e6))
     log.info("live: states of %d customers made anew from the last build, %.1f s", users, time.perf_counter() - start)
 
 

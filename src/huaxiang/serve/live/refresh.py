@@ -19,7 +19,8 @@ from huaxiang.serve.live.rows import PROFILE, now_us, pack_profile, read_kept
 from huaxiang.store import Writer
 
 MOST = 500  # profiles of one round
-BESIDE = 100  # of one round while events wait to be folded
+BESIDE = 250  # of one round while events wait to be folded …
+BESIDE_S = 0.5  # … and how often there is one: a round costs 40 ms before the first profile
 PAUSE_S = 0.4  # a profile is visible within a second: this, a round, and some room
 
 Also = Callable[[Writer, Sequence[Mapping[str, Any]]], object]

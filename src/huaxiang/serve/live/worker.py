@@ -22,7 +22,7 @@ from huaxiang.features.live.open import SOURCE
 from huaxiang.features.live.store import Changed
 from huaxiang.serve.live.check import Check, check_live
 from huaxiang.serve.live.core import Core, build_mark, open_core
-from huaxiang.serve.live.refresh import BESIDE, MOST, Also, Queue
+from huaxiang.serve.live.refresh import BESIDE, BESIDE_S, MOST, Also, Queue
 from huaxiang.serve.live.rows import drop_users, now_us, put_declared, put_stale
 from huaxiang.serve.live.to_lake import declared_of
 from huaxiang.serve.log import Committer, Entry, Log
@@ -41,7 +41,8 @@ AGAIN_S = 2.0  # after an error
 LOOK_S = 5.0  # how often it looks for a new build
 LEAD = 7312  # of the processes on one PostgreSQL one folds; another takes over when it ends
 AT_ONCE = 500  # users of one SELECT
-EVENTS = 2_000  # folded in one transaction, about
+EVENTS = 2_000  # folded in one transaction, about …
+EVENTS_BEHIND = 5_000  # … and while more than that wait: the fixed costs are shared
 
 
 class Worker:
@@ -79,6 +80,7 @@ class Worker:
         self.ready = threading.Event()  # the states are there
         self._looked = 0.0
         self._making = 0
+        self._behind, self._rounded = False, 0.0
         self._swept: date | None = None  # the day up to which every profile is
         self._erase: list[tuple[str, int, threading.Event]] = []
         self._closing = threading.Event()
@@ -124,10 +126,15 @@ class Worker:
         core = self._opened()
         while self._erase:
             self._forget(core, *self._erase.pop(0))
-        entries = self._log.read(self.applied, most=EVENTS, messages=EVENTS)
+        events = EVENTS_BEHIND if self._behind else EVENTS
+        entries = self._log.read(self.applied, most=events, messages=events)
         if entries:
             self._fold(core, entries)
-        done = len(entries) + self._make(core, BESIDE if entries and self.lag() else MOST)
+        self._behind = bool(entries) and self.lag() > 0
+        done = len(entries)
+        if not self._behind or time.monotonic() - self._rounded >= BESIDE_S:
+            done += self._make(core, BESIDE if self._behind else MOST)
+            self._rounded = time.monotonic()
         return done or self._sweep(core)
 
     def _run(self) -> None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 from tests.serve.test_worker import await_true, idle, order, send
 
+from conftest import run_huaxiang
 from huaxiang.engine import Lake
 from huaxiang.serve.live.check import check_live, read_check, same
 from huaxiang.serve.live.core import build_mark
@@ -295,3 +296,17 @@ def test_what_weeks_of_traffic_made_of_the_states_is_what_batch_makes_of_it(shop
     assert found.users > 60
     assert (found.differing, found.examples) == ({}, [])
     assert found.cleaned < 20
+
+
+def test_the_command_compares_and_says_what_differs(shop: Shop) -> None:
+    with open_running(shop) as running:
+        await_true(lambda: idle(running))
+        busy = run_huaxiang("check", str(shop.folder), "--json")
+        assert (busy.returncode, json.loads(busy.stdout)) == (0, None)
+    good = run_huaxiang("check", str(shop.folder))
+    assert (good.returncode, "customers compared in" in good.stdout) == (0, True), good.stderr
+    with shop.live() as live:
+        live.apply(pa.Table.from_pylist([{"event_id": "x", "user_id": shop.examples(1)[0], "event": "purchase", "amount": 5.0, "ts": datetime(2024, 1, 1)}]))  # fmt: skip
+    bad = run_huaxiang("check", str(shop.folder), "--json")
+    assert bad.returncode == 1
+    assert json.loads(bad.stdout)["differing"]["orders_total"] == 1

@@ -3,7 +3,7 @@
 run.py       the process and how it ends      terminal.py   language, terminal, what commands share
 journey.py   init, collect … run, demo        look.py       table, features, stream
 brought.py   model add, list, remove           serve.py      serve, source
-care.py      quarantine, backup, restore, doctor   keys.py   key add, list, close; audit
+care.py      quarantine, backup, restore, doctor, check   keys.py   key add, list, close; audit
 """
 
 from huaxiang.cli.run import main, run_words

@@ -1,4 +1,4 @@
-"""The commands that care for a shop that lives: quarantine, backup, restore, doctor."""
+"""The commands that care for a shop that lives: quarantine, backup, restore, doctor, check."""
 
 from __future__ import annotations
 
@@ -146,3 +146,26 @@ def doctor(
         if one.status != "ok" and (mend := one.mend(LANG)):
             out.print(f"  → {mend}", highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(int(any(one.status == "bad" for one in found)))
+
+
+@app.command(help=WORDS("cli.check"))
+def check(
+    shop: Folder,
+    sample: Annotated[int, typer.Option(help=help_of("check_sample"), min=1)] = 1_000,
+    as_json: AsJson = False,
+) -> None:
+    from huaxiang.serve.live.check import check_now, read_check
+
+    with open_shop(shop) as opened:
+        found = check_now(opened, sample=sample) or read_check(opened)
+    if as_json:
+        print_json(found)
+    elif found is None:
+        say("check_none")
+    else:
+        say("checked", **{name: found[name] for name in ("users", "features", "cleaned", "at")})
+        for name, count in found["differing"].items():
+            out.print(f"  {name}  {count}", highlight=False)
+        for user, name, live, batch in found["examples"][:5]:
+            out.print(f"  {user} {name}: {live} / {batch}", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(int(bool(found and found["differing"])))

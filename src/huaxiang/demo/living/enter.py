@@ -15,6 +15,7 @@ from huaxiang.demo.living.show import Show
 from huaxiang.engine.lake import write_atomically
 from huaxiang.serve.api.keys import Keys
 from huaxiang.serve.open import Running
+from huaxiang.shop import Shop
 from huaxiang.words import Lang
 
 NAME = "demo"  # of the source and of the API key
@@ -43,7 +44,13 @@ def shown(running: Running, replay: Replay, *, console: Console, lang: Lang, url
     worker = running.worker
     with Client(url, api_key(running), timeout=10, lang=lang) as client:
         show = Show(
-            console, lang, replay, made=lambda: 0 if worker is None else worker.profiles, client=client, user=user
+            console,
+            lang,
+            replay,
+            made=lambda: 0 if worker is None else worker.profiles,
+            client=client,
+            user=user,
+            titles=_titles(running.shop),
         )
         replay.start()
         show.start()
@@ -52,6 +59,16 @@ def shown(running: Running, replay: Replay, *, console: Console, lang: Lang, url
         finally:
             show.close()
             replay.close()
+
+
+def _titles(shop: Shop) -> dict[str, str]:
+    """What items are called, by id."""
+    items = shop.engine.sql(shop.lake.table("ready.items"))
+    return {
+        row["item_id"]: row["title"]
+        for row in shop.engine.rows(f"SELECT item_id, title FROM ({items})")
+        if row["title"]
+    }
 
 
 def _now() -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from huaxiang.client import Client, ClientError
 from huaxiang.client.calls import trait_of
@@ -25,13 +26,24 @@ _ZONE = ZoneInfo("Asia/Shanghai")
 
 
 class Show:
-    """Works in a thread of its own. made: how many profiles were made; user: whose is shown, by the shop's own id; client: asks the API"""
+    """Works in a thread of its own.
+
+    made: how many profiles were made; client: asks the API; user: whose profile is shown, by the shop's own id; titles: of items, by id
+    """
 
     def __init__(
-        self, console: Console, lang: Lang, replay: Replay, *, made: Callable[[], int], client: Client, user: str
+        self,
+        console: Console,
+        lang: Lang,
+        replay: Replay,
+        *,
+        made: Callable[[], int],
+        client: Client,
+        user: str,
+        titles: Mapping[str, str],
     ) -> None:
         self._console, self._words, self._numbers = console, Words(lang), Numbers(lang)
-        self._replay, self._made, self._client, self._user = replay, made, client, user
+        self._replay, self._made, self._client, self._user, self._titles = replay, made, client, user, titles
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="huaxiang-show", daemon=True)
 
@@ -49,14 +61,12 @@ class Show:
                 while not self._closing.wait(BLOCK_S):
                     live.update(self._block(), refresh=True)
             return
-        last: tuple[str, str] | None = None
-        while not self._closing.wait(min(LINE_S, BLOCK_S) if last is None else LINE_S):
-            pairs = self.profile()
-            now = self.standing(), self._words("cli.say.living_pairs", user=self._user, pairs=" · ".join(f"{name} {value}" for name, value in pairs))  # fmt: skip
-            if now != last:
-                for line in now if pairs else now[:1]:
-                    self._console.print(line, highlight=False, soft_wrap=True, markup=False)
-            last = now
+        last: list[str] = []
+        while not self._closing.wait(LINE_S if last else BLOCK_S):
+            lines = self._lines()
+            if lines != last:
+                self._console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+            last = lines
 
     def standing(self) -> str:
         """How far the replay is."""
@@ -68,18 +78,13 @@ class Show:
         moment = "" if at is None else f"{at.astimezone(_ZONE):%Y-%m-%d %H:%M}"
         return self._words("cli.say.living_standing", at=moment, rate=number(replay.rate()), **about)
 
-    def profile(self) -> list[tuple[str, str]]:
-        """What the customer's profile says now, name and value; nothing while the server does not answer or knows nobody."""
-        if not self._user:
-            return []
+    def profile(self) -> dict[str, str]:
+        """What the customer's profile says now, by trait; nothing while the server does not answer or knows nobody."""
         try:
-            profile = self._client.profile(self._user)
+            profile = self._client.profile(self._user) if self._user else None
         except ClientError:
-            return []
-        return [(self._words(f"traits.{name}"), self._value(profile, name)) for name in TRAITS[:4]] + [
-            (self._words("cli.say.living_churn"), self._value(profile, "churn_30d")),
-            (self._words("traits.next_items"), self._value(profile, "next_items")),
-        ]
+            return {}
+        return {} if profile is None else {name: self._value(profile, name) for name in TRAITS}
 
     def _value(self, profile: Profile, name: str) -> str:
         found = trait_of(profile, name)
@@ -93,19 +98,25 @@ class Show:
         if name == "churn_30d":
             return self._numbers.percent(value)
         if name == "next_items":
-            return ", ".join(str(one.get("title") or one.get("item_id")) for one in value[:ITEMS])
+            return ", ".join(self._titles.get(one["item_id"], one["item_id"]) for one in value[:ITEMS])
+        if name == "recency_days":
+            return self._numbers.span(value)
         return self._numbers.number(value)
 
+    def _lines(self) -> list[str]:
+        pairs = "  ".join(f"{name}: {value}" for name, value in self.profile().items())
+        line = self._words("cli.say.living_pairs", user=self._user, pairs=pairs)
+        return [self.standing(), line] if pairs else [self.standing()]
+
     def _block(self) -> Table:
-        block = Table.grid(padding=(0, 2))
-        block.add_column(style="dim")
-        block.add_column()
         outer = Table.grid()
         outer.add_row(self.standing())
-        pairs = self.profile()
-        if pairs:
-            outer.add_row(self._words("cli.say.living_customer", user=self._user), style="bold")
-            for name, value in pairs:
-                block.add_row(name, value)
+        found = self.profile()
+        if found:
+            block = Table.grid(padding=(0, 2))
+            for name, value in found.items():
+                title = self._words("cli.say.living_churn" if name == "churn_30d" else f"traits.{name}")
+                block.add_row(f"[dim]{title}[/]", Text(value))
+            outer.add_row(Text(self._words("cli.say.living_customer", user=self._user), style="bold"))
             outer.add_row(block)
         return outer

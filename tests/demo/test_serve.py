@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -166,13 +169,47 @@ def test_a_year_ends_where_it_should_and_begins_on_a_monday() -> None:
         assert (start + timedelta(days=days)).date() == end
 
 
-def test_a_slow_replay_waits_for_its_time(living: Path) -> None:
-    (living / "replay" / "sent").write_text("0", encoding="utf-8")
-    replay = Replay(living, host="127.0.0.1", port=free_port(), write_key="x", speed=1)
+class Collector(http.server.BaseHTTPRequestHandler):
+    """Notes what comes and when; the first request is told to come again."""
+
+    def do_POST(self) -> None:
+        taken: list[tuple[float, dict[str, Any]]] | None = self.server.taken  # type: ignore[attr-defined]
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.send_response(503 if taken is None else 200)
+        self.end_headers()
+        if taken is None:
+            self.server.taken = []  # type: ignore[attr-defined]
+        else:
+            taken += [(time.monotonic(), message) for message in body["batch"]]
+
+    def log_message(self, *about: object) -> None: ...
+
+
+def test_a_message_is_sent_when_its_time_has_come_and_again_where_it_was_not_taken(
+    living: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(living / "replay", tmp_path / "replay")
+    (tmp_path / SENT).write_text("0", encoding="utf-8")
+    speed, server = 10 * 3600.0, http.server.HTTPServer(("127.0.0.1", 0), Collector)
+    server.taken = None  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    start = time.monotonic()
+    replay = Replay(tmp_path, host="127.0.0.1", port=server.server_port, write_key="x", speed=speed)
     replay.start()
-    time.sleep(0.3)
+    time.sleep(2.5)
     replay.close()
-    assert (replay.sent, replay.over) == (0, False), "nobody listens there"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    taken: list[tuple[float, dict[str, Any]]] = server.taken  # type: ignore[attr-defined]
+    expected = messages(living)
+    assert 0 < len(taken) < len(expected)
+    assert [message for _, message in taken] == expected[: len(taken)]
+    assert replay.sent == len(taken) == int((tmp_path / SENT).read_text(encoding="utf-8"))
+    first = datetime.fromisoformat(expected[0]["timestamp"])
+    for at, message in taken:
+        assert (at - start) * speed >= (datetime.fromisoformat(message["timestamp"]) - first).total_seconds()
 
 
 def test_a_shop_without_a_replay_is_refused(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_visitors_past_comes_along_at_login_and_the_visitor_is_gone(shop: Shop
         assert "a@b.cn" not in str(ann)
         send(running, view("c", visitor="v"))
         assert profile(running, shop, "ann")["views_30d"] == 3.0
-    assert shop.vault().get(shop.pseudonyms().of("ann")) == {"email": "a@b.cn"}
+    assert shop.vault().get(shop.pseudonyms().of("ann")) == {"email": "a@b.cn", "shop_id": "ann"}
 
 
 def test_an_erased_customer_is_gone_from_profile_vault_and_lake(shop: Shop) -> None:

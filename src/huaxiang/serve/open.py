@@ -35,6 +35,8 @@ from huaxiang.shop import Shop
 from huaxiang.store import Database, migrate, open_database
 from huaxiang.trust import load_key
 
+BEHIND = 20  # requests that wait to be folded: more than pass in a moment
+
 
 @dataclass(frozen=True)
 class Running:
@@ -176,6 +178,7 @@ def _open_worker(
         pause_s=shop.settings.live.foresee_s,
         as_of=lambda: datetime.now(zone).date() + timedelta(days=1),
         done=lambda users: worker.again(users),
+        busy=lambda: worker.lag() > BEHIND,
     )
     worker = Worker(
         shop.folder,

@@ -32,7 +32,7 @@ class LiveSettings(Section):
         default=1.5, ge=1, description="days for which the id of a message is remembered, so that it counts once"
     )
     lake_every_s: float = Field(
-        default=60.0,
+        default=300.0,
         ge=1,
         description="seconds after which what was collected goes into the lake, where the next build reads it",
     )

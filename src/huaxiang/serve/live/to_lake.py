@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import pyarrow as pa
 from huaxiang.collect.raw import renew_raw
 from huaxiang.errors import HuaxiangError, ShopError
 from huaxiang.serve.log import Entry, Log
-from huaxiang.serve.map import Link, Mapper, Person, Rows, map_entries
+from huaxiang.serve.map import SCHEMA, Link, Mapper, Person, Rows, map_entries
 from huaxiang.serve.polite import step_back
 from huaxiang.shop import Shop
 from huaxiang.tables import arrow_schema, raw_columns
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 APP = "huaxiang-live"
 STEP = "live"
 AT_ONCE = 50_000  # events of one append
+_USER, _VISITOR = (SCHEMA.names.index(name) for name in ("user_id", "anonymous_id"))
+CLOSING_S = 5.0
 BUSY_S = 2.0  # another step of the journey is running: try again
 
 
@@ -62,41 +64,54 @@ def _gather(
 ) -> tuple[list[int], dict[str, pa.Table]]:
     """The offsets of the requests behind `after`, and what they come to, by raw table."""
     taken: list[int] = []
-    lists: dict[str, list[dict[str, Any]]] = {"events": [], "users": [], "identifiers": []}
-    while len(lists["events"]) < AT_ONCE:
-        entries = [entry for entry in to.read(taken[-1] if taken else after) if entry.offset <= upto]
+    events: list[tuple[Any, ...]] = []
+    lists: dict[str, list[dict[str, Any]]] = {"users": [], "identifiers": []}
+    while len(events) < AT_ONCE:
+        entries = [entry for entry in to.read(taken[-1] if taken else after, messages=AT_ONCE) if entry.offset <= upto]
         if not entries:
             break
         for entry in entries:
             rows = map_entries(mapper, [entry])
+            events += _events(entry, rows, erased)
             _add(lists, entry, rows, erased)
             taken.append(entry.offset)
-    schemas = {name: arrow_schema(raw_columns(name)) for name in lists}
-    return taken, {name: pa.Table.from_pylist(rows, schemas[name]) for name, rows in lists.items()}
+    found = {name: pa.Table.from_pylist(rows, arrow_schema(raw_columns(name))) for name, rows in lists.items()}
+    return taken, {"events": _table(events)} | found
+
+
+def _events(entry: Entry, rows: Rows, erased: dict[str, int]) -> Iterator[tuple[Any, ...]]:
+    """Rows of raw.events, in the order of its columns."""
+    at = _at(entry)
+    for number, row in enumerate(rows.events):
+        if not _is_gone(entry, erased, row[_USER], row[_VISITOR]):
+            yield (*row, entry.source, False, f"{APP}:{entry.offset}.{number}", at, False, None)
+
+
+def _table(events: list[tuple[Any, ...]]) -> pa.Table:
+    schema = arrow_schema(raw_columns("events"))
+    columns = list(zip(*events, strict=True)) if events else [()] * len(schema)
+    return pa.table([pa.array(values, one.type) for values, one in zip(columns, schema, strict=True)], schema=schema)
 
 
 def _add(lists: dict[str, list[dict[str, Any]]], entry: Entry, rows: Rows, erased: dict[str, int]) -> None:
-    def gone(*users: str | None) -> bool:
-        return any(user is not None and entry.received_at <= erased.get(user, -1) for user in users)
-
-    about = {
-        "source": entry.source,
-        "third_party": False,
-        "collected_at": datetime.fromtimestamp(entry.received_at / 1e6, UTC).replace(tzinfo=None),
-        "is_test": False,
-    }
-    names = arrow_schema(raw_columns("events")).names
-    for number, event in enumerate(rows.events):
-        row = dict(zip(names, event, strict=False)) | about | {"row_id": f"{APP}:{entry.offset}.{number}"}
-        if not gone(row["user_id"], row["anonymous_id"]):
-            lists["events"].append(row)
+    about = {"source": entry.source, "third_party": False, "collected_at": _at(entry), "is_test": False}
     for number, person in enumerate(rows.people):
-        if not gone(person.user_id) and (declared := declared_of(person)):
+        if not _is_gone(entry, erased, person.user_id) and (declared := declared_of(person)):
             row = declared | about | {"user_id": person.user_id, "row_id": f"{APP}:{entry.offset}.u{number}"}
             lists["users"].append(row)
     for number, link in enumerate(rows.links):
-        if link.rule != "login" and not gone(link.user_id, link.anonymous_id):  # logins stand in the events
+        if link.rule != "login" and not _is_gone(
+            entry, erased, link.user_id, link.anonymous_id
+        ):  # logins stand in the events
             lists["identifiers"].append(_identifier(link) | about | {"row_id": f"{APP}:{entry.offset}.i{number}"})
+
+
+def _is_gone(entry: Entry, erased: dict[str, int], *users: str | None) -> bool:
+    return bool(erased) and any(user is not None and entry.received_at <= erased.get(user, -1) for user in users)
+
+
+def _at(entry: Entry) -> datetime:
+    return datetime.fromtimestamp(entry.received_at / 1e6, UTC).replace(tzinfo=None)
 
 
 def _identifier(link: Link) -> dict[str, Any]:
@@ -163,16 +178,18 @@ class LakeWriter:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends after the step in hand; what is not written waits in the log."""
+        """Writes what is folded, and ends; what cannot be written waits in the log."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def write_all(self, shop: Shop) -> int:
-        """Everything that waits, in steps; gives the requests."""
-        total = 0
-        while not self._closing.is_set() and (done := self._write(shop)):
+        """Everything that waits, in steps (at the end for no longer than CLOSING_S); gives the requests."""
+        total, start = 0, time.monotonic()
+        while done := self._write(shop):
             total += done
+            if self._closing.is_set() and time.monotonic() - start > CLOSING_S:
+                break
         return total
 
     def _write(self, shop: Shop) -> int:
@@ -186,7 +203,9 @@ class LakeWriter:
         step_back()
         with Shop.open(self._folder) as shop:
             self.written = written_upto(shop)
-            while not self._closing.wait(self._every):
+            last = False
+            while not last:
+                last = self._closing.wait(self._every)
                 start = time.monotonic()
                 try:
                     done = self.write_all(shop)

@@ -124,7 +124,7 @@ class Worker:
         core = self._opened()
         while self._erase:
             self._forget(core, *self._erase.pop(0))
-        entries = self._next()
+        entries = self._log.read(self.applied, most=EVENTS, messages=EVENTS)
         if entries:
             self._fold(core, entries)
         done = len(entries) + self._make(core, BESIDE if entries and self.lag() else MOST)
@@ -197,16 +197,6 @@ class Worker:
             self._swept = None
             self.ready.set()
         return self.core
-
-    def _next(self) -> list[Entry]:
-        """Requests of about EVENTS events."""
-        found, bytes_ = list[Entry](), 0
-        for entry in self._log.read(self.applied, most=50):
-            found.append(entry)
-            bytes_ += len(entry.body)
-            if bytes_ > EVENTS * 400:
-                break
-        return found
 
     def _fold(self, core: Core, entries: Sequence[Entry]) -> None:
         rows = map_entries(self._mapper, entries)

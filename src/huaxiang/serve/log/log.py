@@ -5,6 +5,7 @@ A repeated message is found by its id (ids.py) before it is written; it stays in
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -151,8 +152,12 @@ class Log:
         """The body of a request or of a refused message; raises TrustError."""
         return self._seal.open(sealed)
 
-    def read(self, after: int, *, most: int = 200) -> list[Entry]:
-        """The requests behind offset `after`, in order, `most` at a time."""
+    def read(self, after: int, *, most: int = 200, messages: int | None = None) -> list[Entry]:
+        """The requests behind offset `after`, in order, `most` at a time, and no more than about so many messages of them."""
+        if messages is not None:
+            counts = self.database.rows("SELECT messages FROM request WHERE id > ? ORDER BY id LIMIT ?", (after, most))
+            total = itertools.accumulate(count for (count,) in counts)
+            most = sum(1 for _ in itertools.takewhile(lambda reached: reached < messages, total)) + 1
         found = self.database.rows(
             "SELECT id, source, received_at, skipped, body FROM request WHERE id > ? ORDER BY id LIMIT ?",
             (after, most),

@@ -127,6 +127,23 @@ def test_an_erased_customer_is_gone_from_profile_vault_and_lake(shop: Shop) -> N
     assert not [row for row in events if row["user_id"] == ann]
 
 
+def test_an_erased_customer_does_not_come_back_with_the_next_build(shop: Shop) -> None:
+    gone, stays = shop.examples(2)
+    with open_running(shop) as running:
+        await_true(lambda: idle(running))
+        worker = running.worker
+        assert worker is not None
+        assert running.profiles.one(gone) is not None
+        assert worker.erase(gone, upto=2**60)
+        core = worker.core
+        assert core is not None
+        shop.profiles()
+        await_true(lambda: worker.core is not None and worker.core.build != core.build)
+        assert running.profiles.one(gone) is None
+        assert running.profiles.one(stays) is not None
+        assert gone not in [row["user_id"] for row in running.profiles.find("", columns=[], limit=10_000)]
+
+
 def drain(running: Running, shop: Shop) -> int:
     """Writes all of the log into the lake."""
     worker = running.worker

@@ -13,7 +13,7 @@ from huaxiang.features.live.store import LiveStore
 from huaxiang.profile.live import LiveRows
 from huaxiang.serve.live.past import LakePast, read_links
 from huaxiang.serve.live.refresh import Also, Queue, Refresher
-from huaxiang.serve.live.rows import KEPT, PROFILE, pack_kept, pack_profile
+from huaxiang.serve.live.rows import KEPT, PROFILE, drop_users, now_us, pack_kept, pack_profile, put_stale
 from huaxiang.shop import Shop
 from huaxiang.store import Database, Writer
 
@@ -73,10 +73,14 @@ def _refill(shop: Shop, live: LiveStore, rows: LiveRows, mark: str) -> None:
         at = int(time.time() * 1e6)
         for some in _profiles(shop):
             write.run_many(PROFILE, [pack_profile(row, (row["as_of"].date()).toordinal() - 719163, at) for row in some])
+        drop_users(write, live.erased())  # the build may know them still
         about = {"build": mark, "at": str(at), "profiles": str(shop.lake.manifest().tables["profiles"].version)}
         write.run_many(MADE, list(about.items()))
 
     users = refill(live, shop.lake, shop.settings.shop.timezone, whole=True, links=read_links(shop.lake), also=also)
+    back = [user for user, state in live.states(live.erased()).items() if state.newest or state.later]
+    with live.database.transaction() as write:  # what they did since makes a profile again
+        put_stale(write, back, now_us())
     log.info("live: states of %d customers made anew from the last build, %.1f s", users, time.perf_counter() - start)
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from zoneinfo import ZoneInfo
 import pyarrow.parquet as pq
 import pytest
 
+from conftest import run_huaxiang
 from huaxiang.client import Client
 from huaxiang.client.calls import trait_of
 from huaxiang.demo.living import MESSAGES, SENT, open_living
@@ -216,3 +218,12 @@ def test_a_shop_without_a_replay_is_refused(tmp_path: Path) -> None:
     (tmp_path / SETTINGS).write_text("", encoding="utf-8")
     with pytest.raises(ShopError, match="nothing to replay"):
         open_living(tmp_path)
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_built(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        done = run_huaxiang("demo", "--serve", "--folder", str(tmp_path / "new"), "--port", port)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert not (tmp_path / "new").exists()

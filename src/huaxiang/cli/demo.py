@@ -41,7 +41,7 @@ def demo(
 
     if serve:
         if shop == "grocer" or households:
-            raise typer.BadParameter(help_of("demo_serve"))
+            raise typer.BadParameter(WORDS("cli.say.living_simulated"))
         _serve(folder or LIVING, users=users, seed=seed, days=days, speed=speed, port=port)
         return
     shop = shop or "grocer"
@@ -83,9 +83,10 @@ def demo(
 def _serve(folder: Path, *, users: int, seed: int, days: int, speed: float, port: int) -> None:
     """The demo shop live, until Ctrl-C."""
     from huaxiang.demo.living import open_living
-    from huaxiang.demo.living.enter import api_key, replay_of, shown
+    from huaxiang.demo.living.enter import api_key, check_port, replay_of, shown
     from huaxiang.serve.run import serve as run
 
+    check_port(HOST, port)
     url = f"http://{HOST}:{port}"
 
     def beside(running: Running) -> AbstractContextManager[None]:

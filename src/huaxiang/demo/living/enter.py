@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from huaxiang.client import Client
 from huaxiang.demo.living.replay import Replay
 from huaxiang.demo.living.show import Show
 from huaxiang.engine.lake import write_atomically
+from huaxiang.errors import ShopError
 from huaxiang.serve.api.keys import Keys
 from huaxiang.serve.open import Running
 from huaxiang.shop import Shop
@@ -20,6 +22,16 @@ from huaxiang.words import Lang
 
 NAME = "demo"  # of the source and of the API key
 KEY = Path("keys", "demo-api.key")  # a demo's own, so that a second start can say it again
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises ShopError where something listens already: better now than after the build."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host, port))
+        except OSError as error:
+            raise ShopError("serve.port_taken", host=host, port=port) from error
 
 
 def replay_of(running: Running, *, host: str, port: int, speed: float) -> Replay:

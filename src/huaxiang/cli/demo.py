@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,17 +12,26 @@ from huaxiang.cli.terminal import LANG, WORDS, app, help_of, make_progress, out,
 from huaxiang.demo import DemoShop
 from huaxiang.errors import HuaxiangError
 
+if TYPE_CHECKING:
+    from huaxiang.serve.open import Running
+
 FOLDERS: dict[DemoShop, Path] = {"grocer": Path("demo-shop"), "simulated": Path("simulated-shop")}
+LIVING = Path("live-shop")
+HOST = "127.0.0.1"
 
 
 @app.command(help=WORDS("cli.demo"))
 def demo(
-    shop: Annotated[DemoShop, typer.Option(help=help_of("demo_shop"))] = "grocer",
+    shop: Annotated[DemoShop | None, typer.Option(help=help_of("demo_shop"))] = None,
     folder: Annotated[Path | None, typer.Option(help=help_of("folder"))] = None,
     households: Annotated[int, typer.Option(help=help_of("households"))] = 0,
     users: Annotated[int, typer.Option(help=help_of("demo_users"))] = 0,
     seed: Annotated[int, typer.Option(help=help_of("seed"))] = 1,
     full: Annotated[bool, typer.Option("--full", help=help_of("full"))] = False,
+    serve: Annotated[bool, typer.Option("--serve", help=help_of("demo_serve"))] = False,
+    days: Annotated[int, typer.Option(help=help_of("demo_days"), min=1, max=60)] = 7,
+    speed: Annotated[float, typer.Option(help=help_of("demo_speed"), min=0)] = 3600,
+    port: Annotated[int, typer.Option(help=help_of("port"), min=1, max=65535)] = 8888,
 ) -> None:
     from huaxiang.clean.show import show_quality
     from huaxiang.demo import open_demo
@@ -29,6 +39,12 @@ def demo(
     from huaxiang.models.show import show_card
     from huaxiang.profile import show_profile
 
+    if serve:
+        if shop == "grocer" or households:
+            raise typer.BadParameter(WORDS("cli.say.living_simulated"))
+        _serve(folder or LIVING, users=users, seed=seed, days=days, speed=speed, port=port)
+        return
+    shop = shop or "grocer"
     if users and shop == "grocer":
         raise typer.BadParameter(help_of("demo_users"))
     if households and shop == "simulated":
@@ -62,6 +78,34 @@ def demo(
         say("demo_report")
         out.print(f"  {path.resolve()}", style="bold cyan", highlight=False, soft_wrap=True)
         say("demo_own")
+
+
+def _serve(folder: Path, *, users: int, seed: int, days: int, speed: float, port: int) -> None:
+    """The demo shop live, until Ctrl-C."""
+    from huaxiang.demo.living import open_living
+    from huaxiang.demo.living.enter import api_key, check_port, replay_of, shown
+    from huaxiang.serve.run import serve as run
+
+    check_port(HOST, port)
+    url = f"http://{HOST}:{port}"
+
+    def beside(running: Running) -> AbstractContextManager[None]:
+        replay = replay_of(running, host=HOST, port=port, speed=speed)
+        user = replay.busiest()
+        say("living_at", url=url)
+        say("living_replay", total=replay.total - replay.sent)
+        say("living_ask")
+        curl = f'curl -s -H "Authorization: Bearer {api_key(running)}" {url}/api/v1/profiles/{user}'
+        out.print(f"  {curl}", style="bold cyan", highlight=False, soft_wrap=True)
+        say("living_end")
+        return shown(running, replay, console=out, lang=LANG, url=url, user=user)
+
+    with open_living(folder, users=users, days=days, seed=seed, lang=LANG, progress=make_progress()) as opened:
+        if not opened.lake.note("profile"):
+            say("living_builds", folder=folder)
+            opened.run()
+        run(opened, host=HOST, port=port, beside=beside)
+    say("living_ended", folder=folder)
 
 
 def _tell(name: str, seconds: float, why: HuaxiangError | None) -> None:

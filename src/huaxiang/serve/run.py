@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import uvicorn
@@ -28,15 +28,18 @@ def serve(
     port: int,
     work: bool = True,
     started: Callable[[Running], None] = lambda running: None,
+    beside: Callable[[Running], AbstractContextManager[object]] = lambda running: nullcontext(),
 ) -> None:
     """Serves `shop` until the process is asked to end (Ctrl-C, SIGTERM); what was acknowledged is on disk by then.
 
-    work: fold what is collected (else it waits in the log); started: called before the first request
+    work: fold what is collected (else it waits in the log); started: called before the first request; beside: opened then, and closed
+    when requests have ended, while the shop is still open
     """
     with open_running(shop, work=work) as running, open_rooms(running, running.profiles) as rooms:
         started(running)
         sys.setswitchinterval(SWITCH_S)
-        _Server(config_of(rooms, host=host, port=port)).run()
+        with beside(running):
+            _Server(config_of(rooms, host=host, port=port)).run()
 
 
 def config_of(rooms: Rooms, *, host: str, port: int) -> uvicorn.Config:

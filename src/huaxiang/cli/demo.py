@@ -91,7 +91,7 @@ def _serve(folder: Path, *, users: int, seed: int, days: int, speed: float, port
 
     def beside(running: Running) -> AbstractContextManager[None]:
         replay = replay_of(running, host=HOST, port=port, speed=speed)
-        user = replay.busiest()
+        user = replay.whom()
         say("living_at", url=url)
         say("living_replay", total=replay.total - replay.sent)
         say("living_ask")

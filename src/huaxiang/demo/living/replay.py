@@ -70,15 +70,18 @@ class Replay:
         since, before = next((one for one in list(self._recent) if now - one[0] <= RATE_S), (now - RATE_S, self.sent))
         return (self.sent - before) / max(now - since, TICK_S)
 
-    def busiest(self) -> str:
-        """A customer who orders again in what is replayed, and does most beside it ("": nobody who is known does anything)."""
-        orders: Counter[str] = Counter()
+    def whom(self) -> str:
+        """A customer to watch: of those who order again in what is replayed and look around too, whose first order comes soonest ("": nobody
+        who is known does anything)."""
+        orders: dict[str, list[int]] = {}
         did: Counter[str] = Counter()
-        for message in self._messages:
+        for place, message in enumerate(self._messages):
             if (user := message.get("userId")) is not None:
                 did[user] += 1
-                orders[user] += message.get("event") == "Order Completed"
-        return max(did, key=lambda user: (min(orders[user], 2), did[user], user), default="")
+                if message.get("event") == "Order Completed":
+                    orders.setdefault(user, []).append(place)
+        again = {user: places[0] for user, places in orders.items() if len(places) > 1 and did[user] >= 4 * len(places)}
+        return min(again, key=again.__getitem__) if again else max(did, key=did.__getitem__, default="")
 
     def _run(self) -> None:
         if self.over:

@@ -18,6 +18,7 @@ import pytest
 from tests.serve.test_worker import await_true, idle, order, send
 
 from conftest import run_huaxiang
+from huaxiang.collect.door import REFUSED_SCHEMA
 from huaxiang.engine import Lake
 from huaxiang.serve.live.check import check_live, read_check, same
 from huaxiang.serve.live.core import build_mark
@@ -310,3 +311,35 @@ def test_the_command_compares_and_says_what_differs(shop: Shop) -> None:
     bad = run_huaxiang("check", str(shop.folder), "--json")
     assert bad.returncode == 1
     assert json.loads(bad.stdout)["differing"]["orders_total"] == 1
+
+
+def test_who_refuses_has_no_live_profile_and_nothing_of_them_goes_into_the_lake(shop: Shop) -> None:
+    name = shop.pseudonyms().of
+    with shop.lake.step("collect") as step:
+        row = {"user_id": name("no"), "source": "shop", "file": "f", "at": datetime(2024, 1, 1)}
+        step.replace("raw.refused", pa.Table.from_pylist([{field: row.get(field) for field in REFUSED_SCHEMA.names} for _ in [0]], REFUSED_SCHEMA))  # fmt: skip
+    with open_running(shop) as running:
+        send(running, order("m1", "no"), order("m2", "yes"), view("a", visitor="v", user="no"))
+        assert profile(running, shop, "no") == {}
+        assert profile(running, shop, "yes")["orders_30d"] == 1.0
+        assert running.worker is not None
+        mapper = Mapper(shop.pseudonyms(), shop.settings.live)
+        write_some(shop, running.log, mapper, upto=running.worker.applied, erased=running.worker.left_out())
+    sent = [row["user_id"] for row in shop.engine.rows(shop.lake.table("raw.events")) if row["source"] == "web"]
+    assert sent == [name("yes")]
+
+
+def test_who_says_what_and_what_was_guessed_stands_beside_the_live_traits(shop: Shop) -> None:
+    people = shop.engine.rows(shop.lake.table("ready.users"))
+    person = next(row for row in people if len(row["sources"]) > 2)
+    with open_running(shop) as running:
+        await_true(lambda: idle(running))
+        before = running.profiles.one(person["user_id"])
+        assert running.worker is not None
+        running.worker.want([person["user_id"]])
+        await_true(lambda: running.worker is not None and running.worker.profiles > 0)
+        after = running.profiles.one(person["user_id"])
+    assert before is not None
+    assert after is not None
+    assert before["filled"] == after["filled"] == person["filled"]
+    assert before["sources"] == after["sources"] == json.loads(person["sources"])

@@ -22,6 +22,7 @@ from huaxiang.profile.predicted import thresholds
 from huaxiang.settings import Settings
 
 Row = dict[str, Any]
+TOLD = ("sources", "filled")  # of ready.users: attribute → who says so, as JSON; attributes that were guessed
 
 
 class LiveRows:
@@ -41,7 +42,10 @@ class LiveRows:
         )
         self._base = base_sql(step, parts, settings, buys=buys)
         schema = self._engine.schema(self._base)
-        self.kept = tuple(name for name in schema.names if name not in {"user_id", "as_of", *live})
+        told = step.has("ready.users") and {*TOLD} <= set(step.table("ready.users").columns)
+        self._people = self._engine.sql(step.table("ready.users")) if told else ""
+        own = tuple(name for name in schema.names if name not in {"user_id", "as_of", *live})
+        self.kept = own + (TOLD if told else ())
         self.live = tuple(name for name in schema.names if name in set(live))
         self.declared = tuple(parts.declared)
         self._schema = schema
@@ -57,12 +61,15 @@ class LiveRows:
     def kept_rows(self) -> Iterator[tuple[list[str], list[list[Any]]]]:
         """user_id and `kept` of every customer of the build, some thousands at a time."""
         columns = ", ".join(f'"{name}"' for name in self.kept)
-        for batch in self._engine.batches(f"SELECT user_id, {columns} FROM ({self._base})"):
+        people = f"SELECT user_id, {', '.join(TOLD)} FROM ({self._people})" if self._people else ""
+        base = f"({self._base}) LEFT JOIN ({people}) USING (user_id)" if people else f"({self._base})"
+        for batch in self._engine.batches(f"SELECT user_id, {columns} FROM {base}"):
             users, *rest = (column.to_pylist() for column in batch.columns)
             yield users, list(map(list, zip(*rest, strict=True))) if rest else [[] for _ in users]
 
     def finish(self, rows: Sequence[Mapping[str, Any]], as_of: date) -> list[Row]:
-        """The rows of `profiles` of some customers: user_id, the kept columns and the live ones of each, as of a local midnight."""
+        """The rows of `profiles` of some customers, with who says what of them (TOLD). rows: user_id, the kept columns and the live ones of
+        each; as_of: a local midnight"""
         moment = as_of_moment(as_of, self._zone)
         filled = [{**self._empty, **row, "as_of": moment} for row in rows]
         self._predict(filled)
@@ -73,9 +80,11 @@ class LiveRows:
         table = pa.table(columns, schema=self._schema)
         loaded = self._engine.load(table)
         try:
-            return self._engine.rows(self._sql.replace(self._place, loaded.get_name()))
+            made = self._engine.rows(self._sql.replace(self._place, loaded.get_name()))
         finally:
             self._engine.drop(loaded)
+        told = {row["user_id"]: {name: row[name] for name in TOLD if row.get(name)} for row in rows}
+        return [row | told[row["user_id"]] for row in made]
 
     def _predict(self, rows: list[Row]) -> None:
         """Puts what is predicted now in the place of what was when the models were trained."""

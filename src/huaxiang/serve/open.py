@@ -203,7 +203,7 @@ def _open_worker(
         mapper(),
         every_s=shop.settings.live.lake_every_s,
         upto=lambda: worker.applied,
-        erased=lambda: dict(states.rows("SELECT user_id, upto FROM erased")) if worker.ready.is_set() else {},
+        erased=worker.left_out,
     )
     lake.start()
     closing.callback(lake.close)

@@ -36,7 +36,7 @@ class LiveValues(dict[str, Any]):
 class HeldStates:
     """The states of a fold. at: a SQLite file, or a store that is open already; zone: the shop's; items: SQL of ready.items in `engine`
     (None: nothing is known of items); past: the events before the tail, of some owners; renew: states of other definitions are about to be
-    made anew, so they may be there"""
+    made anew, so they may be there; refused: users whose events are not folded, since they do not agree"""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class HeldStates:
         items: str | None = None,
         past: Past | None = None,
         renew: bool = False,
+        refused: Iterable[str] = (),
     ) -> None:
         self.fold = fold
         self._own = isinstance(at, Path | str)
@@ -62,6 +63,7 @@ class HeldStates:
         self._dirty: set[str] = set()  # of them, those that are not written yet
         self._gone: set[str] = set()  # visitors whose state is to be deleted
         self._pending: dict[str, int] = {}  # source -> offset that goes with them
+        self.refused = frozenset(refused)
         self._erased = dict[str, int](self.database.rows("SELECT user_id, upto FROM erased"))
         self._arrivals = Arrivals(engine, fold, self._prices, zone=zone, items=items)
         self._arrivals.keep_out(self.kept_out())

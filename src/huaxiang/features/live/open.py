@@ -8,6 +8,7 @@ from datetime import date
 from itertools import groupby
 from pathlib import Path
 
+from huaxiang.collect.door import REFUSED
 from huaxiang.engine import Lake
 from huaxiang.engine.duck import quote
 from huaxiang.errors import ShopError
@@ -47,7 +48,13 @@ def open_live(
     features = declared_features(settings.features, note["categories"], sells=note.get("sells", True))
     fold = Fold(live_features(features), session_gap_min=settings.features.session_gap_min)
     items = lake.engine.sql(lake.table("ready.items"))
-    store = LiveStore(at, fold, lake.engine, zone=settings.shop.timezone, items=items, past=past, renew=renew)
+    refused: list[str] = []
+    if lake.has(REFUSED):
+        found = lake.engine.rows(f"SELECT DISTINCT user_id FROM ({lake.engine.sql(lake.table(REFUSED))})")
+        refused = [row["user_id"] for row in found]
+    store = LiveStore(
+        at, fold, lake.engine, zone=settings.shop.timezone, items=items, past=past, renew=renew, refused=refused
+    )
     if not renew and set(store.kept_out()) != set(kept_out(lake)):
         log.warning("live: the last build kept out other orders held fake than the states do; refill them")
     return store

@@ -197,12 +197,14 @@ class LiveStore(HeldStates):
         return sorted(self._erased)
 
     def _without_erased(self, events: pa.Table) -> pa.Table:
-        if not self._erased:
+        """Without what was received before its customer was erased, and what customers who refuse did."""
+        erased, refused = self._erased, self.refused
+        if not erased and not refused:
             return events
         names = zip(*(events.column(name).to_pylist() for name in ("user_id", "anonymous_id")), strict=True)
         received = events.column("received_at").cast(pa.int64()).to_pylist()
         keep = [
-            all(at is not None and at > self._erased.get(name, -1) for name in both if name in self._erased)
+            all(name not in refused and (name not in erased or (at is not None and at > erased[name])) for name in both)
             for both, at in zip(names, received, strict=True)
         ]
         return events.filter(pa.array(keep, pa.bool_()))

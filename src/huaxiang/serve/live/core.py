@@ -10,7 +10,7 @@ from typing import Any
 from huaxiang.errors import DefinitionError
 from huaxiang.features.live.open import open_live, refill
 from huaxiang.features.live.store import LiveStore
-from huaxiang.profile.live import LiveRows
+from huaxiang.profile.live import TOLD, LiveRows
 from huaxiang.serve.live.past import LakePast, read_links
 from huaxiang.serve.live.refresh import Also, Queue, Refresher
 from huaxiang.serve.live.rows import KEPT, PROFILE, pack_kept, pack_profile, put_stale
@@ -89,6 +89,13 @@ def _refill(shop: Shop, live: LiveStore, rows: LiveRows, mark: str) -> None:
 
 def _profiles(shop: Shop) -> Any:
     table = shop.lake.table("profiles")
-    columns = ", ".join(f'"{name}"' for name in table.columns if name != "user_no")
-    for batch in shop.engine.batches(f"SELECT {columns} FROM ({shop.engine.sql(table)})", 10_000):
+    columns = ", ".join(f'p."{name}"' for name in table.columns if name != "user_no")
+    found = f"SELECT {columns} FROM ({shop.engine.sql(table)}) AS p"
+    if shop.lake.has("ready.users") and {*TOLD} <= set(shop.lake.table("ready.users").columns):
+        people = shop.engine.sql(shop.lake.table("ready.users"))
+        told = ", ".join(f"u.{name}" for name in TOLD)
+        found = (
+            f"SELECT {columns}, {told} FROM ({shop.engine.sql(table)}) AS p LEFT JOIN ({people}) AS u USING (user_id)"
+        )
+    for batch in shop.engine.batches(found, 10_000):
         yield batch.to_pylist()

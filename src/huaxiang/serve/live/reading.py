@@ -102,5 +102,6 @@ class LiveProfiles:
 
 def _row(content: bytes, at: int) -> Mapping[str, Any]:
     row = _decode(content)
+    row["sources"], row["filled"] = _decode(row.get("sources") or "{}"), row.get("filled") or []
     row["updated_at"] = write_time(datetime.fromtimestamp(at / 1e6, UTC).replace(tzinfo=None))
     return row

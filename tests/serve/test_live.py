@@ -172,7 +172,7 @@ def test_the_log_goes_into_the_lake_once_even_when_a_step_dies(shop: Shop, monke
         assert drain(running, shop) == 2
         send(running, view("d", user="ann"))
         drain(running, shop)
-    rows = [row for row in shop.engine.rows(shop.lake.table("raw.events")) if row["source"] == "web"]
+    rows = [row for row in shop.engine.rows(shop.lake.table("raw.events")) if row["source"] == "live:web"]
     assert sorted(row["event_id"] for row in rows) == ["a", "b", "c", "d"]
     delta = shop.lake._delta("raw.events", shop.lake.manifest().tables["raw.events"].version)
     assert delta.transaction_version("huaxiang-live") == 3
@@ -325,7 +325,7 @@ def test_who_refuses_has_no_live_profile_and_nothing_of_them_goes_into_the_lake(
         assert running.worker is not None
         mapper = Mapper(shop.pseudonyms(), shop.settings.live)
         write_some(shop, running.log, mapper, upto=running.worker.applied, erased=running.worker.left_out())
-    sent = [row["user_id"] for row in shop.engine.rows(shop.lake.table("raw.events")) if row["source"] == "web"]
+    sent = [row["user_id"] for row in shop.engine.rows(shop.lake.table("raw.events")) if row["source"] == "live:web"]
     assert sent == [name("yes")]
 
 

@@ -84,7 +84,7 @@ def _events(entry: Entry, rows: Rows, erased: dict[str, int]) -> Iterator[tuple[
     at = _at(entry)
     for number, row in enumerate(rows.events):
         if not _is_gone(entry, erased, row[_USER], row[_VISITOR]):
-            yield (*row, entry.source, False, f"{APP}:{entry.offset}.{number}", at, False, None)
+            yield (*row, source_of(entry), False, f"{APP}:{entry.offset}.{number}", at, False, None)
 
 
 def _table(events: list[tuple[Any, ...]]) -> pa.Table:
@@ -94,7 +94,7 @@ def _table(events: list[tuple[Any, ...]]) -> pa.Table:
 
 
 def _add(lists: dict[str, list[dict[str, Any]]], entry: Entry, rows: Rows, erased: dict[str, int]) -> None:
-    about = {"source": entry.source, "third_party": False, "collected_at": _at(entry), "is_test": False}
+    about = {"source": source_of(entry), "third_party": False, "collected_at": _at(entry), "is_test": False}
     for number, person in enumerate(rows.people):
         if not _is_gone(entry, erased, person.user_id) and (declared := declared_of(person)):
             row = declared | about | {"user_id": person.user_id, "row_id": f"{APP}:{entry.offset}.u{number}"}
@@ -108,6 +108,11 @@ def _add(lists: dict[str, list[dict[str, Any]]], entry: Entry, rows: Rows, erase
 
 def _is_gone(entry: Entry, erased: dict[str, int], *users: str | None) -> bool:
     return bool(erased) and any(user is not None and entry.received_at <= erased.get(user, -1) for user in users)
+
+
+def source_of(entry: Entry) -> str:
+    """What the lake calls the source; no source of [[collect]] has such a name."""
+    return f"live:{entry.source}"
 
 
 def _at(entry: Entry) -> datetime:

@@ -22,9 +22,11 @@ from huaxiang.collect.door import REFUSED_SCHEMA
 from huaxiang.engine import Lake
 from huaxiang.serve.live.check import check_live, read_check, same
 from huaxiang.serve.live.core import build_mark
-from huaxiang.serve.live.to_lake import write_some, written_upto
+from huaxiang.serve.live.to_lake import bring_in, write_some, written_upto
+from huaxiang.serve.log import make_request
 from huaxiang.serve.map import Mapper
 from huaxiang.serve.open import Running, open_running
+from huaxiang.serve.wire.message import read_batch
 from huaxiang.shop import Shop
 
 
@@ -139,8 +141,13 @@ def test_a_customer_of_the_build_who_was_erased_does_not_come_back_with_the_next
         assert worker is not None
         assert worker.erase(gone, upto=time.time_ns() // 1000)
         assert running.profiles.one(gone) is None
-        shop.build(full=True)
+        bring_in(shop)
+        shop.clean()
+        shop.build()
         shop.profiles()
+        built = {row["user_id"] for row in shop.engine.rows(shop.lake.table("profiles"))}
+        assert gone not in built
+        assert other in built
         await_true(lambda: worker.core is not None and worker.core.build == build_mark(shop) and idle(running))
         assert running.profiles.one(gone) is None
         assert running.profiles.one(other) is not None
@@ -303,9 +310,10 @@ def test_the_command_compares_and_says_what_differs(shop: Shop) -> None:
     with open_running(shop) as running:
         await_true(lambda: idle(running))
         busy = run_huaxiang("check", str(shop.folder), "--json")
-        assert (busy.returncode, json.loads(busy.stdout)) == (0, None)
+        assert (busy.returncode, json.loads(busy.stdout)) == (2, None)
     good = run_huaxiang("check", str(shop.folder))
     assert (good.returncode, "customers compared in" in good.stdout) == (0, True), good.stderr
+    assert "Nothing differs." in good.stdout
     with shop.live() as live:
         live.apply(pa.Table.from_pylist([{"event_id": "x", "user_id": shop.examples(1)[0], "event": "purchase", "amount": 5.0, "ts": datetime(2024, 1, 1)}]))  # fmt: skip
     bad = run_huaxiang("check", str(shop.folder), "--json")
@@ -324,7 +332,7 @@ def test_who_refuses_has_no_live_profile_and_nothing_of_them_goes_into_the_lake(
         assert profile(running, shop, "yes")["orders_30d"] == 1.0
         assert running.worker is not None
         mapper = Mapper(shop.pseudonyms(), shop.settings.live)
-        write_some(shop, running.log, mapper, upto=running.worker.applied, erased=running.worker.left_out())
+        write_some(shop, running.log, mapper, upto=running.worker.applied, erased=running.worker.erased())
     sent = [row["user_id"] for row in shop.engine.rows(shop.lake.table("raw.events")) if row["source"] == "live:web"]
     assert sent == [name("yes")]
 
@@ -343,3 +351,26 @@ def test_who_says_what_and_what_was_guessed_stands_beside_the_live_traits(shop: 
     assert after is not None
     assert before["filled"] == after["filled"] == person["filled"]
     assert before["sources"] == after["sources"] == json.loads(person["sources"])
+
+
+def test_a_shop_that_has_nothing_but_sdks_gets_its_first_profiles_from_what_they_sent(tmp_path: Path) -> None:
+    folder = tmp_path / "sdkonly"
+    folder.mkdir()
+    (folder / "huaxiang.toml").write_text('[shop]\nname = "sdkonly"\n[train]\nzoo = "quick"\n')
+    with Shop.open(folder) as shop, open_running(shop) as running:
+        for number in range(40):
+            day = (datetime.now(UTC) - timedelta(days=number % 20)).isoformat()
+            put(running, order(f"m{number}", f"user{number % 5}", timestamp=day))
+        ran = run_huaxiang("run", str(folder))
+        assert ran.returncode == 0, ran.stderr
+        assert "40 requests of the live log brought into the lake" in ran.stdout
+        send(running, order("last", "user1"))
+        assert profile(running, shop, "user1")["orders_total"] == 9.0
+        assert shop.lake.rows("raw.events") == 40
+
+
+def put(running: Running, message: dict[str, Any]) -> None:
+    """Puts one message on the log."""
+    body = msgspec.json.encode({"batch": [message]})
+    batch, refused = read_batch(body)
+    running.log.append([make_request("web", time.time_ns() // 1000, body, batch, refused)])

@@ -164,8 +164,9 @@ def check(
         say("check_none")
     else:
         say("checked", **{name: found[name] for name in ("users", "features", "cleaned", "at")})
+        say("check_differs" if found["differing"] else "check_same")
         for name, count in found["differing"].items():
             out.print(f"  {name}  {count}", highlight=False)
         for user, name, live, batch in found["examples"][:5]:
             out.print(f"  {user} {name}: {live} / {batch}", highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(int(bool(found and found["differing"])))
+    raise typer.Exit(2 if found is None else int(bool(found["differing"])))

@@ -202,8 +202,8 @@ def _open_worker(
         to,
         mapper(),
         every_s=shop.settings.live.lake_every_s,
-        upto=lambda: worker.applied,
-        erased=worker.left_out,
+        upto=worker.upto,
+        erased=worker.erased,
     )
     lake.start()
     closing.callback(lake.close)

@@ -51,6 +51,9 @@ class Profiles(Protocol):
 
     def count(self, where: str) -> int: ...
 
+    def recent(self, user: str) -> list[Row]:
+        """The events of a pseudonym that the last build does not know: columns of `events`, ts without a zone."""
+
 
 class BatchProfiles:
     """The profiles of the last build, read from the lake by an engine of its own: one question at a time.
@@ -123,6 +126,9 @@ class BatchProfiles:
         with self._lock:
             engine = self._open().engine
             return int(engine.value(f"SELECT count(*) FROM ({engine.sql(self._members(where))})"))
+
+    def recent(self, user: str) -> list[Row]:
+        return []
 
     # ---- behind the lock -------------------------------------------------------------------------------------------
 

@@ -48,16 +48,27 @@ def open_live(
     features = declared_features(settings.features, note["categories"], sells=note.get("sells", True))
     fold = Fold(live_features(features), session_gap_min=settings.features.session_gap_min)
     items = lake.engine.sql(lake.table("ready.items"))
-    refused: list[str] = []
-    if lake.has(REFUSED):
-        found = lake.engine.rows(f"SELECT DISTINCT user_id FROM ({lake.engine.sql(lake.table(REFUSED))})")
-        refused = [row["user_id"] for row in found]
     store = LiveStore(
-        at, fold, lake.engine, zone=settings.shop.timezone, items=items, past=past, renew=renew, refused=refused
+        at,
+        fold,
+        lake.engine,
+        zone=settings.shop.timezone,
+        items=items,
+        past=past,
+        renew=renew,
+        refused=find_refused(lake),
     )
     if not renew and set(store.kept_out()) != set(kept_out(lake)):
         log.warning("live: the last build kept out other orders held fake than the states do; refill them")
     return store
+
+
+def find_refused(lake: Lake) -> list[str]:
+    """Who does not agree to profiling, as the last collect knew."""
+    if not lake.has(REFUSED):
+        return []
+    found = lake.engine.rows(f"SELECT DISTINCT user_id FROM ({lake.engine.sql(lake.table(REFUSED))})")
+    return [row["user_id"] for row in found]
 
 
 def fill(

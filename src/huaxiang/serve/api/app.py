@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from huaxiang import __version__
 from huaxiang.errors import HuaxiangError
@@ -40,7 +41,7 @@ def make_api(rooms: Rooms) -> Door:
     async def health() -> dict[str, Any]:
         running = rooms.running
         worker = running.worker
-        waiting = worker.lag() if worker else None
+        waiting = worker.lag() if worker and worker.ready.is_set() else None
         return {"status": "ok", "version": __version__, "collected": running.log.last(), "waiting": waiting}
 
     @api.get("/metrics", response_class=PlainTextResponse, summary="Prometheus metrics", tags=["the shop"])
@@ -65,13 +66,23 @@ def _add_errors(api: FastAPI) -> None:
     async def refused(request: Request, error: HTTPException) -> Response:
         keys = {404: "serve.api_no_route", 405: "serve.api_method", 400: "serve.api_unreadable"}
         answer = _answer(request, ApiError(keys.get(error.status_code, "serve.api_invalid")))
-        for name, value in (error.headers or {}).items():  # Allow, of a 405
+        for name, value in (error.headers or {}).items():
             answer.headers[name] = value
+        if error.status_code == 405:
+            answer.headers["allow"] = ", ".join(_allowed(api, request))
         return answer
 
     @api.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:
         return _answer(request, ApiError("serve.api_broken"))  # it is raised on, and the door logs its place
+
+
+def _allowed(api: FastAPI, request: Request) -> list[str]:
+    """The methods of every route with this path."""
+    routes = [
+        route for route in api.routes if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE
+    ]
+    return sorted(set[str]().union(*(route.methods or () for route in routes)) - {"HEAD"})
 
 
 def _answer(request: Request, error: HuaxiangError) -> Response:

@@ -29,7 +29,8 @@ async def erase(rooms: Asked, user: User, caller: Annotated[Caller, Depends(need
     caller.look.users, caller.look.count = names[:1], 1
     if worker is None or not worker.ready.is_set():
         raise ApiError("serve.api_no_worker")
+    known = bool(await rooms.desk.run(lambda: rooms.profiles.many(names)))
     done = [await rooms.desk.run(lambda one=one: worker.erase(one, upto=upto)) for one in names]  # type: ignore[misc]
     if not all(done):
         raise ApiError("serve.api_busy")
-    return {"user_id": names[0], "erased": True}
+    return {"user_id": names[0], "erased": True, "known": known}

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 
 from huaxiang.engine.duck import quote
+from huaxiang.errors import UnknownUserError
 from huaxiang.features.users import bucket_of
 from huaxiang.profile.because import finite, write_time
 from huaxiang.serve.api.asked import Asked, User, answers, needs
@@ -114,7 +115,10 @@ async def explained(
 ) -> dict[str, Any]:
     row = await rooms.row(user, caller.look)
     catalogue = await rooms.catalogue()
-    document = await rooms.desk.ask(lambda shop: shop.profile(row["user_id"]).to_dict())
+    try:
+        document = await rooms.desk.ask(lambda shop: shop.profile(row["user_id"]).to_dict())
+    except UnknownUserError as error:  # who came since
+        raise ApiError("serve.api_since") from error
     return trim(document, catalogue, caller.groups)
 
 
@@ -151,11 +155,8 @@ async def events(
     row = await rooms.row(user, caller.look)
     found = str(row["user_id"])
     until = None if before is None else _place(before)
-    held = [
-        {name: getattr(one, name, None) for name in _EVENT} | {"ts": one.ts}
-        for one in rooms.sessions.last(found)
-        if event is None or one.event == event
-    ]
+    recent = await rooms.desk.run(lambda: rooms.profiles.recent(found))
+    held = [{name: one[name] for name in ("ts", *_EVENT)} for one in recent if event is None or one["event"] == event]
     built = await rooms.desk.ask(lambda shop: _events(shop, found, event, until, limit + 1))
     known = {one["event_id"] for one in built}
     fresh = [one for one in held if one["event_id"] not in known and (until is None or _order(one) > _order(until))]

@@ -67,6 +67,7 @@ BY_KEY: Mapping[str, int] = {
     "serve.api_unreadable": 400,
     "serve.api_invalid": 422,
     "serve.api_busy": 503,
+    "serve.api_since": 409,
     "serve.api_no_worker": 503,
     "serve.api_broken": 500,
 }

@@ -210,6 +210,7 @@ class Queue(_Said):
 class Erased(BaseModel):
     user_id: str
     erased: bool
+    known: bool = Field(description="whether there was a profile; where not, look at the id again")
 
 
 class Verdict(_Said):

@@ -38,7 +38,9 @@ FILE = "live-check.json"
 @dataclass(frozen=True)
 class Check:
     """What a check found. users: compared; cleaned: of them, those whose events cleaning changed; features: compared for each;
-    differing: feature → customers in which live and batch differ, among those not cleaned; examples: user, feature, live, batch"""
+    differing: feature → customers in which live and batch differ, among those not cleaned; differing_cleaned: among the others;
+    restated: of features that read what things cost before (a purchase learned late changes that for everybody, and states keep what they
+    knew); examples: user, feature, live, batch"""
 
     at: str
     users: int = 0
@@ -46,6 +48,7 @@ class Check:
     features: int = 0
     differing: dict[str, int] = field(default_factory=dict)
     differing_cleaned: dict[str, int] = field(default_factory=dict)
+    restated: dict[str, int] = field(default_factory=dict)
     examples: list[tuple[str, str, Any, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,18 +68,21 @@ def check_live(shop: Shop, live: LiveStore, *, as_of: date, sample: int = SAMPLE
     registered = live.registered(users)
     cleaned = _cleaned(shop, live, users)
     found: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
+    restated, priced = Counter[str](), {one.name for one in live.fold.features if "price_ratio" in one.text()}
     examples: list[tuple[str, str, Any, Any]] = []
     for user in users:
         values = live.fold.finish(states[user], as_of, registered=registered.get(user))
         row = batch.get(user, {})
         for name in names:
-            if not same(values[name], row.get(name)):
+            if not same(values[name], row.get(name)) and name in priced:
+                restated[name] += 1
+            elif not same(values[name], row.get(name)):
                 found[user in cleaned][name] += 1
                 if user not in cleaned and len(examples) < 20:
                     examples.append((user, name, values[name], row.get(name)))
     made = Check(
         datetime.now(UTC).isoformat(timespec="seconds"), len(users), len(cleaned), len(names), dict(found[False].most_common()),
-        dict(found[True].most_common()), examples,
+        dict(found[True].most_common()), dict(restated), examples,
     )  # fmt: skip
     write_atomically(
         shop.folder / "reports" / FILE, json.dumps(made.to_dict(), ensure_ascii=False, indent=1, default=str)

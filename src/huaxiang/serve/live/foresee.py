@@ -75,10 +75,10 @@ class Foreseer:
             rest = LOOK_S
             while not self._closing.wait(rest):
                 rest = LOOK_S
-                if self._busy():
-                    continue
                 start = time.monotonic()
                 try:
+                    if self._busy():
+                        continue
                     self._step(shop)
                     rest = max(LOOK_S, SHARE * (time.monotonic() - start))
                 except Exception as error:  # noqa: BLE001 - the thread must outlive it; profiles stand without

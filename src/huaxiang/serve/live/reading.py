@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from huaxiang.features.live.ledger import Ledger
+from huaxiang.features.live.rebuild import only, owned
 from huaxiang.features.live.tables import key_of
+from huaxiang.features.live.tail import events_of, read_tail
 from huaxiang.profile.because import write_time
 from huaxiang.serve.live.rows import AT_ONCE
 from huaxiang.serve.profiles import BatchProfiles, Row
@@ -61,6 +64,12 @@ class LiveProfiles:
 
     def count(self, where: str) -> int:
         return self._batch.count(where)
+
+    def recent(self, user: str) -> list[Row]:
+        ledger = Ledger(self.database)
+        owners = sorted({user, *ledger.visitors_of(user)})
+        held = events_of(read_tail(self.database, owners).values())
+        return list(only(owned(held, ledger), [user]).to_pylist()) if held.num_rows else []
 
     def _read(self, user: str) -> Row | None:
         rows = self.database.rows(_ONE, (key_of(user),))

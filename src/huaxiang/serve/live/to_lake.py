@@ -11,15 +11,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from huaxiang.collect.raw import renew_raw
+from huaxiang.collect.raw import ERASED, renew_raw
+from huaxiang.engine import Step
 from huaxiang.errors import HuaxiangError, ShopError
-from huaxiang.serve.log import Entry, Log
+from huaxiang.features.live.open import find_refused
+from huaxiang.serve.log import Entry, Log, Seal
 from huaxiang.serve.map import SCHEMA, Link, Mapper, Person, Rows, map_entries
 from huaxiang.serve.polite import step_back
 from huaxiang.shop import Shop
@@ -30,8 +33,10 @@ log = logging.getLogger(__name__)
 APP = "huaxiang-live"
 STEP = "live"
 AT_ONCE = 50_000  # events of one append
+FOREVER = 1 << 62
 _USER, _VISITOR = (SCHEMA.names.index(name) for name in ("user_id", "anonymous_id"))
 CLOSING_S = 5.0
+SOON_S = 10.0  # how often at the latest while there is no build: somebody waits for the first
 BUSY_S = 2.0  # another step of the journey is running: try again
 
 
@@ -48,6 +53,8 @@ def write_some(shop: Shop, to: Log, mapper: Mapper, *, upto: int, erased: dict[s
     with shop.lake.step(STEP) as step:
         before = shop.lake.note(STEP)
         offset = int(before.get("offset", 0))
+        put_erased(step, erased)
+        erased = erased | dict.fromkeys(find_refused(shop.lake), FOREVER)
         taken, tables = _gather(to, mapper, after=offset, upto=upto, erased=erased)
         if taken:
             offset = taken[-1]
@@ -159,6 +166,46 @@ def _moment(text: str) -> datetime | None:
 _TYPED: dict[str, Callable[[str], Any]] = {"birth_year": _year, "registered_at": _moment}
 
 
+def put_erased(step: Step, erased: dict[str, int]) -> None:
+    """Tells the lake who was erased, where it does not know it: cleaning leaves out what was received until then."""
+    known = {}
+    if step.has(ERASED):
+        rows = step.lake.engine.rows(step.table(ERASED))
+        known = {row["user_id"]: row["upto"] for row in rows}
+    if erased != known:
+        step.replace(
+            ERASED, pa.table({"user_id": pa.array(erased, pa.string()), "upto": pa.array(erased.values(), pa.int64())})
+        )
+
+
+def bring_in(shop: Shop) -> int:
+    """All of the log into the lake, beside a server or without one; gives the requests (0 where nothing was ever collected).
+
+    raises: ShopError("lake.busy") while another step runs
+    """
+    from huaxiang.serve.open import open_states, open_store, vault_key
+
+    where = shop.settings.live.store
+    if "://" not in where and not (shop.folder / where).exists():
+        return 0
+    with ExitStack() as closing:
+        store = open_store(shop)
+        closing.callback(store.close)
+        states = open_states(shop, store)
+        closing.callback(states.close)
+        to = Log(store, Seal(vault_key(shop)), None)
+        mapper = Mapper(shop.pseudonyms(create=True), shop.settings.live)
+        erased = dict[str, int](states.rows("SELECT user_id, upto FROM erased"))
+        total, last = 0, to.last()
+        if erased:
+            with shop.lake.step(STEP) as step:
+                step.note |= {key: value for key, value in shop.lake.note(STEP).items() if key in ("offset", "events")}
+                put_erased(step, erased)
+        while written_upto(shop) < last and (done := write_some(shop, to, mapper, upto=last, erased=erased)):
+            total += done
+    return total
+
+
 class LakeWriter:
     """Writes in a thread of its own, with an engine of its own. every_s: how often; upto: the offset up to which states know the log"""
 
@@ -210,7 +257,7 @@ class LakeWriter:
             self.written = written_upto(shop)
             last = False
             while not last:
-                last = self._closing.wait(self._every)
+                last = self._closing.wait(self._every if shop.lake.note("profile") else min(self._every, SOON_S))
                 start = time.monotonic()
                 try:
                     done = self.write_all(shop)

@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 REST_S = 0.5  # how long it sleeps at most when nothing comes
 AGAIN_S = 2.0  # after an error
 LOOK_S = 5.0  # how often it looks for a new build
-FOREVER = 1 << 62
 LEAD = 7312  # of the processes on one PostgreSQL one folds; another takes over when it ends
 AT_ONCE = 500  # users of one SELECT
 EVENTS = 2_000  # folded in one transaction, about …
@@ -115,11 +114,13 @@ class Worker:
         self.queue.add(users, now=time.monotonic())
         self._committer.written.set()
 
-    def left_out(self) -> dict[str, int]:
-        """Users whose events are kept out, and of which: those received until then (µs)."""
-        erased = dict[str, int](self._database.rows("SELECT user_id, upto FROM erased"))
-        core = self.core
-        return erased | dict.fromkeys(core.live.refused if core else (), FOREVER)
+    def upto(self) -> int:
+        """The offset up to which the lake may know the log: what is folded; all of it while there are no states."""
+        return self.applied if self.ready.is_set() else self._log.last()
+
+    def erased(self) -> dict[str, int]:
+        """Who was erased, and when (µs)."""
+        return dict(self._database.rows("SELECT user_id, upto FROM erased"))
 
     def erase(self, user: str, *, upto: int, timeout_s: float = 30.0) -> bool:
         """Forgets a user, in the worker's turn; whether it was done in time."""

@@ -107,5 +107,8 @@ async def uplift(
 ) -> dict[str, Any]:
     row = await rooms.row(user, caller.look)
     found = str(row["user_id"])
-    scored = await rooms.desk.ask(lambda shop: shop.score_uplift([found], offer=offer))
+    try:
+        scored = await rooms.desk.ask(lambda shop: shop.score_uplift([found], offer=offer))
+    except UnknownUserError as error:  # who came since the last build
+        raise ApiError("serve.api_since") from error
     return {"user_id": found, "moves": finite(scored[0])}

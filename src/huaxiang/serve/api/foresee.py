@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Query
 from huaxiang.errors import UnknownUserError
 from huaxiang.profile.because import finite, write_time
 from huaxiang.serve.api.asked import Asked, User, answers, needs
+from huaxiang.serve.api.problems import ApiError
 from huaxiang.serve.api.roles import INTENT, RECOMMEND, UPLIFT
 from huaxiang.serve.api.rooms import Caller
 from huaxiang.serve.api.schemas import Recommendations, SessionIntent, Uplift

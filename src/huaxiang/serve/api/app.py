@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
 
 from huaxiang import __version__
 from huaxiang.errors import HuaxiangError
@@ -78,11 +78,14 @@ def _add_errors(api: FastAPI) -> None:
 
 
 def _allowed(api: FastAPI, request: Request) -> list[str]:
-    """The methods of every route with this path."""
-    routes = [
-        route for route in api.routes if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE
+    """The methods of this path."""
+    paths = api.openapi()["paths"]
+    here = [
+        methods
+        for path, methods in paths.items()
+        if re.fullmatch(re.sub(r"\\?{\w+\\?}", "[^/]+", re.escape(path)), request.url.path)
     ]
-    return sorted(set[str]().union(*(route.methods or () for route in routes)) - {"HEAD"})
+    return sorted({method.upper() for methods in here for method in methods})
 
 
 def _answer(request: Request, error: HuaxiangError) -> Response:

@@ -374,3 +374,69 @@ def put(running: Running, message: dict[str, Any]) -> None:
     body = msgspec.json.encode({"batch": [message]})
     batch, refused = read_batch(body)
     running.log.append([make_request("web", time.time_ns() // 1000, body, batch, refused)])
+
+
+def test_what_an_erased_customer_said_of_themselves_does_not_come_back_when_the_log_is_read_again(shop: Shop) -> None:
+    ann = shop.pseudonyms().of("ann")
+    said = {"type": "identify", "userId": "ann", "messageId": "i", "traits": {"email": "a@b.cn", "city": "杭州"}}
+    with open_running(shop) as running:
+        send(running, said, order("m1", "ann"), order("m2", "bo"))
+        worker = running.worker
+        assert worker is not None
+        assert worker.erase(ann, upto=time.time_ns() // 1000)
+        shop.profiles()  # a build that does not know the log: it is read from its start again
+        await_true(lambda: worker.core is not None and worker.core.build == build_mark(shop) and idle(running))
+        assert profile(running, shop, "bo")["orders_30d"] == 1.0
+        assert profile(running, shop, "ann") == {}
+        assert shop.vault().get(ann) == {}
+        assert running.profiles.database.rows("SELECT user_id FROM declared") == []
+
+
+def test_an_erasure_happens_whole_or_not_at_all(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann = shop.pseudonyms().of("ann")
+    with open_running(shop) as running:
+        send(running, order("m1", "ann"))
+        worker = running.worker
+        assert worker is not None
+        with monkeypatch.context() as patch:
+            patch.setattr("huaxiang.serve.live.worker.drop_users", fail)
+            assert not worker.erase(ann, upto=2**60, timeout_s=1)
+            await_true(lambda: worker.stuck > 0)
+            assert profile(running, shop, "ann")["orders_30d"] == 1.0
+            assert running.profiles.database.rows("SELECT user_id FROM erased") == []
+        assert worker.erase(ann, upto=2**60)
+        assert profile(running, shop, "ann") == {}
+
+
+def test_the_lake_remembers_who_was_erased_when_the_live_states_are_lost(shop: Shop) -> None:
+    ann = shop.pseudonyms().of("ann")
+    with open_running(shop) as running:
+        send(running, order("m1", "ann"), order("m2", "bo"))
+        assert running.worker is not None
+        assert running.worker.erase(ann, upto=time.time_ns() // 1000)
+    bring_in(shop)
+    for path in shop.folder.glob("live.db*"):
+        path.unlink()
+    bring_in(shop)
+    with open_running(shop) as running:
+        send(running, order("m3", "bo"))
+        assert profile(running, shop, "bo")["orders_30d"] >= 1.0
+        assert profile(running, shop, "ann") == {}
+    assert [row["user_id"] for row in shop.engine.rows(shop.lake.table("raw.erased"))] == [ann]
+
+
+def test_a_shop_that_never_served_has_nothing_to_compare(shop: Shop) -> None:
+    assert run_huaxiang("check", str(shop.folder)).returncode == 2
+    assert not (shop.folder / "live.db").exists()
+
+
+def test_conditions_see_what_changed_after_the_clock_fell_back(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_running(shop) as running:
+        send(running, order("m1"))
+        find = lambda: [
+            row["orders_30d"] for row in running.profiles.find("orders_30d >= 1", columns=["orders_30d"], limit=9)
+        ]  # noqa: E731
+        await_true(lambda: find() == [1.0])
+        monkeypatch.setattr("huaxiang.serve.live.refresh.now_us", lambda: time.time_ns() // 1000 - 3_600_000_000)
+        send(running, order("m2"))
+        assert find() == [2.0]

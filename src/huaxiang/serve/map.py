@@ -70,12 +70,13 @@ _PERSONAL = frozenset(column.name for column in USERS.personal)
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What an identify says of a user. declared: lake columns; personal: goes to the vault"""
+    """What an identify says of a user. declared: lake columns; personal: goes to the vault; at: when it was said, by our clock"""
 
     user_id: str
     declared: Mapping[str, Any]
     personal: Mapping[str, str]
     at: datetime
+    received_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +177,8 @@ class Mapper:
             )
         if message.type == "identify":
             of_context = context.get("traits")  # RudderStack's Python client puts them there alone
-            self._add_person(
-                rows, user or visitor, {**(of_context if isinstance(of_context, dict) else {}), **traits}, at
-            )
+            every = {**(of_context if isinstance(of_context, dict) else {}), **traits}
+            self._add_person(rows, user or visitor, every, at, received)
         if message.type in ("identify", "group"):
             return
         name = message.event if message.type == "track" else f"{message.type.capitalize()} Viewed"
@@ -253,7 +253,9 @@ class Mapper:
                 found[column] = _number(found, (column,), column)
         return found
 
-    def _add_person(self, rows: Rows, user: str | None, traits: dict[str, Any], at: datetime) -> None:
+    def _add_person(
+        self, rows: Rows, user: str | None, traits: dict[str, Any], at: datetime, received: datetime
+    ) -> None:
         if user is None or not traits:
             return
         found = {name: _text(traits, keys) for name, keys in TRAITS.items()}
@@ -267,7 +269,7 @@ class Mapper:
             found["address"] = address
         personal = {name: value for name, value in found.items() if value and name in _PERSONAL}
         declared = {name: mask_text(value) for name, value in found.items() if value and name not in _PERSONAL}
-        rows.people.append(Person(user, declared, personal, at))
+        rows.people.append(Person(user, declared, personal, at, received))
 
     def _who(self, given: str | int | None) -> str | None:
         """The pseudonym of an id as it was sent."""

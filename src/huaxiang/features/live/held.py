@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from huaxiang.engine import Engine
@@ -36,7 +36,8 @@ class LiveValues(dict[str, Any]):
 class HeldStates:
     """The states of a fold. at: a SQLite file, or a store that is open already; zone: the shop's; items: SQL of ready.items in `engine`
     (None: nothing is known of items); past: the events before the tail, of some owners; renew: states of other definitions are about to be
-    made anew, so they may be there; refused: users whose events are not folded, since they do not agree"""
+    made anew, so they may be there; refused: users whose events are not folded, since they do not agree; erased: who was erased and when (µs), as the
+    lake remembers it"""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class HeldStates:
         past: Past | None = None,
         renew: bool = False,
         refused: Iterable[str] = (),
+        erased: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self.fold = fold
         self._own = isinstance(at, Path | str)
@@ -64,7 +66,7 @@ class HeldStates:
         self._gone: set[str] = set()  # visitors whose state is to be deleted
         self._pending: dict[str, int] = {}  # source -> offset that goes with them
         self.refused = frozenset(refused)
-        self._erased = dict[str, int](self.database.rows("SELECT user_id, upto FROM erased"))
+        self._erased = self._know_erased(erased)
         self._arrivals = Arrivals(engine, fold, self._prices, zone=zone, items=items)
         self._arrivals.keep_out(self.kept_out())
 
@@ -153,6 +155,22 @@ class HeldStates:
             sql = f"SELECT user_id, day FROM registered WHERE user_id IN ({','.join('?' * len(some))})"
             found |= {user: EPOCH + timedelta(days=day) for user, day in self.database.rows(sql, some)}
         return found
+
+    @staticmethod
+    def put_erased(write: Writer, erased: Mapping[str, int]) -> None:
+        """Writes who was erased, and when."""
+        sql = (
+            "INSERT INTO erased (user_id, upto) VALUES (?, ?) ON CONFLICT (user_id) DO UPDATE SET upto = excluded.upto"
+        )
+        write.run_many(sql, sorted(erased.items()))
+
+    def _know_erased(self, told: Mapping[str, int]) -> dict[str, int]:
+        """Who was erased: a store that was lost is told again."""
+        known = dict[str, int](self.database.rows("SELECT user_id, upto FROM erased"))
+        if new := {user: upto for user, upto in told.items() if upto > known.get(user, -1)}:
+            with self.database.transaction() as write:
+                self.put_erased(write, new)
+        return known | new
 
     def kept_out(self) -> list[tuple[str | None, int, str]]:
         """order_id, order_key, user_id of the orders held fake at the last refill: their events change no state."""

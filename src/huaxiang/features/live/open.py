@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from huaxiang.collect.door import REFUSED
+from huaxiang.collect.raw import ERASED
 from huaxiang.engine import Lake
 from huaxiang.engine.duck import quote
 from huaxiang.errors import ShopError
@@ -57,6 +58,7 @@ def open_live(
         past=past,
         renew=renew,
         refused=find_refused(lake),
+        erased=find_erased(lake),
     )
     if not renew and set(store.kept_out()) != set(kept_out(lake)):
         log.warning("live: the last build kept out other orders held fake than the states do; refill them")
@@ -69,6 +71,13 @@ def find_refused(lake: Lake) -> list[str]:
         return []
     found = lake.engine.rows(f"SELECT DISTINCT user_id FROM ({lake.engine.sql(lake.table(REFUSED))})")
     return [row["user_id"] for row in found]
+
+
+def find_erased(lake: Lake) -> dict[str, int]:
+    """Who was erased, and when (µs), as the lake remembers it."""
+    if not lake.has(ERASED):
+        return {}
+    return {row["user_id"]: row["upto"] for row in lake.engine.rows(lake.table(ERASED))}
 
 
 def fill(

@@ -171,30 +171,38 @@ class LiveStore(HeldStates):
             self._rebuild(users)
             self.flush()
 
-    def erase(self, user: str, *, upto: int) -> Changed:
-        """Forgets a user: state, events of the tail, links; what was received until `upto` (µs) counts no more, whenever it is read."""
+    def erase(
+        self, user: str, *, upto: int, also: Callable[[Writer, Changed], None] = lambda write, changed: None
+    ) -> Changed:
+        """Forgets a user: state, events of the tail, links; what was received until `upto` (µs) counts no more, whenever it is read.
+
+        also: writes more in the same transaction
+        """
         with self._whole():
             self.flush()
-            visitors = self.ledger.visitors_of(user)
-            self._erased |= dict.fromkeys([user, *visitors], upto)
+            names = [user, *self.ledger.visitors_of(user)]
+            changed = Changed([user], names[1:])
             with self.database.transaction() as write:
-                for name in (user, *visitors):
+                for name in names:
                     write.run("DELETE FROM tail WHERE key = ?", (key_of(name),))
                     write.run("DELETE FROM state WHERE key = ?", (key_of(name),))
                     write.run("DELETE FROM registered WHERE user_id = ?", (name,))
-                    write.run(
-                        "INSERT INTO erased (user_id, upto) VALUES (?, ?) ON CONFLICT (user_id) DO UPDATE SET upto = excluded.upto",
-                        (name, upto),
-                    )
-                write.run("DELETE FROM link WHERE user_id = ?", (user,))
+                    write.run("DELETE FROM link WHERE user_id = ?", (name,))
+                self.put_erased(write, dict.fromkeys(names, upto))
                 self._pass_turn(write)
+                also(write, changed)
+            self._erased |= dict.fromkeys(names, upto)
             self._states.clear()
             self.ledger.discard()
-        return Changed([user], visitors)
+        return changed
 
     def erased(self) -> list[str]:
         """Who was erased."""
         return sorted(self._erased)
+
+    def counts(self, user: str, received_at: int) -> bool:
+        """Whether what was received of a user at a time (µs) counts: they do not refuse, and were not erased since."""
+        return user not in self.refused and received_at > self._erased.get(user, -1)
 
     def _without_erased(self, events: pa.Table) -> pa.Table:
         """Without what was received before its customer was erased, and what customers who refuse did."""

@@ -13,7 +13,7 @@ from huaxiang.features.live.store import LiveStore
 from huaxiang.profile.live import TOLD, LiveRows
 from huaxiang.serve.live.past import LakePast, read_links
 from huaxiang.serve.live.refresh import Also, Queue, Refresher
-from huaxiang.serve.live.rows import KEPT, PROFILE, pack_kept, pack_profile, put_stale
+from huaxiang.serve.live.rows import KEPT, PROFILE, now_us, number_of, pack_kept, pack_profile, put_stale
 from huaxiang.shop import Shop
 from huaxiang.store import Database, Writer
 
@@ -71,10 +71,10 @@ def _refill(shop: Shop, live: LiveStore, rows: LiveRows, mark: str) -> None:
         for users, values in rows.kept_rows():
             both = zip(users, values, strict=True)
             write.run_many(KEPT, [pack_kept(user, row) for user, row in both if user not in erased])
-        at = int(time.time() * 1e6)
+        at = now_us()
         for some in _profiles(shop):
             made = [row for row in some if row["user_id"] not in erased]
-            write.run_many(PROFILE, [pack_profile(row, (row["as_of"].date()).toordinal() - 719163, at) for row in made])
+            write.run_many(PROFILE, [pack_profile(row, number_of(row["as_of"].date()), at) for row in made])
         about = {"build": mark, "at": str(at), "profiles": str(shop.lake.manifest().tables["profiles"].version)}
         write.run_many(MADE, list(about.items()))
 
@@ -83,7 +83,7 @@ def _refill(shop: Shop, live: LiveStore, rows: LiveRows, mark: str) -> None:
         user for user, state in live.states(sorted(erased)).items() if state.newest or state.later
     ]  # they came back
     with live.database.transaction() as write:
-        put_stale(write, back, int(time.time() * 1e6))
+        put_stale(write, back, now_us())
     log.info("live: states of %d customers made anew from the last build, %.1f s", users, time.perf_counter() - start)
 
 

@@ -11,7 +11,6 @@ import msgspec
 import pyarrow as pa
 
 from huaxiang.engine import Engine
-from huaxiang.engine.duck import quote
 from huaxiang.shop import Shop
 from huaxiang.store import Database
 
@@ -25,7 +24,7 @@ class Overlay:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._engine: Engine | None = None
-        self._name, self._build, self._at, self._key = "", "", 0, -1
+        self._name, self._left, self._build, self._at, self._key = "", "", "", 0, -1
 
     def profiles(self, shop: Shop) -> ibis.Table:
         """As the lake's table `profiles`; that table itself where nothing lives yet or it is of another build."""
@@ -36,6 +35,7 @@ class Overlay:
         engine, lake = shop.engine, shop.engine.sql(table)
         if (self._engine, self._build) != (engine, made["build"]):
             self._name = engine.store(f"SELECT * FROM ({lake}) LIMIT 0")
+            self._left = engine.store("SELECT ''::VARCHAR AS user_id LIMIT 0")
             self._engine, self._build, self._at, self._key = engine, made["build"], int(made["at"]), -1
         schema = engine.schema(table)
         for rows in self._news():
@@ -45,9 +45,12 @@ class Overlay:
             engine.drop(loaded)
         kept = f"SELECT * FROM ({lake}) ANTI JOIN {self._name} USING (user_id)"
         both = f"{kept} UNION ALL SELECT * FROM {self._name}"
-        gone = self._gone(int(made["at"]))
-        left = f"SELECT * FROM ({both}) WHERE user_id NOT IN ({', '.join(map(quote, gone))})" if gone else both
-        return engine.view(left)
+        engine.run(f"DELETE FROM {self._left}")
+        if gone := self._gone(int(made["at"])):
+            loaded = engine.load(pa.table({"user_id": gone}))
+            engine.run(f"INSERT INTO {self._left} SELECT user_id FROM {loaded.get_name()}")
+            engine.drop(loaded)
+        return engine.view(f"SELECT * FROM ({both}) ANTI JOIN {self._left} USING (user_id)")
 
     def _news(self) -> Iterator[Sequence[dict[str, Any]]]:
         while True:

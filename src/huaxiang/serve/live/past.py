@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
 
 import pyarrow as pa
 
@@ -12,8 +10,6 @@ from huaxiang.engine import Lake
 from huaxiang.engine.duck import quote
 from huaxiang.features.live.ledger import Fact
 from huaxiang.features.live.tail import SCHEMA
-
-_US = "epoch_us"
 
 
 class LakePast:
@@ -61,8 +57,3 @@ def read_links(lake: Lake, listed: str = "") -> list[Fact]:
         f"FROM ({lake.engine.sql(lake.table('identity.links'))}){only}"
     )
     return [Fact(**row) for row in lake.engine.rows(sql)]
-
-
-def day_of(moment: datetime | Any) -> int:
-    """Days since 1970-01-01."""
-    return (moment.date() if isinstance(moment, datetime) else moment).toordinal() - 719163

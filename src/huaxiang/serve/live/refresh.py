@@ -14,8 +14,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from huaxiang.features.live.store import LiveStore
+from huaxiang.features.live.tables import key_of
 from huaxiang.profile.live import LiveRows
-from huaxiang.serve.live.rows import PROFILE, now_us, pack_profile, read_kept
+from huaxiang.serve.live.rows import PROFILE, now_us, number_of, pack_profile, read_kept
 from huaxiang.store import Writer
 
 MOST = 500  # profiles of one round
@@ -85,6 +86,7 @@ class Refresher:
     def __init__(self, live: LiveStore, rows: LiveRows, zone: str, *, also: Also = lambda write, rows: None) -> None:
         self._live, self._rows, self._zone, self._also = live, rows, ZoneInfo(zone), also
         self.made = 0
+        self._at = int(live.database.rows("SELECT coalesce(max(at), 0) FROM profile")[0][0])
 
     def tomorrow(self, now: datetime | None = None) -> date:
         """The local midnight that profiles are as of: today counts as a whole day."""
@@ -102,7 +104,7 @@ class Refresher:
         registered = self._live.registered(users)
         kept = read_kept(self._live.database, users, self._rows.kept)
         finish = self._live.fold.finish
-        day = (as_of - date(1970, 1, 1)).days
+        day = number_of(as_of)
         rows = []
         for user in users:
             row: dict[str, Any] = {"user_id": user, **kept[user]}
@@ -119,12 +121,11 @@ class Refresher:
         if not users:
             return 0
         rows = self.make(users, as_of=as_of)
-        at, day = now_us(), (as_of - date(1970, 1, 1)).days
-        packed = sorted((pack_profile(row, day, at) for row in rows), key=lambda one: one[0])
-        keys = [(one[0],) for one in packed]
+        at = self._at = max(now_us(), self._at + 1)  # rising, whatever the clock does: readers ask for what came after
+        packed = sorted((pack_profile(row, number_of(as_of), at) for row in rows), key=lambda one: one[0])
         with self._live.database.transaction() as write:
             write.run_many(PROFILE, packed)
-            write.run_many("DELETE FROM stale WHERE key = ?", keys)
+            write.run_many("DELETE FROM stale WHERE key = ?", [(key_of(user),) for user in users])
             self._also(write, rows)
         self.made += len(rows)
         return len(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -92,6 +92,11 @@ def pack_profile(row: Mapping[str, Any], as_of: int, at: int) -> tuple[int, str,
 def _plain(value: Any) -> Any:
     """A time as µs since 1970."""
     return (value - datetime(1970, 1, 1)) // timedelta(microseconds=1) if isinstance(value, datetime) else value
+
+
+def number_of(day: date) -> int:
+    """Days since 1970-01-01."""
+    return (day - date(1970, 1, 1)).days
 
 
 def now_us() -> int:

@@ -21,7 +21,7 @@ import pyarrow as pa
 from huaxiang.collect.raw import ERASED, renew_raw
 from huaxiang.engine import Step
 from huaxiang.errors import HuaxiangError, ShopError
-from huaxiang.features.live.open import find_refused
+from huaxiang.features.live.open import find_erased, find_refused
 from huaxiang.serve.log import Entry, Log, Seal
 from huaxiang.serve.map import SCHEMA, Link, Mapper, Person, Rows, map_entries
 from huaxiang.serve.polite import step_back
@@ -54,7 +54,7 @@ def write_some(shop: Shop, to: Log, mapper: Mapper, *, upto: int, erased: dict[s
         before = shop.lake.note(STEP)
         offset = int(before.get("offset", 0))
         put_erased(step, erased)
-        erased = erased | dict.fromkeys(find_refused(shop.lake), FOREVER)
+        erased = find_erased(shop.lake) | erased | dict.fromkeys(find_refused(shop.lake), FOREVER)
         taken, tables = _gather(to, mapper, after=offset, upto=upto, erased=erased)
         if taken:
             offset = taken[-1]
@@ -167,14 +167,12 @@ _TYPED: dict[str, Callable[[str], Any]] = {"birth_year": _year, "registered_at":
 
 
 def put_erased(step: Step, erased: dict[str, int]) -> None:
-    """Tells the lake who was erased, where it does not know it: cleaning leaves out what was received until then."""
-    known = {}
-    if step.has(ERASED):
-        rows = step.lake.engine.rows(step.table(ERASED))
-        known = {row["user_id"]: row["upto"] for row in rows}
-    if erased != known:
+    """Tells the lake who was erased, where it does not know it: cleaning leaves out what was received until then. It forgets nobody."""
+    known = find_erased(step.lake)
+    if new := {user: upto for user, upto in erased.items() if upto > known.get(user, -1)}:
+        every = known | new
         step.replace(
-            ERASED, pa.table({"user_id": pa.array(erased, pa.string()), "upto": pa.array(erased.values(), pa.int64())})
+            ERASED, pa.table({"user_id": pa.array(every, pa.string()), "upto": pa.array(every.values(), pa.int64())})
         )
 
 

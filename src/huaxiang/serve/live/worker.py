@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -22,17 +22,17 @@ from huaxiang.features.live.open import SOURCE
 from huaxiang.features.live.store import Changed
 from huaxiang.serve.live.check import Check, check_live
 from huaxiang.serve.live.core import Core, build_mark, open_core
+from huaxiang.serve.live.personal import Personal
 from huaxiang.serve.live.refresh import BESIDE, BESIDE_S, MOST, Also, Queue
-from huaxiang.serve.live.rows import drop_users, now_us, put_declared, put_stale
+from huaxiang.serve.live.rows import drop_users, now_us, number_of, put_declared, put_stale
 from huaxiang.serve.live.to_lake import declared_of
 from huaxiang.serve.log import Committer, Entry, Log
-from huaxiang.serve.map import SCHEMA, Mapper, Person, Rows, map_entries
+from huaxiang.serve.map import SCHEMA, Mapper, Rows, map_entries
 from huaxiang.serve.polite import step_back
 from huaxiang.serve.sessions import Sessions
 from huaxiang.shop import Shop
 from huaxiang.store import Database, Writer
 from huaxiang.trust import Vault
-from huaxiang.trust.pseudonyms import canonical_text
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,6 @@ REST_S = 0.5  # how long it sleeps at most when nothing comes
 AGAIN_S = 2.0  # after an error
 LOOK_S = 5.0  # how often it looks for a new build
 LEAD = 7312  # of the processes on one PostgreSQL one folds; another takes over when it ends
-AT_ONCE = 500  # users of one SELECT
 EVENTS = 2_000  # folded in one transaction, about …
 EVENTS_BEHIND = 5_000  # … and while more than that wait: the fixed costs are shared
 
@@ -69,14 +68,13 @@ class Worker:
         self._sessions = sessions or Sessions()
         self._when_opened = opened
         self._folder, self._log, self._committer, self._database = folder, log, committer, database
-        self._mapper, self._vault, self._also, self._changed = mapper, vault, also, changed
+        self._mapper, self._personal, self._also, self._changed = mapper, Personal(vault), also, changed
         self.queue = Queue()
         self.events = self.refused = self.stuck = self.profiles = 0  # stuck: how often a batch could not be folded
         self.applied = 0
         self.core: Core | None = None
         self.checked: Check | None = None  # live against batch, at the last build
         self.unknown: dict[str, int] = {}
-        self._met: set[str] = set()  # users whose id is in the vault
         self.ready = threading.Event()  # the states are there
         self._looked = 0.0
         self._making = 0
@@ -133,7 +131,7 @@ class Worker:
         """Folds the next requests of the log in, then makes the next profiles; gives how many of both (0: nothing waits)."""
         core = self._opened()
         while self._erase:
-            self._forget(core, *self._erase.pop(0))
+            self._forget(core, *self._erase.pop(0))  # where it fails, who asked is told so in time, and asks again
         events = EVENTS_BEHIND if self._behind else EVENTS
         entries = self._log.read(self.applied, most=events, messages=events)
         if entries:
@@ -215,14 +213,16 @@ class Worker:
 
     def _fold(self, core: Core, entries: Sequence[Entry]) -> None:
         rows = map_entries(self._mapper, entries)
-        self._keep_personal(rows.people)
-        self._keep_ids(rows.ids, entries[-1].received_at)
+        counts, first = core.live.counts, entries[0].received_at
+        heard = [person for person in rows.people if counts(person.user_id, micros(person.received_at))]
+        self._personal.keep(heard)
+        self._personal.keep_ids(rows.ids.items(), lambda user: counts(user, first))
         if rows.refused:
             with self._log.database.transaction() as write:
                 for one in rows.refused:
                     self._log.refuse(write, one.source, one.received_at, "map", one.reason, one.content, one.at)
         offset, now = entries[-1].offset, now_us()
-        people = [(person.user_id, person.at, declared_of(person)) for person in rows.people]
+        people = [(person.user_id, person.at, declared_of(person)) for person in heard]
         said = {user for user, _, declared in people if declared}
 
         def also(write: Writer, changed: Changed) -> None:
@@ -262,38 +262,21 @@ class Worker:
         if not self.applied or self._swept == as_of:
             return 0
         sql = "SELECT user_id FROM profile WHERE as_of < ? LIMIT ?"
-        users = [user for (user,) in self._database.rows(sql, (as_of.toordinal() - 719163, BESIDE))]
+        users = [user for (user,) in self._database.rows(sql, (number_of(as_of), BESIDE))]
         if not users:
             self._swept = as_of
         self.profiles += core.refresher.refresh(users, as_of=as_of)
         return len(users)
 
     def _forget(self, core: Core, user: str, upto: int, done: threading.Event) -> None:
-        changed = core.live.erase(user, upto=upto)
-        with self._database.transaction() as write:
+        self._personal.erase(user)  # first: whoever asks again after a kill finds nothing of it left
+
+        def also(write: Writer, changed: Changed) -> None:
             drop_users(write, [*changed.users, *changed.gone])
             self._also(write, [{"user_id": one, "erased": True} for one in (*changed.users, *changed.gone)])
-        self._vault.erase(user)
-        self._met.discard(user)
+
+        core.live.erase(user, upto=upto, also=also)
         done.set()
-
-    def _keep_personal(self, people: Sequence[Person]) -> None:
-        fields = sorted({name for person in people for name in person.personal})
-        for name in fields:
-            having = [(person.user_id, person.personal[name]) for person in people if name in person.personal]
-            self._vault.put_many([user for user, _ in having], name, [value for _, value in having])
-
-    def _keep_ids(self, ids: Mapping[str, str], received_at: int) -> None:
-        """The shop's own ids of users met for the first time go to the vault: what is told of them outside is told by these."""
-        new = [user for user in ids if user not in self._met]
-        for start in range(0, len(new), AT_ONCE):
-            some = new[start : start + AT_ONCE]
-            marks = ", ".join("?" * len(some))
-            sql = f"SELECT user_id FROM erased WHERE upto >= ? AND user_id IN ({marks})"
-            gone = {user for (user,) in self._database.rows(sql, (received_at, *some))}
-            kept = [user for user in some if user not in gone]
-            self._vault.put_many(kept, "shop_id", [canonical_text(ids[user]) for user in kept], replace=False)
-            self._met.update(kept)
 
 
 def facts_of(rows: Rows) -> list[Fact]:

@@ -20,9 +20,10 @@ from tests.serve.test_worker import await_true, idle, order, send
 from conftest import run_huaxiang
 from huaxiang.collect.door import REFUSED_SCHEMA
 from huaxiang.engine import Lake
+from huaxiang.serve.beside import bring_in
 from huaxiang.serve.live.check import check_live, read_check, same
 from huaxiang.serve.live.core import build_mark
-from huaxiang.serve.live.to_lake import bring_in, write_some, written_upto
+from huaxiang.serve.live.to_lake import write_some, written_upto
 from huaxiang.serve.log import make_request
 from huaxiang.serve.map import Mapper
 from huaxiang.serve.open import Running, open_running
@@ -197,6 +198,7 @@ def test_after_a_nightly_run_the_live_profiles_go_on_from_the_build(shop: Shop) 
         drain(running, shop)
         send(running, view("later", visitor="v"))  # not in the build
         before = profile(running, shop, "ann")
+        assert running.committer.upkeep.safe_upto() == 0  # the states may have to be made anew from the log's start
         shop.clean()
         shop.build()
         shop.profiles()
@@ -207,6 +209,7 @@ def test_after_a_nightly_run_the_live_profiles_go_on_from_the_build(shop: Shop) 
         running.worker.want([shop.pseudonyms().of("ann")])  # type: ignore[union-attr]
         await_true(lambda: idle(running) and "orders_30d" in profile(running, shop, "ann"))
         after = profile(running, shop, "ann")
+        assert running.worker.built() == 2  # type: ignore[union-attr]
         checked = running.worker.checked  # type: ignore[union-attr]
     assert checked is not None
     assert checked.users > 50
@@ -433,9 +436,11 @@ def test_a_shop_that_never_served_has_nothing_to_compare(shop: Shop) -> None:
 def test_conditions_see_what_changed_after_the_clock_fell_back(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_running(shop) as running:
         send(running, order("m1"))
-        find = lambda: [
-            row["orders_30d"] for row in running.profiles.find("orders_30d >= 1", columns=["orders_30d"], limit=9)
-        ]  # noqa: E731
+
+        def find() -> list[float]:
+            found = running.profiles.find("orders_30d >= 1", columns=["orders_30d"], limit=9)
+            return [row["orders_30d"] for row in found]
+
         await_true(lambda: find() == [1.0])
         monkeypatch.setattr("huaxiang.serve.live.refresh.now_us", lambda: time.time_ns() // 1000 - 3_600_000_000)
         send(running, order("m2"))

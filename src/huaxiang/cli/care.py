@@ -154,7 +154,8 @@ def check(
     sample: Annotated[int, typer.Option(help=help_of("check_sample"), min=1)] = 1_000,
     as_json: AsJson = False,
 ) -> None:
-    from huaxiang.serve.live.check import check_now, read_check
+    from huaxiang.serve.beside import check_now
+    from huaxiang.serve.live.check import read_check
 
     with open_shop(shop) as opened:
         found = check_now(opened, sample=sample) or read_check(opened)

@@ -138,7 +138,7 @@ def export(
 
 @app.command(help=WORDS("cli.run"))
 def run(shop: Folder, full: Annotated[bool, typer.Option("--full", help=help_of("full"))] = False) -> None:
-    from huaxiang.serve.live.to_lake import bring_in
+    from huaxiang.serve.beside import bring_in
 
     with open_shop(shop) as opened:
         if brought := bring_in(opened):

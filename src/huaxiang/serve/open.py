@@ -98,8 +98,10 @@ def open_running(shop: Shop, *, work: bool = True) -> Iterator[Running]:
         worker, lake = _open_worker(shop, to, committer, states, outbox, sessions, closing) if work else (None, None)
         batch = BatchProfiles(shop, table=Overlay(states).profiles)
         closing.callback(batch.close)
-        if worker is not None and lake is not None:  # only what is folded and in the lake may go
-            upkeep.safe_upto = lambda: min(worker.applied, lake.written)
+        if (
+            worker is not None and lake is not None
+        ):  # only what is folded, in the lake, and in the build that states are made anew from
+            upkeep.safe_upto = lambda: min(worker.applied, lake.written, worker.built())
         pullers = Pullers(shop.settings, shop.folder, os.environ, store, seal, committer)
         if work:
             pullers.start()

@@ -61,12 +61,6 @@ class Sessions:
             events = list(found.events) if found is not None else []
         return events if events and now - events[-1].ts < GAP else []
 
-    def last(self, user: str) -> list[Event]:
-        """The events of the last session, whether it runs or not."""
-        with self._lock:
-            found = self._held.get(user)
-            return list(found.events) if found is not None else []
-
     def _add(self, user: str, event: Event) -> None:
         session = self._held.setdefault(user, _Session())
         self._held.move_to_end(user)

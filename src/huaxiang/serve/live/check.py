@@ -12,22 +12,17 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from math import isclose
-from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from huaxiang.engine.duck import quote
 from huaxiang.engine.lake import write_atomically
-from huaxiang.errors import ShopError
 from huaxiang.features.at import features_at
-from huaxiang.features.live.open import SOURCE, open_live
 from huaxiang.features.live.store import LiveStore
 from huaxiang.features.live.tail import events_of, read_tail
 from huaxiang.features.mine import declared_features
 from huaxiang.features.users import BUCKETS
-from huaxiang.serve.live.past import LakePast
 from huaxiang.shop import Shop
 
 log = logging.getLogger(__name__)
@@ -95,25 +90,6 @@ def check_live(shop: Shop, live: LiveStore, *, as_of: date, sample: int = SAMPLE
         len(made.differing),
     )
     return made
-
-
-def check_now(shop: Shop, *, sample: int = SAMPLE) -> dict[str, Any] | None:
-    """What a check finds now; None while a server runs, which has the states, and where there are none yet."""
-    from huaxiang.serve.open import alone
-
-    where = shop.live_states()
-    if isinstance(where, Path) and not where.exists():
-        return None
-    try:
-        with alone(shop), open_live(shop.lake, shop.settings, where, past=LakePast(shop.lake)) as live:
-            if live.applied(SOURCE) < 0:
-                return None
-            as_of = datetime.now(ZoneInfo(shop.settings.shop.timezone)).date() + timedelta(days=1)
-            return check_live(shop, live, as_of=as_of, sample=sample, seed=as_of.toordinal()).to_dict()
-    except ShopError as error:
-        if error.key != "serve.running":
-            raise
-        return None
 
 
 def read_check(shop: Shop) -> dict[str, Any] | None:

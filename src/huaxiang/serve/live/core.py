@@ -24,12 +24,13 @@ MADE = "INSERT INTO made (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDAT
 
 @dataclass(frozen=True)
 class Core:
-    """The parts of one build."""
+    """The parts of one build. known: the offset up to which it knows the log"""
 
     live: LiveStore
     rows: LiveRows
     refresher: Refresher
     build: str
+    known: int
 
 
 def build_mark(shop: Shop) -> str:
@@ -58,7 +59,7 @@ def open_core(shop: Shop, database: Database, queue: Queue, *, also: Also) -> Co
     refresher = Refresher(live, rows, shop.settings.shop.timezone, also=also)
     waiting = [user for (user,) in database.rows("SELECT user_id FROM stale ORDER BY since")]
     queue.add(waiting, now=time.monotonic())
-    return Core(live, rows, refresher, mark)
+    return Core(live, rows, refresher, mark, int(shop.lake.note("build").get("live_offset", 0)))
 
 
 def _refill(shop: Shop, live: LiveStore, rows: LiveRows, mark: str) -> None:

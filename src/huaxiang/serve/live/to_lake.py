@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from huaxiang.collect.raw import ERASED, renew_raw
 from huaxiang.engine import Step
 from huaxiang.errors import HuaxiangError, ShopError
 from huaxiang.features.live.open import find_erased, find_refused
-from huaxiang.serve.log import Entry, Log, Seal
+from huaxiang.serve.log import Entry, Log
 from huaxiang.serve.map import SCHEMA, Link, Mapper, Person, Rows, map_entries
 from huaxiang.serve.polite import step_back
 from huaxiang.shop import Shop
@@ -174,34 +173,6 @@ def put_erased(step: Step, erased: dict[str, int]) -> None:
         step.replace(
             ERASED, pa.table({"user_id": pa.array(every, pa.string()), "upto": pa.array(every.values(), pa.int64())})
         )
-
-
-def bring_in(shop: Shop) -> int:
-    """All of the log into the lake, beside a server or without one; gives the requests (0 where nothing was ever collected).
-
-    raises: ShopError("lake.busy") while another step runs
-    """
-    from huaxiang.serve.open import open_states, open_store, vault_key
-
-    where = shop.settings.live.store
-    if "://" not in where and not (shop.folder / where).exists():
-        return 0
-    with ExitStack() as closing:
-        store = open_store(shop)
-        closing.callback(store.close)
-        states = open_states(shop, store)
-        closing.callback(states.close)
-        to = Log(store, Seal(vault_key(shop)), None)
-        mapper = Mapper(shop.pseudonyms(create=True), shop.settings.live)
-        erased = dict[str, int](states.rows("SELECT user_id, upto FROM erased"))
-        total, last = 0, to.last()
-        if erased:
-            with shop.lake.step(STEP) as step:
-                step.note |= {key: value for key, value in shop.lake.note(STEP).items() if key in ("offset", "events")}
-                put_erased(step, erased)
-        while written_upto(shop) < last and (done := write_some(shop, to, mapper, upto=last, erased=erased)):
-            total += done
-    return total
 
 
 class LakeWriter:

@@ -116,6 +116,11 @@ class Worker:
         """The offset up to which the lake may know the log: what is folded; all of it while there are no states."""
         return self.applied if self.ready.is_set() else self._log.last()
 
+    def built(self) -> int:
+        """The offset up to which the build knows the log that the states are from: from there on they may have to be made anew."""
+        core = self.core
+        return core.known if core is not None else 0
+
     def erased(self) -> dict[str, int]:
         """Who was erased, and when (µs)."""
         return dict(self._database.rows("SELECT user_id, upto FROM erased"))
